@@ -1,0 +1,10 @@
+//! What Spillway publishes: the ladder of a stream, its segments and their window, what each
+//! viewer was given of it, and all of that as HLS text (RFC 8216bis) and back.
+//!
+//! Pure: values in, values out. No clock, no I/O, no task.
+
+pub mod ladder;
+pub mod time;
+
+pub use ladder::{Ladder, LadderError, Rung, RungName};
+pub use time::{Bitrate, MediaTime};

@@ -1,0 +1,239 @@
+//! What the segmenter says on its stdout: frames, each `length: u32 | kind: u8 | body`, big-endian,
+//! `length` counting kind and body. The first frame is `Hello`, whose version both sides must share.
+//!
+//! Sans-IO: `encode` appends to a buffer, `decode` takes whole frames off one, and media bytes are
+//! split off without a copy. Reading and writing pipes is the caller's business.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use playlists::{Ladder, MediaTime};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// Raised whenever a frame changes shape; both programs come from one build, so there is no older peer to please.
+pub const VERSION: u16 = 1;
+
+/// No part is near this; a longer frame is a broken pipe or a foreign program, not media.
+pub const MAX_FRAME: usize = 64 << 20;
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Frame {
+    /// First, once: what will come.
+    Hello(Hello),
+    /// Once, before the first part: the one init segment (`ftyp`, `moov`) of every rung.
+    Init(Bytes),
+    /// One rung's share of one part. All rungs' shares of a part come together, cheapest rung first.
+    Part(Part),
+    /// About once a second: how encoding goes.
+    Health(Health),
+    /// Last, when the input ended or failed. A pipe that closes without it is a crash.
+    End(End),
+}
+
+/// What the segmenter is going to make.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Hello {
+    pub version: u16,
+    pub ladder: Ladder,
+    /// Length of every segment but a shortened last one.
+    pub segment: MediaTime,
+    /// Length of every part but a segment's last one, which may be shorter.
+    pub part: MediaTime,
+    /// What was opened, for the log: container, codecs, size, rate.
+    pub input: String,
+}
+
+/// One CMAF fragment (`moof`, `mdat`) of one rung.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// Index into `Hello::ladder`.
+    pub rung: u8,
+    /// Counted from 0 in each run of the segmenter.
+    pub segment: u64,
+    /// Counted from 0 in each segment.
+    pub index: u16,
+    /// Starts with an IDR frame.
+    pub independent: bool,
+    /// The segment is complete with this part.
+    pub last: bool,
+    /// Presentation time of its first video frame, on the timeline of `tfdt`.
+    pub start: MediaTime,
+    pub duration: MediaTime,
+    pub media: Bytes,
+}
+
+/// How encoding goes, over the time since the last report.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Health {
+    /// Media seconds made per second of wall clock; below 1.0 the segmenter is falling behind.
+    pub speed: f64,
+    /// Frames per second out of the ladder.
+    pub fps: f64,
+    /// Media time made less wall time since the start; negative: behind real time.
+    pub lead_ms: i64,
+    /// Input frames dropped or repeated to hold the constant frame rate, since the start.
+    pub dropped: u64,
+    pub repeated: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct End {
+    /// `None`: the input came to its end. Otherwise what failed, as one line.
+    pub error: Option<String>,
+    /// The same input would fail the same way again (no such file, no video in it): do not restart.
+    pub fatal: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    #[error("frame of {length} octets; at most {MAX_FRAME} are allowed")]
+    Length { length: usize },
+    #[error("unknown frame kind {kind}")]
+    Kind { kind: u8 },
+    #[error("{what} frame of {length} octets is too short")]
+    Short { what: &'static str, length: usize },
+    #[error("{what} frame is not readable: {why}")]
+    Json { what: &'static str, why: serde_json::Error },
+    #[error("the segmenter speaks wire version {found}, this program {VERSION}; both must come from one build")]
+    Version { found: u16 },
+}
+
+impl Frame {
+    /// Appends this frame to `out`.
+    pub fn encode(&self, out: &mut BytesMut) -> Result<(), WireError> {
+        let start = out.len();
+        out.put_u32(0);
+        match self {
+            Self::Hello(hello) => json(out, HELLO, "hello", hello)?,
+            Self::Init(media) => {
+                out.put_u8(INIT);
+                out.put_slice(media);
+            }
+            Self::Part(part) => part.encode(out),
+            Self::Health(health) => json(out, HEALTH, "health", health)?,
+            Self::End(end) => json(out, END, "end", end)?,
+        }
+        let length = out.len() - start - LENGTH;
+        if length > MAX_FRAME {
+            out.truncate(start);
+            return Err(WireError::Length { length });
+        }
+        out[start..start + LENGTH].copy_from_slice(&(length as u32).to_be_bytes());
+        Ok(())
+    }
+
+    /// Takes the first whole frame off `input`; `None` when more octets are needed.
+    pub fn decode(input: &mut BytesMut) -> Result<Option<Self>, WireError> {
+        let Some(head) = input.first_chunk::<LENGTH>() else { return Ok(None) };
+        let length = u32::from_be_bytes(*head) as usize;
+        if length == 0 || length > MAX_FRAME {
+            return Err(WireError::Length { length });
+        }
+        if input.len() < LENGTH + length {
+            input.reserve(LENGTH + length - input.len());
+            return Ok(None);
+        }
+        input.advance(LENGTH);
+        let mut body = input.split_to(length).freeze();
+        match body.get_u8() {
+            HELLO => {
+                let hello: Hello = from_json("hello", &body)?;
+                if hello.version != VERSION {
+                    return Err(WireError::Version { found: hello.version });
+                }
+                Ok(Self::Hello(hello))
+            }
+            INIT => Ok(Self::Init(body)),
+            PART => Part::decode(body).map(Self::Part),
+            HEALTH => from_json("health", &body).map(Self::Health),
+            END => from_json("end", &body).map(Self::End),
+            kind => Err(WireError::Kind { kind }),
+        }
+        .map(Some)
+    }
+}
+
+impl Part {
+    fn encode(&self, out: &mut BytesMut) {
+        out.put_u8(PART);
+        out.put_u8(self.rung);
+        out.put_u8(u8::from(self.independent) | u8::from(self.last) << 1);
+        out.put_u16(self.index);
+        out.put_u64(self.segment);
+        out.put_i64(self.start.flicks());
+        out.put_i64(self.duration.flicks());
+        out.put_slice(&self.media);
+    }
+
+    fn decode(mut body: Bytes) -> Result<Self, WireError> {
+        if body.len() < PART_HEAD {
+            return Err(WireError::Short { what: "part", length: body.len() });
+        }
+        let (rung, flags) = (body.get_u8(), body.get_u8());
+        Ok(Self {
+            rung,
+            independent: flags & 1 != 0,
+            last: flags & 2 != 0,
+            index: body.get_u16(),
+            segment: body.get_u64(),
+            start: MediaTime::from_flicks(body.get_i64()),
+            duration: MediaTime::from_flicks(body.get_i64()),
+            media: body,
+        })
+    }
+}
+
+fn json(out: &mut BytesMut, kind: u8, what: &'static str, body: &impl Serialize) -> Result<(), WireError> {
+    out.put_u8(kind);
+    serde_json::to_writer(out.writer(), body).map_err(|why| WireError::Json { what, why })
+}
+
+fn from_json<T: DeserializeOwned>(what: &'static str, body: &[u8]) -> Result<T, WireError> {
+    serde_json::from_slice(body).map_err(|why| WireError::Json { what, why })
+}
+
+const LENGTH: usize = 4;
+const PART_HEAD: usize = 1 + 1 + 2 + 8 + 8 + 8;
+const HELLO: u8 = 1;
+const INIT: u8 = 2;
+const PART: u8 = 3;
+const HEALTH: u8 = 4;
+const END: u8 = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_survives_the_pipe_whatever_the_reads() {
+        let part = Frame::Part(Part {
+            rung: 2,
+            segment: 7,
+            index: 3,
+            independent: true,
+            last: false,
+            start: MediaTime::from_ticks(64, 30),
+            duration: MediaTime::from_ticks(16, 30),
+            media: Bytes::from_static(b"moofmdat"),
+        });
+        let end = Frame::End(End { error: Some("no such file".into()), fatal: true });
+        let mut pipe = BytesMut::new();
+        part.encode(&mut pipe).unwrap();
+        end.encode(&mut pipe).unwrap();
+
+        let (mut input, mut seen) = (BytesMut::new(), Vec::new());
+        for octet in pipe {
+            input.put_u8(octet);
+            seen.extend(Frame::decode(&mut input).unwrap());
+        }
+        assert_eq!(seen, [part, end]);
+    }
+
+    #[test]
+    fn garbage_is_named_and_allocates_nothing() {
+        let mut huge = BytesMut::from(&[0xff, 0xff, 0xff, 0xff, 1][..]);
+        assert!(matches!(Frame::decode(&mut huge), Err(WireError::Length { .. })));
+        let mut unknown = BytesMut::from(&[0, 0, 0, 1, 99][..]);
+        assert!(matches!(Frame::decode(&mut unknown), Err(WireError::Kind { kind: 99 })));
+        let mut short = BytesMut::from(&[0, 0, 0, 2, PART, 0][..]);
+        assert!(matches!(Frame::decode(&mut short), Err(WireError::Short { .. })));
+    }
+}

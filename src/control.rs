@@ -1,0 +1,104 @@
+//! What nodes and the traffic manager say to each other: versioned JSON over HTTP.
+//!
+//! Types only. Nodes report what is, in full, every time (soft state: a manager that restarts
+//! knows everything again after one round); the answer carries what the node is to do.
+
+use std::collections::BTreeMap;
+
+use playlists::Bitrate;
+use serde::{Deserialize, Serialize};
+
+/// Raised when a message changes so that the other side would misread it.
+pub const VERSION: u16 = 1;
+
+/// `POST /v1/heartbeat`, every [`HeartbeatReply::interval_ms`], and at once when the state changes.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Heartbeat {
+    pub version: u16,
+    /// Unique among nodes; a node keeps its name over a restart.
+    pub node: String,
+    /// Start of this run of the node, Unix milliseconds. An older instance of a name is refused.
+    pub instance: u64,
+    pub kind: NodeKind,
+    pub state: NodeState,
+    /// Where viewers reach this node, such as `http://203.0.113.7:8080`.
+    pub url: String,
+    /// The region this node was set up for, if any.
+    pub region: Option<String>,
+    /// Started by a launcher: told to retire, it ends. Otherwise it goes back to standby.
+    pub launched: bool,
+    /// Program version, such as `0.1.0`.
+    pub software: String,
+    pub load: Load,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeKind {
+    Primary,
+    Relay,
+}
+
+/// What a node is doing; it decides this from the manager's directives.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeState {
+    /// Waits for the word; pulls nothing.
+    Standby,
+    /// Told to stream, has not yet got enough media to serve a viewer.
+    Filling,
+    /// Serves viewers.
+    Active,
+    /// Serves no new viewers and sends those it has elsewhere.
+    Draining,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Load {
+    /// Viewers by region.
+    pub regions: BTreeMap<String, RegionLoad>,
+    /// Viewers by stream.
+    pub streams: BTreeMap<String, u32>,
+    /// Octets handed to viewers' sockets and acknowledged, as a rate over the last seconds.
+    pub egress: Bitrate,
+    /// What the node may send; `None` is unlimited.
+    pub budget: Option<Bitrate>,
+    /// Congestion price, utility per Mbit/s; 0 when no viewer is held down by the node.
+    pub price: f64,
+}
+
+impl Load {
+    pub fn viewers(&self) -> u32 {
+        self.regions.values().map(|region| region.viewers).sum()
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+pub struct RegionLoad {
+    /// Counted now: took a segment within the last three target durations.
+    pub viewers: u32,
+    /// Ever counted since the node started; only grows. It tells the manager which of its joins arrived.
+    pub arrivals: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct HeartbeatReply {
+    pub version: u16,
+    pub directive: Directive,
+    /// When to report again.
+    pub interval_ms: u64,
+}
+
+/// What a node is to do from now on; repeated in every reply, so that a lost one does no harm.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum Directive {
+    /// Go on as you are.
+    Continue,
+    /// Follow `upstream` (the base URL of a node) and serve viewers of `region`.
+    Activate { upstream: String, region: String },
+    /// Take no new viewers; send those you have to `to` (the base URL of a node).
+    Drain { to: String },
+    /// Stop streaming. A launched node ends, another waits in standby.
+    Retire,
+}

@@ -1,0 +1,10 @@
+//! The mechanism of Spillway's nodes and of its traffic manager: sockets, tasks, stores, HTTP,
+//! processes. It decides nothing: what to publish is `playlists`' business, what to choose is
+//! `adaptation`'s.
+//!
+//! `docs/architecture.md` in the repository has the map.
+
+pub mod control;
+pub mod net;
+pub mod shutdown;
+pub mod telemetry;

@@ -1,0 +1,9 @@
+//! Connections: how they are accepted and bounded, and what the kernel knows about them.
+//! What is said over them is the callers' business.
+
+pub mod server;
+pub mod socket;
+pub mod tcp_info;
+
+pub use server::{Limits, bind, serve};
+pub use socket::Connection;

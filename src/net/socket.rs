@@ -1,0 +1,208 @@
+//! One accepted connection: the stream that hyper drives, and the handle that may outlive it.
+//!
+//! The stream owns the descriptor; the handle only looks, and finds nothing once the stream is
+//! gone. (A duplicated descriptor would look safer but keep the connection open: no FIN.)
+
+use std::{
+    io::{self, IoSlice},
+    net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd},
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    sync::Notify,
+    time::{Instant, Sleep},
+};
+
+use super::tcp_info::{self, TcpInfo};
+
+/// What is known of a connection; in the extensions of each of its requests.
+#[derive(Debug)]
+pub struct Connection {
+    pub peer: SocketAddr,
+    stream: Mutex<Weak<TcpStream>>,
+    last: Mutex<TcpInfo>,
+    written: AtomicU64,
+    /// Another request came in, which proves that the answer before it was read (HTTP/1.1 without pipelining).
+    pub requested: Notify,
+}
+
+impl Connection {
+    /// The kernel's account now, or the last one taken if the connection is closed.
+    pub fn sample(&self) -> TcpInfo {
+        let stream = lock(&self.stream).upgrade();
+        let mut last = lock(&self.last);
+        if let Some(stream) = stream
+            && let Ok(info) = tcp_info::read(stream.as_fd())
+        {
+            *last = info;
+        }
+        *last
+    }
+
+    pub fn is_open(&self) -> bool {
+        lock(&self.stream).strong_count() > 0
+    }
+
+    /// Octets handed to the kernel so far; what it still buffers is among them.
+    pub fn written(&self) -> u64 {
+        self.written.load(Relaxed)
+    }
+}
+
+/// The byte stream of a connection. A write that makes no progress for `patience` is an error,
+/// so that a reader who went away without a word cannot hold media for good.
+#[derive(Debug)]
+pub struct Stream {
+    inner: Arc<TcpStream>,
+    connection: Arc<Connection>,
+    patience: Duration,
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Stream {
+    pub fn new(inner: TcpStream, peer: SocketAddr, patience: Duration) -> Self {
+        let inner = Arc::new(inner);
+        let connection = Arc::new(Connection {
+            peer,
+            stream: Mutex::new(Arc::downgrade(&inner)),
+            last: Mutex::default(),
+            written: AtomicU64::new(0),
+            requested: Notify::new(),
+        });
+        Self {
+            inner,
+            connection,
+            patience,
+            stalled: None,
+        }
+    }
+
+    pub fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    /// Keeps the books of a write, and the deadline of one that waits.
+    fn account(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(result) => {
+                self.stalled = None;
+                if let Ok(octets) = result {
+                    self.connection.written.fetch_add(octets as u64, Relaxed);
+                }
+                Poll::Ready(result)
+            }
+            Poll::Pending => {
+                let deadline = Instant::now() + self.patience;
+                let stalled = self
+                    .stalled
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+                ready!(stalled.as_mut().poll(cx));
+                Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the peer stopped reading",
+                )))
+            }
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.connection.sample();
+        *lock(&self.connection.stream) = Weak::new();
+        // Whoever waits for acknowledgements on this connection has now seen the last of them.
+        self.connection.requested.notify_waiters();
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.inner.poll_read_ready(cx))?;
+            match self.inner.try_read(buf.initialize_unfilled()) {
+                Ok(octets) => {
+                    buf.advance(octets);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = write_with(&self.inner, cx, |stream| stream.try_write(octets));
+        self.account(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = write_with(&self.inner, cx, |stream| stream.try_write_vectored(slices));
+        self.account(cx, written)
+    }
+
+    /// Otherwise hyper would copy every segment into one buffer.
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(socket2::SockRef::from(&*self.inner).shutdown(std::net::Shutdown::Write))
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner.as_fd()
+    }
+}
+
+fn write_with(
+    stream: &TcpStream,
+    cx: &mut Context<'_>,
+    write: impl Fn(&TcpStream) -> io::Result<usize>,
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(stream.poll_write_ready(cx))?;
+        match write(stream) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return Poll::Ready(result),
+        }
+    }
+}
+
+/// These locks guard plain values, which a panic elsewhere cannot leave half written.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,71 @@
+//! `TCP_INFO`: the kernel's own account of one connection. The one file of this crate with `unsafe`.
+
+#![allow(
+    unsafe_code,
+    reason = "getsockopt(TCP_INFO) has no safe wrapper that returns every field"
+)]
+
+use std::{
+    io, mem,
+    os::fd::{AsRawFd, BorrowedFd},
+    time::Duration,
+};
+
+use playlists::Bitrate;
+
+/// A sample of one connection (Linux `struct tcp_info`; RFC 4898 names in brackets).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TcpInfo {
+    /// Octets the peer has acknowledged [`tcpEStatsAppHCThruOctetsAcked`].
+    pub acked: u64,
+    /// Smallest round-trip time seen.
+    pub min_rtt: Duration,
+    /// Since the last acknowledgement arrived.
+    pub last_ack: Duration,
+    /// The last rate sample, unless the application had nothing to send: then the sample says
+    /// nothing about the path.
+    pub capacity: Option<Bitrate>,
+    /// Time with data outstanding, and the part of it in which the peer's window was the limit.
+    pub busy: Duration,
+    pub receiver_limited: Duration,
+    /// Octets sent again.
+    pub retransmitted: u64,
+}
+
+/// Reads `TCP_INFO`. A kernel older than a field leaves it zero.
+pub fn read(socket: BorrowedFd<'_>) -> io::Result<TcpInfo> {
+    // Eight octets at a time: aligned for `tcp_info`, and long enough for it.
+    let mut raw = [0u64; mem::size_of::<libc::tcp_info>().div_ceil(8)];
+    let mut length = mem::size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: `raw` is writable for `length` octets, and the kernel writes at most that many.
+    let answer = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            raw.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if answer != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: `raw` is aligned for and at least as long as `tcp_info`, a plain struct of
+    // integers for which any bit pattern is valid.
+    let info: libc::tcp_info = unsafe { raw.as_ptr().cast::<libc::tcp_info>().read() };
+    // `tcpi_delivery_rate_app_limited` is bit 0 of octet 7, which libc's struct leaves as padding.
+    let app_limited = raw[0].to_ne_bytes()[7] & 1 != 0;
+    Ok(TcpInfo {
+        acked: info.tcpi_bytes_acked,
+        min_rtt: match info.tcpi_min_rtt {
+            u32::MAX => Duration::ZERO, // no sample yet
+            micros => Duration::from_micros(micros.into()),
+        },
+        last_ack: Duration::from_millis(info.tcpi_last_ack_recv.into()),
+        capacity: (!app_limited && info.tcpi_delivery_rate > 0)
+            .then(|| Bitrate::from_bps(info.tcpi_delivery_rate.saturating_mul(8))),
+        busy: Duration::from_micros(info.tcpi_busy_time),
+        receiver_limited: Duration::from_micros(info.tcpi_rwnd_limited),
+        retransmitted: info.tcpi_bytes_retrans,
+    })
+}

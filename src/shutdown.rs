@@ -1,0 +1,28 @@
+//! The word to stop: SIGINT or SIGTERM, as a token that every task can wait for.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// A token that is cancelled by the first SIGINT or SIGTERM. The second ends the process at once.
+pub fn on_signal() -> std::io::Result<CancellationToken> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let stop = CancellationToken::new();
+    let token = stop.clone();
+    tokio::spawn(async move {
+        let name = next(&mut interrupt, &mut terminate).await;
+        tracing::info!(signal = name, "stopping");
+        token.cancel();
+        let name = next(&mut interrupt, &mut terminate).await;
+        tracing::warn!(signal = name, "stopping at once");
+        std::process::exit(130);
+    });
+    Ok(stop)
+}
+
+async fn next(interrupt: &mut Signal, terminate: &mut Signal) -> &'static str {
+    tokio::select! {
+        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
+    }
+}
