@@ -4,7 +4,13 @@
 //! Pure: values in, values out. No clock, no I/O, no task.
 
 pub mod ladder;
+pub mod parse;
+pub mod render;
+pub mod segment;
 pub mod time;
+pub mod window;
 
 pub use ladder::{Ladder, LadderError, Rung, RungName};
-pub use time::{Bitrate, MediaTime};
+pub use segment::{Epoch, Head, Init, Part, Segment};
+pub use time::{Bitrate, MediaTime, WallTime};
+pub use window::{Format, Window, WindowError};

@@ -183,6 +183,37 @@ impl fmt::Display for Bitrate {
     }
 }
 
+/// A moment on the wall clock, in milliseconds since 1970 (UTC).
+#[derive(
+    Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize,
+)]
+pub struct WallTime(i64);
+
+impl WallTime {
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    pub const fn millis(self) -> i64 {
+        self.0
+    }
+
+    pub fn later(self, span: MediaTime) -> Self {
+        Self(
+            self.0
+                .saturating_add((span.seconds() * 1000.0).round() as i64),
+        )
+    }
+}
+
+/// RFC 3339 with milliseconds, as `EXT-X-PROGRAM-DATE-TIME` wants it.
+impl fmt::Display for WallTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = chrono::DateTime::from_timestamp_millis(self.0).unwrap_or_default();
+        write!(f, "{}", time.format("%Y-%m-%dT%H:%M:%S%.3fZ"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

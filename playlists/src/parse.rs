@@ -1,0 +1,237 @@
+//! HLS text as values: what a relay or a player needs to follow somebody's stream.
+//!
+//! Lenient about what it does not use, strict about what it does: a playlist that would lead
+//! its reader astray is an error that names the rule. Multivariant playlists are read by
+//! `m3u8_rs`, media playlists by `quick_m3u8`, which knows parts.
+
+use quick_m3u8::{
+    HlsLine, Reader,
+    config::ParsingOptionsBuilder,
+    tag::{KnownTag, hls},
+};
+
+use crate::{
+    ladder::LadderError,
+    time::{Bitrate, MediaTime, WallTime},
+};
+
+/// A variant of a multivariant playlist (`EXT-X-STREAM-INF`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Variant {
+    pub uri: String,
+    pub bandwidth: Bitrate,
+    pub average: Option<Bitrate>,
+    pub codecs: Option<String>,
+    pub resolution: Option<(u32, u32)>,
+    pub frame_rate: Option<f64>,
+}
+
+/// A media playlist.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MediaPlaylist {
+    /// Seconds.
+    pub target_duration: u64,
+    pub part_target: Option<MediaTime>,
+    pub can_block_reload: bool,
+    pub ended: bool,
+    /// Consecutive; the last may be open, which is to have no `uri` yet.
+    pub segments: Vec<ListedSegment>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListedSegment {
+    pub number: u64,
+    /// Discontinuity sequence number.
+    pub timeline: u64,
+    pub discontinuity: bool,
+    pub date_time: Option<WallTime>,
+    pub map: Option<String>,
+    pub parts: Vec<ListedPart>,
+    /// Absent while the segment is open.
+    pub uri: Option<String>,
+    pub duration: MediaTime,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListedPart {
+    pub uri: String,
+    pub duration: MediaTime,
+    pub independent: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ParseError {
+    #[error("not a playlist: it does not start with #EXTM3U")]
+    NotAPlaylist,
+    #[error("a media playlist where a multivariant one is expected")]
+    NotMultivariant,
+    #[error("a multivariant playlist where a media playlist is expected")]
+    NotMedia,
+    #[error("line {line}: {why}")]
+    Line { line: usize, why: String },
+    #[error("no {tag}, which every media playlist has")]
+    Missing { tag: &'static str },
+    #[error("{tag} is not supported")]
+    Unsupported { tag: &'static str },
+    #[error("{0}")]
+    Ladder(#[from] LadderError),
+}
+
+/// Reads a multivariant playlist.
+pub fn multivariant(text: &str) -> Result<Vec<Variant>, ParseError> {
+    if !text.starts_with("#EXTM3U") {
+        return Err(ParseError::NotAPlaylist);
+    }
+    if !m3u8_rs::is_master_playlist(text.as_bytes()) {
+        return Err(ParseError::NotMultivariant);
+    }
+    let playlist =
+        m3u8_rs::parse_master_playlist_res(text.as_bytes()).map_err(|error| ParseError::Line {
+            line: 0,
+            why: error.to_string(),
+        })?;
+    let variants = playlist
+        .variants
+        .into_iter()
+        .filter(|variant| !variant.is_i_frame)
+        .map(|variant| Variant {
+            uri: variant.uri,
+            bandwidth: Bitrate::from_bps(variant.bandwidth),
+            average: variant.average_bandwidth.map(Bitrate::from_bps),
+            codecs: variant.codecs,
+            resolution: variant
+                .resolution
+                .map(|size| (size.width as u32, size.height as u32)),
+            frame_rate: variant.frame_rate,
+        });
+    Ok(variants.collect())
+}
+
+/// Reads a media playlist.
+pub fn media(text: &str) -> Result<MediaPlaylist, ParseError> {
+    if !text.starts_with("#EXTM3U") {
+        return Err(ParseError::NotAPlaylist);
+    }
+    let options = ParsingOptionsBuilder::new()
+        .with_parsing_for_all_tags()
+        .build();
+    let (mut reader, mut state, mut line) = (Reader::from_str(text, options), State::default(), 0);
+    loop {
+        line += 1;
+        match reader.read_line() {
+            Ok(None) => break,
+            Ok(Some(HlsLine::KnownTag(KnownTag::Hls(tag)))) => state.tag(tag)?,
+            Ok(Some(HlsLine::Uri(uri))) => state.uri(line, &uri)?,
+            Ok(Some(_)) => {}
+            Err(error) => {
+                return Err(ParseError::Line {
+                    line,
+                    why: error.to_string(),
+                });
+            }
+        }
+    }
+    state.finish()
+}
+
+/// What was read so far, and the segment that the next URI line completes.
+#[derive(Default)]
+struct State {
+    playlist: MediaPlaylist,
+    has_target: bool,
+    next: ListedSegment,
+    has_duration: bool,
+}
+
+impl State {
+    fn tag(&mut self, tag: hls::Tag<'_>) -> Result<(), ParseError> {
+        use hls::Tag;
+        match tag {
+            Tag::Targetduration(tag) => {
+                self.playlist.target_duration = tag.target_duration();
+                self.has_target = true;
+            }
+            Tag::PartInf(tag) => {
+                self.playlist.part_target = Some(MediaTime::from_seconds(tag.part_target()))
+            }
+            Tag::ServerControl(tag) => self.playlist.can_block_reload = tag.can_block_reload(),
+            Tag::MediaSequence(tag) => self.next.number = tag.media_sequence(),
+            Tag::DiscontinuitySequence(tag) => self.next.timeline = tag.discontinuity_sequence(),
+            Tag::Discontinuity(_) => {
+                self.next.discontinuity = true;
+                self.next.timeline = self.next.timeline.saturating_add(1);
+            }
+            Tag::ProgramDateTime(tag) => {
+                self.next.date_time = Some(WallTime::from_millis(
+                    tag.program_date_time().timestamp_millis(),
+                ));
+            }
+            Tag::Map(tag) => self.next.map = Some(tag.uri().to_owned()),
+            Tag::Inf(tag) => {
+                self.next.duration = seconds(tag.duration());
+                self.has_duration = true;
+            }
+            Tag::Part(tag) => self.next.parts.push(ListedPart {
+                uri: tag.uri().to_owned(),
+                duration: seconds(tag.duration()),
+                independent: tag.independent(),
+            }),
+            Tag::Endlist(_) => self.playlist.ended = true,
+            Tag::StreamInf(_) => return Err(ParseError::NotMedia),
+            Tag::Byterange(_) => {
+                return Err(ParseError::Unsupported {
+                    tag: "EXT-X-BYTERANGE",
+                });
+            }
+            Tag::Skip(_) => {
+                return Err(ParseError::Unsupported {
+                    tag: "EXT-X-SKIP without a delta request",
+                });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn uri(&mut self, line: usize, uri: &str) -> Result<(), ParseError> {
+        if !self.has_duration {
+            return Err(ParseError::Line {
+                line,
+                why: format!("{uri:?} has no EXTINF"),
+            });
+        }
+        self.has_duration = false;
+        let following = ListedSegment {
+            number: self.next.number.saturating_add(1),
+            timeline: self.next.timeline,
+            map: self.next.map.clone(),
+            ..Default::default()
+        };
+        let mut segment = std::mem::replace(&mut self.next, following);
+        segment.uri = Some(uri.to_owned());
+        self.playlist.segments.push(segment);
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<MediaPlaylist, ParseError> {
+        if !self.has_target {
+            return Err(ParseError::Missing {
+                tag: "EXT-X-TARGETDURATION",
+            });
+        }
+        if !self.next.parts.is_empty() {
+            self.next.duration = self.next.parts.iter().map(|part| part.duration).sum();
+            self.playlist.segments.push(self.next);
+        }
+        Ok(self.playlist)
+    }
+}
+
+/// A length read from text: never negative, never absurd.
+fn seconds(seconds: f64) -> MediaTime {
+    MediaTime::from_seconds(if seconds.is_finite() {
+        seconds.clamp(0.0, 86_400.0)
+    } else {
+        0.0
+    })
+}

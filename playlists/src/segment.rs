@@ -1,0 +1,87 @@
+//! One moment of a stream in every rung: a segment, and the parts it is made of.
+//!
+//! All rungs of a part come together, so that rungs are aligned by construction and a segment
+//! has the same number, times and part boundaries whichever rung it is taken from.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::time::{Bitrate, MediaTime, WallTime};
+
+/// One run of a segmenter; in every media URL, so that a name is never used twice for different bytes.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Epoch(pub u64);
+
+/// The initialization section (`EXT-X-MAP`) that all rungs share. Runs that make the same
+/// octets share it too, under the name of the first, so that a restart changes no `EXT-X-MAP`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Init {
+    pub epoch: Epoch,
+    pub media: Bytes,
+}
+
+/// The unit of latency: one CMAF fragment in each rung.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    pub duration: MediaTime,
+    /// Starts with a key frame.
+    pub independent: bool,
+    /// One for every rung, cheapest first.
+    pub media: Vec<Bytes>,
+}
+
+/// What is known of a segment before its first part.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Head {
+    /// Media sequence number.
+    pub number: u64,
+    pub epoch: Epoch,
+    pub init: Arc<Init>,
+    /// The timeline breaks before this segment (`EXT-X-DISCONTINUITY`).
+    pub discontinuity: bool,
+    /// Discontinuity sequence number (RFC 8216bis section 4.4.3.3); belongs to the stream, not to a node.
+    pub timeline: u64,
+    /// When its first frame was live.
+    pub date_time: WallTime,
+}
+
+/// The unit that playlists list and a switch of rung happens between.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Segment {
+    pub head: Head,
+    pub parts: Vec<Part>,
+    pub complete: bool,
+}
+
+impl Segment {
+    pub fn number(&self) -> u64 {
+        self.head.number
+    }
+
+    pub fn duration(&self) -> MediaTime {
+        self.parts.iter().map(|part| part.duration).sum()
+    }
+
+    /// How many octets the segment has in `rung`; what there is of it so far, if it is open.
+    pub fn octets(&self, rung: usize) -> u64 {
+        self.media(rung).map(|media| media.len() as u64).sum()
+    }
+
+    /// The octets of every rung, cheapest rung first.
+    pub fn sizes(&self) -> Vec<u64> {
+        let rungs = self.parts.first().map_or(0, |part| part.media.len());
+        (0..rungs).map(|rung| self.octets(rung)).collect()
+    }
+
+    pub fn bitrate(&self, rung: usize) -> Bitrate {
+        Bitrate::of(self.octets(rung), self.duration().duration())
+    }
+
+    /// The segment's octets in `rung`, part by part; shared, not copied.
+    pub fn media(&self, rung: usize) -> impl Iterator<Item = &Bytes> {
+        self.parts
+            .iter()
+            .filter_map(move |part| part.media.get(rung))
+    }
+}

@@ -1,0 +1,255 @@
+//! What is published of a stream now: consecutive segments, the last of which may be open.
+//!
+//! Only grows at the live edge and shrinks at the old end. Each snapshot of it is a value;
+//! handing snapshots to readers is the store's business.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use crate::{
+    ladder::Ladder,
+    segment::{Head, Init, Part, Segment},
+    time::{Bitrate, MediaTime},
+};
+
+/// What stays the same for as long as a stream is published.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Format {
+    pub ladder: Ladder,
+    /// Nominal length of a segment.
+    pub segment: MediaTime,
+    /// Longest part (`PART-TARGET`).
+    pub part: MediaTime,
+    /// How many complete segments playlists list.
+    pub listed: usize,
+}
+
+impl Format {
+    /// `EXT-X-TARGETDURATION` in seconds: no `EXTINF`, rounded, is above it (RFC 8216bis section 4.4.3.1).
+    pub fn target_duration(&self) -> u64 {
+        (self.segment.seconds().round() as u64).max(1)
+    }
+
+    /// Segments kept in memory: those that are listed, and for as long again those that just
+    /// left, which players that hold an old playlist may still ask for (RFC 8216bis section 6.2.2).
+    pub fn retained(&self) -> usize {
+        self.listed * 2 + 1
+    }
+}
+
+/// Consecutive media sequence numbers; every segment but the last is complete; every part has all rungs.
+#[derive(Clone, Debug)]
+pub struct Window {
+    format: Arc<Format>,
+    segments: VecDeque<Arc<Segment>>,
+    ended: bool,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum WindowError {
+    #[error("segment {found} follows segment {last}; media sequence numbers rise by one")]
+    Number { last: u64, found: u64 },
+    #[error("discontinuity sequence {found} of segment {number} does not follow {last}")]
+    Timeline { number: u64, last: u64, found: u64 },
+    #[error("a part of segment {number} has {found} rungs; the ladder has {rungs}")]
+    Rungs {
+        number: u64,
+        rungs: usize,
+        found: usize,
+    },
+    #[error("segment {number} would be {length} s long, above the target duration of {target} s")]
+    Length {
+        number: u64,
+        length: MediaTime,
+        target: u64,
+    },
+    #[error("a part came while no segment is open")]
+    NoSegment,
+    #[error("the stream has ended")]
+    Ended,
+}
+
+impl Window {
+    pub fn new(format: Format) -> Self {
+        Self {
+            format: Arc::new(format),
+            segments: VecDeque::new(),
+            ended: false,
+        }
+    }
+
+    /// Opens the next segment; one that is still open is complete as it is.
+    pub fn open(&mut self, head: Head) -> Result<(), WindowError> {
+        if self.ended {
+            return Err(WindowError::Ended);
+        }
+        self.close();
+        if let Some(last) = self.segments.back().map(|segment| &segment.head) {
+            if head.number != last.number + 1 {
+                return Err(WindowError::Number {
+                    last: last.number,
+                    found: head.number,
+                });
+            }
+            if head.timeline != last.timeline + u64::from(head.discontinuity) {
+                let (last, found) = (last.timeline, head.timeline);
+                return Err(WindowError::Timeline {
+                    number: head.number,
+                    last,
+                    found,
+                });
+            }
+        }
+        self.segments.push_back(Arc::new(Segment {
+            head,
+            parts: Vec::new(),
+            complete: false,
+        }));
+        let surplus = self.segments.len().saturating_sub(self.format.retained());
+        self.segments.drain(..surplus);
+        Ok(())
+    }
+
+    /// Appends a part to the open segment.
+    pub fn push(&mut self, part: Part) -> Result<(), WindowError> {
+        if self.ended {
+            return Err(WindowError::Ended);
+        }
+        let rungs = self.format.ladder.rungs().len();
+        let target = self.format.target_duration();
+        let segment = self.segments.back_mut().filter(|segment| !segment.complete);
+        let segment = Arc::make_mut(segment.ok_or(WindowError::NoSegment)?);
+        let number = segment.number();
+        if part.media.len() != rungs {
+            return Err(WindowError::Rungs {
+                number,
+                rungs,
+                found: part.media.len(),
+            });
+        }
+        let length = segment.duration() + part.duration;
+        if length.seconds().round() as u64 > target {
+            return Err(WindowError::Length {
+                number,
+                length,
+                target,
+            });
+        }
+        segment.parts.push(part);
+        Ok(())
+    }
+
+    /// Completes the open segment, if there is one; one without any part never was.
+    pub fn close(&mut self) {
+        if self
+            .segments
+            .back()
+            .is_some_and(|segment| segment.parts.is_empty())
+        {
+            self.segments.pop_back();
+        }
+        if let Some(segment) = self.segments.back_mut().filter(|segment| !segment.complete) {
+            Arc::make_mut(segment).complete = true;
+        }
+    }
+
+    /// Nothing will follow (`EXT-X-ENDLIST`).
+    pub fn end(&mut self) {
+        self.close();
+        self.ended = true;
+    }
+
+    pub fn format(&self) -> &Arc<Format> {
+        &self.format
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Every segment still in memory, the open one included.
+    pub fn segments(&self) -> impl DoubleEndedIterator<Item = &Arc<Segment>> {
+        self.segments.iter()
+    }
+
+    pub fn segment(&self, number: u64) -> Option<&Arc<Segment>> {
+        let first = self.segments.front()?.number();
+        self.segments
+            .get(usize::try_from(number.checked_sub(first)?).ok()?)
+    }
+
+    /// The last complete segment.
+    pub fn last_complete(&self) -> Option<&Arc<Segment>> {
+        self.segments.iter().rev().find(|segment| segment.complete)
+    }
+
+    /// The open segment.
+    pub fn open_segment(&self) -> Option<&Arc<Segment>> {
+        self.segments
+            .back()
+            .filter(|segment| !segment.complete && !segment.parts.is_empty())
+    }
+
+    /// The complete segments that playlists list, oldest first.
+    pub fn listed(&self) -> impl Iterator<Item = &Arc<Segment>> {
+        let complete = self
+            .segments
+            .iter()
+            .filter(|segment| segment.complete)
+            .count();
+        self.segments
+            .iter()
+            .take(complete)
+            .skip(complete.saturating_sub(self.format.listed))
+    }
+
+    /// Whether a player that starts now finds three segments, below which hls.js waits for the next.
+    pub fn is_playable(&self) -> bool {
+        self.ended || self.listed().nth(PLAYABLE - 1).is_some()
+    }
+
+    /// Whether the playlist has what a blocking reload asks for: segment `number`, or its part
+    /// `part` (RFC 8216bis section 6.2.5.2). True of anything once the stream has ended.
+    pub fn reaches(&self, number: u64, part: Option<usize>) -> bool {
+        let complete = self
+            .last_complete()
+            .is_some_and(|last| last.number() >= number);
+        let open = self.open_segment().filter(|open| open.number() == number);
+        self.ended
+            || complete
+            || part
+                .zip(open)
+                .is_some_and(|(part, open)| open.parts.len() > part)
+    }
+
+    /// The init section of `epoch`, while a segment that uses it is in memory.
+    pub fn init(&self, epoch: crate::segment::Epoch) -> Option<&Arc<Init>> {
+        self.segments
+            .iter()
+            .rev()
+            .map(|segment| &segment.head.init)
+            .find(|init| init.epoch == epoch)
+    }
+
+    /// What the rungs took on average over the segments that are listed; declared rates until there are some.
+    pub fn rates(&self) -> Vec<Bitrate> {
+        let span: MediaTime = self.listed().map(|segment| segment.duration()).sum();
+        let measured = |(rung, declared): (usize, Bitrate)| match span {
+            MediaTime::ZERO => declared,
+            span => Bitrate::of(
+                self.listed().map(|segment| segment.octets(rung)).sum(),
+                span.duration(),
+            ),
+        };
+        self.format
+            .ladder
+            .rungs()
+            .iter()
+            .map(|rung| rung.average)
+            .enumerate()
+            .map(measured)
+            .collect()
+    }
+}
+
+/// How many segments a player wants before it starts (RFC 8216bis section 6.3.3: three target durations).
+const PLAYABLE: usize = 3;

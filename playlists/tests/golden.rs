@@ -1,0 +1,272 @@
+//! Playlists compared as whole texts, and read back by the parser that relays use.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use playlists::{
+    Bitrate, Epoch, Format, Head, Init, Ladder, MediaTime, Part, Rung, RungName, WallTime, Window,
+    WindowError,
+    parse::{self, MediaPlaylist},
+    render::{self, View},
+};
+use proptest::prelude::*;
+
+#[test]
+fn a_viewers_playlist_names_no_rung_and_no_part() {
+    let window = stream().segments(4).parts(2).window;
+    assert_eq!(
+        render::media(&window, View::Viewer),
+        include_str!("../golden/viewer.m3u8")
+    );
+}
+
+#[test]
+fn a_canonical_playlist_lists_the_parts_of_the_last_three_target_durations() {
+    let window = stream().segments(5).parts(2).window;
+    assert_eq!(
+        render::media(&window, View::Canonical { rung: 1 }),
+        include_str!("../golden/canonical.m3u8")
+    );
+}
+
+#[test]
+fn a_restart_breaks_the_timeline_but_keeps_the_map() {
+    let window = stream().segments(2).restart(b"init").segments(2).window;
+    assert_eq!(
+        render::media(&window, View::Viewer),
+        include_str!("../golden/restart.m3u8")
+    );
+}
+
+#[test]
+fn a_restart_with_other_parameters_brings_its_own_map() {
+    let window = stream().segments(1).restart(b"other").segments(1).window;
+    let text = render::media(&window, View::Viewer);
+    assert_eq!(text.matches("#EXT-X-MAP").count(), 2, "{text}");
+}
+
+#[test]
+fn an_ended_stream_says_so() {
+    let mut window = stream().segments(1).window;
+    window.end();
+    assert!(render::media(&window, View::Viewer).ends_with("1000.m4s\n#EXT-X-ENDLIST\n"));
+    assert_eq!(window.push(part(0)), Err(WindowError::Ended));
+}
+
+#[test]
+fn the_multivariant_playlist_tells_of_the_dearest_rung() {
+    let text = render::one_variant(&ladder(), "v/abc/index.m3u8");
+    assert_eq!(text, include_str!("../golden/one_variant.m3u8"));
+    let all = parse::multivariant(&render::all_variants(&ladder())).unwrap();
+    assert_eq!(
+        all.iter()
+            .map(|variant| variant.uri.as_str())
+            .collect::<Vec<_>>(),
+        ["480p.m3u8", "240p.m3u8"]
+    );
+    assert_eq!(all[0].resolution, Some((854, 480)));
+}
+
+#[test]
+fn numbers_never_jump_and_segments_never_outgrow_the_target_duration() {
+    let mut stream = stream().segments(1);
+    let mut head = stream.head(1005, false);
+    assert_eq!(
+        stream.window.open(head.clone()),
+        Err(WindowError::Number {
+            last: 1000,
+            found: 1005
+        })
+    );
+    head.number = 1001;
+    stream.window.open(head).unwrap();
+    for _ in 0..4 {
+        stream.window.push(part(0)).unwrap();
+    }
+    assert!(matches!(
+        stream.window.push(part(0)),
+        Err(WindowError::Length {
+            number: 1001,
+            target: 2,
+            ..
+        })
+    ));
+}
+
+#[test]
+fn what_leads_a_reader_astray_is_refused() {
+    for (text, why) in [
+        ("hello", "does not start"),
+        ("#EXTM3U\n#EXTINF:2,\na.m4s\n", "TARGETDURATION"),
+        ("#EXTM3U\n#EXT-X-TARGETDURATION:2\na.m4s\n", "no EXTINF"),
+        (
+            "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\na.m3u8\n",
+            "multivariant",
+        ),
+    ] {
+        let error = parse::media(text).unwrap_err().to_string();
+        assert!(error.contains(why), "{text:?}: {error}");
+    }
+    assert!(parse::multivariant("#EXTM3U\n#EXT-X-TARGETDURATION:2\n").is_err());
+}
+
+proptest! {
+    /// Any order of parts, segments and restarts: what is listed only ever grows at the end and
+    /// shrinks at the start, and it reads back as what was published.
+    #[test]
+    fn playlists_only_append(steps in proptest::collection::vec(0..4u8, 1..120)) {
+        let mut stream = stream().segments(1);
+        let mut before: Option<MediaPlaylist> = None;
+        for step in steps {
+            stream = match step {
+                0 => stream.restart(b"init").parts(1),
+                1 => stream.segments(1),
+                _ => stream.parts(1),
+            };
+            let text = render::media(&stream.window, View::Canonical { rung: 0 });
+            let now = parse::media(&text).unwrap();
+            let listed = stream.window.listed().count() + usize::from(stream.window.open_segment().is_some());
+            prop_assert_eq!(now.segments.len(), listed);
+            for segment in &now.segments {
+                prop_assert!(segment.duration.seconds().round() as u64 <= now.target_duration);
+                let Some(old) = before.iter().flat_map(|list| &list.segments).find(|old| old.number == segment.number)
+                else { continue };
+                prop_assert_eq!(old.timeline, segment.timeline);
+                prop_assert_eq!(&old.map, &segment.map);
+                prop_assert!(old.uri.is_none() || old.uri == segment.uri);
+                prop_assert!(segment.parts.is_empty() || segment.parts.starts_with(&old.parts));
+            }
+            let first = |list: &MediaPlaylist| list.segments.first().map(|segment| segment.number);
+            prop_assert!(before.as_ref().and_then(first) <= first(&now));
+            before = Some(now);
+        }
+    }
+
+    #[test]
+    fn no_text_makes_the_parser_panic(text in "(#EXTM3U\n)?(#EXT[A-Z-]{0,20}:?[^\n]{0,30}\n|[a-z.]{0,9}\n){0,20}") {
+        let _ = parse::media(&text);
+        let _ = parse::multivariant(&text);
+    }
+}
+
+/// Builds a window step by step.
+struct Stream {
+    window: Window,
+    epoch: u64,
+    init: Arc<Init>,
+}
+
+fn stream() -> Stream {
+    let format = Format {
+        ladder: ladder(),
+        segment: ticks(64),
+        part: ticks(16),
+        listed: 4,
+    };
+    let init = Arc::new(Init {
+        epoch: Epoch(7),
+        media: Bytes::from_static(b"init"),
+    });
+    Stream {
+        window: Window::new(format),
+        epoch: 7,
+        init,
+    }
+}
+
+impl Stream {
+    fn segments(mut self, count: usize) -> Self {
+        for _ in 0..count {
+            self.window.close();
+            self = self.parts(4);
+            self.window.close();
+        }
+        self
+    }
+
+    fn parts(mut self, count: usize) -> Self {
+        for _ in 0..count {
+            let open = self
+                .window
+                .open_segment()
+                .filter(|open| open.parts.len() < 4);
+            if open.is_none() {
+                let next = self
+                    .window
+                    .segments()
+                    .next_back()
+                    .map_or(1000, |last| last.number() + 1);
+                let fresh = self
+                    .window
+                    .segments()
+                    .next_back()
+                    .is_some_and(|last| last.head.epoch.0 != self.epoch);
+                let head = self.head(next, fresh);
+                self.window.open(head).unwrap();
+            }
+            let index = self
+                .window
+                .segments()
+                .next_back()
+                .map_or(0, |last| last.parts.len());
+            self.window.push(part(index)).unwrap();
+        }
+        self
+    }
+
+    fn restart(mut self, init: &'static [u8]) -> Self {
+        self.window.close();
+        self.epoch += 1;
+        if self.init.media != init {
+            self.init = Arc::new(Init {
+                epoch: Epoch(self.epoch),
+                media: Bytes::from_static(init),
+            });
+        }
+        self
+    }
+
+    fn head(&self, number: u64, discontinuity: bool) -> Head {
+        let last = self
+            .window
+            .segments()
+            .next_back()
+            .map_or(41, |last| last.head.timeline);
+        Head {
+            number,
+            epoch: Epoch(self.epoch),
+            init: self.init.clone(),
+            discontinuity,
+            timeline: last + u64::from(discontinuity),
+            date_time: WallTime::from_millis(1_790_000_000_000 + number as i64 * 2133),
+        }
+    }
+}
+
+fn part(index: usize) -> Part {
+    Part {
+        duration: ticks(16),
+        independent: index == 0,
+        media: vec![
+            Bytes::from_static(b"cheap"),
+            Bytes::from_static(b"expensive"),
+        ],
+    }
+}
+
+fn ticks(frames: i64) -> MediaTime {
+    MediaTime::from_ticks(frames, 30)
+}
+
+fn ladder() -> Ladder {
+    let rung = |height, kbps| Rung {
+        name: RungName::try_from(format!("{height}p")).unwrap(),
+        width: height * 16 / 9 / 2 * 2 + if height == 480 { 2 } else { 0 },
+        height,
+        bandwidth: Bitrate::from_kbps(kbps * 12 / 10),
+        average: Bitrate::from_kbps(kbps),
+        codecs: "avc1.4D401F,mp4a.40.2".into(),
+        frame_rate: 30.0,
+    };
+    Ladder::new(vec![rung(480, 1400), rung(240, 450)]).unwrap()
+}
