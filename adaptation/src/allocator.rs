@@ -1,0 +1,392 @@
+//! How a node's egress budget is shared: one price for all, and from it a ceiling for each viewer.
+//!
+//! Maximises the sum of `weight * ln(rate)` over all viewers while their rates sum to no more than
+//! the budget. Going up one rung is a step with a gain and a cost; because the utility is concave,
+//! taking all viewers' steps in the order of falling gain per cost (the slope) until the budget is
+//! full is the optimum of the linear relaxation, and the slope at which it became full is the price.
+//! The critical steps, which not everybody can have, go to as many viewers as fit *exactly*, in the
+//! order of the viewers' places on a circle; where on the circle that begins moves with the turn, so
+//! that over the turns all have their share of it.
+//!
+//! Knows of viewers only a key and the rung that their own path allows. Counting them, and holding
+//! them to their ceilings, is the origin's business; so is refusing whom even the cheapest rung is
+//! too much for.
+
+use playlists::Bitrate;
+
+/// Viewers with the same ladder and weight, usually those of one stream.
+#[derive(Clone, Debug, Default)]
+pub struct Class {
+    /// Measured rate of each rung, cheapest first. Smooth them: they move ceilings.
+    pub rates: Vec<Bitrate>,
+    /// How much a viewer here counts against one elsewhere; 1 is usual.
+    pub weight: f64,
+    pub viewers: Vec<Demand>,
+}
+
+/// One viewer's part in the demand.
+#[derive(Clone, Copy, Debug)]
+pub struct Demand {
+    /// The same at every tick: any stable number of the viewer, such as a hash of its id.
+    pub key: u64,
+    /// The highest rung that its own path allows.
+    pub cap: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Allocator {
+    /// What the node may send; `None` is unlimited.
+    pub budget: Option<Bitrate>,
+    /// The share of the budget to hand out. The rest is for playlists, retransmissions, headers
+    /// and for those who join between two ticks.
+    pub eta: f64,
+}
+
+/// What came of it: ceilings, valid until the next. The default holds nobody down.
+#[derive(Clone, Debug)]
+pub struct Allocation {
+    /// The congestion price: the utility per Mbit/s that the first step not granted to all would
+    /// have brought. 0 when nobody is held down.
+    pub price: f64,
+    /// Share of the viewers at the critical step who have it in this turn; 1 when nobody is held down.
+    pub fraction: f64,
+    /// Everybody at their own cap.
+    pub demand: Bitrate,
+    /// Everybody at the lower of ceiling and own cap.
+    pub granted: Bitrate,
+    /// Even with everybody at the cheapest rung the budget is exceeded.
+    pub overload: bool,
+    bounds: Vec<Bounds>,
+    arc: Option<Arc>,
+}
+
+impl Allocator {
+    pub fn new(budget: Option<Bitrate>) -> Self {
+        Self { budget, eta: ETA }
+    }
+
+    /// Shares the budget among `classes`. `turn` counts up, say every 60 s; with each, the critical
+    /// step passes on from a seventh of the viewers to others.
+    ///
+    /// O(viewers), and a sort of those at the critical step.
+    pub fn allocate(&self, classes: &[Class], turn: u64) -> Allocation {
+        let shapes: Vec<Shape> = classes.iter().map(Shape::of).collect();
+        let steps = steps(&shapes);
+        let floor: u128 = shapes.iter().map(Shape::floor).sum();
+        let demand = floor + steps.iter().map(|step| step.cost).sum::<u128>();
+        let budget = self
+            .budget
+            .map_or(u128::MAX, |budget| budget.scale(self.eta).bps().into());
+        if demand <= budget {
+            return Allocation {
+                demand: rate(demand),
+                granted: rate(demand),
+                bounds: shapes
+                    .iter()
+                    .map(|shape| Bounds::all(shape.top()))
+                    .collect(),
+                ..Allocation::default()
+            };
+        }
+
+        let mut bounds = vec![Bounds::all(0); shapes.len()];
+        let mut spent = floor;
+        let mut price = 0.0;
+        let mut critical = Grant::NONE;
+        for group in alike(&steps) {
+            let whole: u128 = group.iter().map(|step| step.cost).sum();
+            for step in group {
+                bounds[step.class].best = step.rung;
+            }
+            if spent + whole > budget {
+                price = group[0].slope;
+                critical = Grant::of(
+                    takers(classes, &shapes, &bounds),
+                    budget.saturating_sub(spent),
+                    turn,
+                );
+                break;
+            }
+            spent += whole;
+            bounds
+                .iter_mut()
+                .for_each(|bounds| bounds.sure = bounds.best);
+        }
+        Allocation {
+            price,
+            fraction: critical.fraction,
+            demand: rate(demand),
+            granted: rate(spent + critical.cost),
+            overload: floor > budget,
+            bounds,
+            arc: critical.arc,
+        }
+    }
+}
+
+impl Allocation {
+    /// The highest rung for the viewer `key` of the class at `class` of those that were allocated.
+    /// O(1). A class that was not there is not held down, nor are those who joined since then
+    /// beyond what holds for their class.
+    pub fn ceiling(&self, class: usize, key: u64) -> usize {
+        match self.bounds.get(class) {
+            Some(bounds)
+                if bounds.best > bounds.sure
+                    && self.arc.is_some_and(|arc| arc.holds(place(key))) =>
+            {
+                bounds.best
+            }
+            Some(bounds) => bounds.sure,
+            None => usize::MAX,
+        }
+    }
+}
+
+impl Default for Allocation {
+    fn default() -> Self {
+        Self {
+            price: 0.0,
+            fraction: 1.0,
+            demand: Bitrate::ZERO,
+            granted: Bitrate::ZERO,
+            overload: false,
+            bounds: Vec::new(),
+            arc: None,
+        }
+    }
+}
+
+/// The ceilings of a class: for all, and for those to whom the critical steps went.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    sure: usize,
+    best: usize,
+}
+
+impl Bounds {
+    fn all(rung: usize) -> Self {
+        Self {
+            sure: rung,
+            best: rung,
+        }
+    }
+}
+
+/// A class, counted.
+struct Shape {
+    weight: f64,
+    /// What a viewer costs who may go up to this rung: the dearest of those up to it, in bit/s. It
+    /// never falls, and the utility is its logarithm, so every ladder is its own concave hull.
+    costs: Vec<u64>,
+    /// How many viewers' own paths allow this rung.
+    reached: Vec<u128>,
+}
+
+impl Shape {
+    fn of(class: &Class) -> Self {
+        let costs: Vec<u64> = class
+            .rates
+            .iter()
+            .scan(CHEAPEST, |dearest, rate| {
+                *dearest = (*dearest).max(rate.bps());
+                Some(*dearest)
+            })
+            .collect();
+        let mut reached = vec![0; costs.len()];
+        for viewer in &class.viewers {
+            if let Some(count) = reached.get_mut(viewer.cap.min(costs.len().saturating_sub(1))) {
+                *count += 1;
+            }
+        }
+        for rung in (1..reached.len()).rev() {
+            reached[rung - 1] += reached[rung];
+        }
+        let weight = if class.weight.is_nan() {
+            1.0
+        } else {
+            class.weight.clamp(LIGHTEST, HEAVIEST)
+        };
+        Self {
+            weight,
+            costs,
+            reached,
+        }
+    }
+
+    fn top(&self) -> usize {
+        self.costs.len().saturating_sub(1)
+    }
+
+    fn cost(&self, rung: usize) -> u64 {
+        self.costs.get(rung.min(self.top())).copied().unwrap_or(0)
+    }
+
+    /// With everybody at the cheapest rung.
+    fn floor(&self) -> u128 {
+        self.reached
+            .first()
+            .map_or(0, |viewers| viewers * u128::from(self.cost(0)))
+    }
+}
+
+/// From one rung to the next, for all viewers of a class whose own paths allow it.
+struct Step {
+    class: usize,
+    rung: usize,
+    /// Utility per Mbit/s.
+    slope: f64,
+    cost: u128,
+}
+
+/// All steps by falling slope; those of one class in their order.
+fn steps(shapes: &[Shape]) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for (class, shape) in shapes.iter().enumerate() {
+        let mut slope = f64::MAX;
+        for rung in 1..shape.costs.len() {
+            let (from, to) = (shape.costs[rung - 1], shape.costs[rung]);
+            // A step that costs nothing goes with the one before it.
+            if to > from {
+                let gain = shape.weight * (to as f64 / from as f64).ln();
+                slope = slope.min(gain * 1e6 / (to - from) as f64);
+            }
+            steps.push(Step {
+                class,
+                rung,
+                slope,
+                cost: shape.reached[rung] * u128::from(to - from),
+            });
+        }
+    }
+    steps.sort_by(|a, b| {
+        b.slope
+            .total_cmp(&a.slope)
+            .then(a.class.cmp(&b.class))
+            .then(a.rung.cmp(&b.rung))
+    });
+    steps
+}
+
+/// Runs of steps whose slopes are about that of the run's first. Of these none goes first: else all
+/// viewers of one stream were served before any of another's, and noise in the measured rates would
+/// swap the two.
+fn alike(mut steps: &[Step]) -> impl Iterator<Item = &[Step]> {
+    std::iter::from_fn(move || {
+        let least = steps.first()?.slope * ALIKE;
+        let (run, rest) = steps.split_at(steps.partition_point(|step| step.slope >= least));
+        steps = rest;
+        Some(run)
+    })
+}
+
+/// Someone who may have the critical steps of its class, as far as its own path allows them.
+struct Taker {
+    place: u64,
+    cost: u128,
+}
+
+fn takers(classes: &[Class], shapes: &[Shape], bounds: &[Bounds]) -> Vec<Taker> {
+    let mut takers = Vec::new();
+    for ((class, shape), bounds) in classes.iter().zip(shapes).zip(bounds) {
+        let has = shape.cost(bounds.sure);
+        for viewer in &class.viewers {
+            let cost = shape.cost(viewer.cap.min(bounds.best)).saturating_sub(has);
+            if cost > 0 {
+                takers.push(Taker {
+                    place: place(viewer.key),
+                    cost: cost.into(),
+                });
+            }
+        }
+    }
+    takers
+}
+
+/// Who has the critical steps.
+struct Grant {
+    arc: Option<Arc>,
+    cost: u128,
+    fraction: f64,
+}
+
+impl Grant {
+    const NONE: Self = Self {
+        arc: None,
+        cost: 0,
+        fraction: 0.0,
+    };
+
+    /// To as many neighbours on the circle as there is room for. They are counted, not drawn, so
+    /// that two viewers keep the budget as exactly as two thousand do.
+    fn of(mut takers: Vec<Taker>, room: u128, turn: u64) -> Self {
+        takers.sort_unstable_by_key(|taker| taker.place);
+        // Those in one place cannot be told apart: all or none.
+        takers.dedup_by(|next, kept| {
+            let same = next.place == kept.place;
+            kept.cost += if same { next.cost } else { 0 };
+            same
+        });
+        let count = takers.len();
+        // By rank, not by place: so each is first equally often, however the places lie.
+        let first = ((u128::from(turn.wrapping_mul(TURN)) * count as u128) >> 64) as usize;
+        let mut grant = Self::NONE;
+        for (served, taker) in takers[first..].iter().chain(&takers[..first]).enumerate() {
+            if grant.cost + taker.cost > room {
+                break;
+            }
+            grant.cost += taker.cost;
+            grant.fraction = (served + 1) as f64 / count as f64;
+            grant.arc = Some(Arc {
+                first: takers[first].place,
+                last: taker.place,
+            });
+        }
+        grant
+    }
+}
+
+/// Of the circle of places, both ends included.
+#[derive(Clone, Copy, Debug)]
+struct Arc {
+    first: u64,
+    last: u64,
+}
+
+impl Arc {
+    fn holds(self, place: u64) -> bool {
+        if self.first <= self.last {
+            (self.first..=self.last).contains(&place)
+        } else {
+            place >= self.first || place <= self.last
+        }
+    }
+}
+
+/// A viewer's place on the circle; keys may be anything, such as consecutive numbers. The finaliser
+/// of SplitMix64 (Steele, Lea & Flood 2014), a bijection.
+fn place(key: u64) -> u64 {
+    let mixed = key.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+fn rate(bps: u128) -> Bitrate {
+    Bitrate::from_bps(u64::try_from(bps).unwrap_or(u64::MAX))
+}
+
+const ETA: f64 = 0.97;
+
+/// Slopes within this factor of one another are alike.
+const ALIKE: f64 = 0.9;
+
+/// How far round the circle the critical steps begin with each turn: the golden ratio to the minus
+/// fourth, .1459. Irrational, so no viewer is passed over for good; small, so that at most twice
+/// that share of viewers changes its rung in a turn.
+const TURN: u64 = 2_691_343_689_449_507_681;
+
+/// So that a rung not measured yet has a logarithm, in bit/s.
+const CHEAPEST: u64 = 1000;
+
+const LIGHTEST: f64 = 1e-3;
+const HEAVIEST: f64 = 1e3;

@@ -1,0 +1,261 @@
+//! What one viewer's path carries, learnt from what the kernel says about each delivery.
+//!
+//! Owns the reading of a [`Delivery`] (how much of it is evidence, and of what) and the filter
+//! over that evidence. Not how the numbers are got from a socket, nor what is decided by them.
+//!
+//! A delivery shows the path's rate only if it was long enough to leave slow start and if the
+//! receiver kept up. Where it was not, it still proves that the path carries *at least* so much,
+//! and such a bound may raise an estimate but never lower it.
+
+use std::time::Duration;
+
+use playlists::{Bitrate, MediaTime};
+use serde::{Deserialize, Serialize};
+
+/// One media response to one viewer, from its first octet written to its last acknowledged.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery {
+    /// Acknowledged by the peer; less than the object's size only if not `complete`.
+    pub octets: u64,
+    /// Duration of the object: of a part, or of a segment.
+    pub media: MediaTime,
+    /// First octet written to last octet acknowledged. Blocking for the media is not part of it.
+    pub elapsed: Duration,
+    /// Smallest round trip seen on the connection.
+    pub min_rtt: Duration,
+    /// Largest `delivery_rate` sampled while the sender was not limited by the application.
+    pub capacity: Option<Bitrate>,
+    /// Share of the busy time in which the peer's receive window was the limit, 0 to 1.
+    pub receiver_limited: f64,
+    /// False if the connection ended before the object did.
+    pub complete: bool,
+}
+
+/// What a delivery says about the path.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Evidence {
+    /// The path's rate at that time.
+    Measured(Bitrate),
+    /// The path carries this much or more: the object was too short, or the receiver too slow.
+    AtLeast(Bitrate),
+}
+
+/// What the path is expected to carry next.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    pub rate: Bitrate,
+    /// Standard deviation of ln(rate), of the errors of the last predictions.
+    pub deviation: f64,
+}
+
+/// The filter: two exponential averages of ln(rate), one quick and one slow, of which the lower
+/// counts, so that bad news is believed sooner than good news.
+///
+/// Their half-lives are in seconds of evidence, not in objects: a part weighs less than a segment,
+/// and a delivery that took the time of two segments weighs as two.
+#[derive(Clone, Copy, Debug)]
+pub struct Throughput {
+    fast: Average,
+    slow: Average,
+    /// Of the one-step prediction error of ln(rate).
+    variance: f64,
+    hint: Option<Bitrate>,
+}
+
+impl Delivery {
+    /// `None` where nothing can be said, such as a connection that ended before it began.
+    pub fn evidence(&self) -> Option<Evidence> {
+        let media = self.media.duration();
+        // Nothing arrived. Only having waited long for it makes that news about the path.
+        if self.octets == 0 && (self.elapsed < media || self.elapsed.is_zero()) {
+            return None;
+        }
+        let goodput = self.goodput();
+        if self.receiver_limited > RECEIVER_LIMITED {
+            // Whoever is to blame, a peer that takes media slower than real time falls behind.
+            let behind = !media.is_zero() && self.elapsed > media.mul_f64(BEHIND);
+            return Some(if behind {
+                Evidence::Measured(goodput)
+            } else {
+                Evidence::AtLeast(goodput)
+            });
+        }
+        let short = self.is_short();
+        if let Some(capacity) = self.capacity {
+            let trust = if short { SHORT_TRUST } else { LONG_TRUST };
+            let rate = capacity.clamp(goodput, goodput.scale(trust));
+            return Some(Evidence::Measured(bounded(rate)));
+        }
+        // Short, but it took long: then this pace is what the viewer lives with.
+        let felt = self.elapsed > media / 2;
+        Some(if short && !felt {
+            Evidence::AtLeast(goodput)
+        } else {
+            Evidence::Measured(goodput)
+        })
+    }
+
+    /// Octets over the time in which they arrived: the last acknowledgement travelled one round
+    /// trip that carried nothing new (`adaptation.md`: p10 .52, p50 .90, p90 .99 of the truth).
+    fn goodput(&self) -> Bitrate {
+        // The sampling of acknowledgements and delayed ones make shorter spans meaningless, and an
+        // object within one round trip (a burst of the first window) has no other length.
+        let span = self
+            .elapsed
+            .saturating_sub(self.min_rtt)
+            .max(self.elapsed / 4)
+            .max(SHORTEST);
+        bounded(Bitrate::of(self.octets, span))
+    }
+
+    /// Less than two bandwidth-delay products: slow start was most of it. Without a capacity the
+    /// goodput stands for the bandwidth, and octets cancel out.
+    fn is_short(&self) -> bool {
+        match self.capacity {
+            Some(capacity) => self.octets < capacity.octets_in(self.min_rtt).saturating_mul(2),
+            None => self.elapsed < self.min_rtt.saturating_mul(3),
+        }
+    }
+}
+
+impl Throughput {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Starts from what another node knew of this viewer, until there is evidence.
+    pub fn with_hint(rate: Bitrate) -> Self {
+        Self {
+            hint: Some(bounded(rate)),
+            ..Self::default()
+        }
+    }
+
+    /// Learns from a delivery; returns what was taken from it, `None` if nothing.
+    pub fn observe(&mut self, delivery: &Delivery) -> Option<Evidence> {
+        let evidence = delivery.evidence()?;
+        let weight = delivery
+            .media
+            .duration()
+            .max(delivery.elapsed)
+            .max(LIGHTEST)
+            .as_secs_f64();
+        match evidence {
+            Evidence::Measured(rate) => {
+                let seen = log(rate);
+                self.judge(seen, weight);
+                // Late is not noise: at this pace the buffer drains, so it counts at once.
+                if delivery.elapsed > delivery.media.duration() && self.fast.mean > seen {
+                    self.fast = Average::default();
+                }
+                self.learn(seen, weight);
+            }
+            Evidence::AtLeast(rate) => {
+                if self.estimate().is_some_and(|known| known.rate >= rate) {
+                    return None;
+                }
+                self.learn(log(rate), weight);
+            }
+        }
+        Some(evidence)
+    }
+
+    /// `None` without evidence or hint.
+    pub fn estimate(&self) -> Option<Estimate> {
+        match self.prediction() {
+            Some(mean) => Some(Estimate {
+                rate: Bitrate::from_bps(mean.exp() as u64),
+                deviation: self.variance.sqrt(),
+            }),
+            None => self.hint.map(|rate| Estimate {
+                rate,
+                deviation: HINT_DEVIATION,
+            }),
+        }
+    }
+
+    fn prediction(&self) -> Option<f64> {
+        (self.fast.mass > 0.0).then(|| self.fast.mean.min(self.slow.mean))
+    }
+
+    fn learn(&mut self, seen: f64, weight: f64) {
+        self.fast.add(seen, keep(weight, FAST));
+        self.slow.add(seen, keep(weight, SLOW));
+    }
+
+    /// How wrong the prediction was. One jump counts as a factor e at most: it is news about the
+    /// path's level, and must not pass for noise long after.
+    fn judge(&mut self, seen: f64, weight: f64) {
+        if let Some(expected) = self.prediction() {
+            let error = (seen - expected).clamp(-1.0, 1.0);
+            let keep = keep(weight, SLOW);
+            self.variance = keep * self.variance + (1.0 - keep) * error * error;
+        }
+    }
+}
+
+impl Default for Throughput {
+    fn default() -> Self {
+        Self {
+            fast: Average::default(),
+            slow: Average::default(),
+            variance: FIRST_DEVIATION * FIRST_DEVIATION,
+            hint: None,
+        }
+    }
+}
+
+/// An exponential average that is unbiased from its first value on: `mass` is how much of the
+/// unit weight has been seen, as in the bias correction of Adam (Kingma & Ba 2015, section 3).
+#[derive(Clone, Copy, Debug, Default)]
+struct Average {
+    mean: f64,
+    mass: f64,
+}
+
+impl Average {
+    /// `keep` < 1, so that the mass is positive after any value.
+    fn add(&mut self, value: f64, keep: f64) {
+        self.mass = keep * self.mass + (1.0 - keep);
+        self.mean += (value - self.mean) * (1.0 - keep) / self.mass;
+    }
+}
+
+/// What remains of the past after `weight` seconds of evidence.
+fn keep(weight: f64, half_life: f64) -> f64 {
+    (-weight / half_life).exp2()
+}
+
+fn log(rate: Bitrate) -> f64 {
+    (bounded(rate).bps() as f64).ln()
+}
+
+fn bounded(rate: Bitrate) -> Bitrate {
+    rate.clamp(SLOWEST, FASTEST)
+}
+
+/// Half-lives in seconds of evidence: one and three segments of the usual two seconds.
+const FAST: f64 = 2.0;
+const SLOW: f64 = 6.0;
+
+/// No rung is below the one or above the other, and a log-domain filter must forget both.
+const SLOWEST: Bitrate = Bitrate::from_kbps(32);
+const FASTEST: Bitrate = Bitrate::from_kbps(1_000_000);
+
+/// Above this share of busy time it was the receiver that was measured.
+const RECEIVER_LIMITED: f64 = 0.2;
+/// Over its duration by this factor: not a player that reads at the pace it plays.
+const BEHIND: f64 = 1.1;
+
+/// The kernel's capacity is biased up on fading links, the goodput is 10 % low: this closes the gap.
+const LONG_TRUST: f64 = 1.15;
+/// In slow start the goodput may be a quarter of the truth.
+const SHORT_TRUST: f64 = 4.0;
+
+const SHORTEST: Duration = Duration::from_micros(100);
+const LIGHTEST: Duration = Duration::from_millis(20);
+
+/// Before any prediction has been judged.
+const FIRST_DEVIATION: f64 = 0.2;
+/// A hint is about another path, some time ago.
+const HINT_DEVIATION: f64 = 0.5;
