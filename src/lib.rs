@@ -4,7 +4,10 @@
 //!
 //! `docs/architecture.md` in the repository has the map.
 
+pub mod config;
 pub mod control;
 pub mod net;
+pub mod source;
 pub mod shutdown;
+pub mod store;
 pub mod telemetry;
