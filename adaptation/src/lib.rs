@@ -10,6 +10,7 @@
 //! ```
 
 pub mod allocator;
+pub mod region;
 pub mod rule;
 pub mod throughput;
 pub mod viewer;

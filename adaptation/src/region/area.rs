@@ -1,0 +1,86 @@
+//! What is remembered of one region between events: how long it has been quiet, and how long to
+//! leave it alone after failures.
+
+use std::time::{Duration, Instant};
+
+/// What a region is about, in one word for people.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Mood {
+    /// The primary serves it.
+    Normal,
+    /// A relay is on its way.
+    Launching,
+    /// Relays serve part of it.
+    Spilling,
+    /// Its last relay drains.
+    Draining,
+}
+
+impl Mood {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Launching => "launching",
+            Self::Spilling => "spilling",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Area {
+    /// The total has been low enough to drain since then.
+    pub(super) low_since: Option<Instant>,
+    /// Cool-down after a drain.
+    pub(super) rests_until: Option<Instant>,
+    /// Back-off after failures.
+    blocked_until: Option<Instant>,
+    failures: u32,
+    /// Number in the name of the relay launched last.
+    pub(super) named: u32,
+    /// It was said that no relay can be had.
+    pub(super) short: bool,
+    /// Last time it had viewers or relays.
+    pub(super) used: Instant,
+}
+
+impl Area {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            low_since: None,
+            rests_until: None,
+            blocked_until: None,
+            failures: 0,
+            named: 0,
+            short: false,
+            used: now,
+        }
+    }
+
+    /// Back-off or cool-down is on: no relay may be asked for.
+    pub(super) fn held(&self, now: Instant) -> bool {
+        [self.rests_until, self.blocked_until]
+            .into_iter()
+            .flatten()
+            .any(|until| now < until)
+    }
+
+    /// A relay failed or was lost: the next attempt waits, longer each time. The wait is returned.
+    pub(super) fn set_back(&mut self, now: Instant) -> Duration {
+        let wait = FIRST_WAIT
+            .saturating_mul(1 << self.failures.min(16))
+            .min(LONGEST_WAIT);
+        self.failures = self.failures.saturating_add(1);
+        self.blocked_until = Some(now + wait);
+        wait
+    }
+
+    /// A relay did its work.
+    pub(super) fn proved(&mut self) {
+        self.failures = 0;
+        self.blocked_until = None;
+    }
+}
+
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);

@@ -1,0 +1,193 @@
+//! What time and endings do to nodes: deadlines, silence, failed launches, processes that ended.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    Balancer, Region, State, What,
+    balancer::REGION_MEMORY,
+    node::{Node, Phase},
+    viewers,
+};
+
+impl Balancer {
+    /// Looks at every node and region for what is due.
+    pub(super) fn pass(&mut self, now: Instant) {
+        let names: Vec<_> = self.nodes.keys().cloned().collect();
+        for name in &names {
+            self.attend(name, now);
+        }
+        let regions: Vec<_> = self.areas.keys().cloned().collect();
+        for region in regions {
+            let idle = self.idle(&region);
+            let Some(area) = self.areas.get_mut(&region) else {
+                continue;
+            };
+            if !idle {
+                area.used = now;
+            } else if now.duration_since(area.used) >= REGION_MEMORY {
+                self.areas.remove(&region);
+            }
+        }
+    }
+
+    fn attend(&mut self, name: &str, now: Instant) {
+        let (patience, ready) = (self.config.patience(), self.ready(now));
+        let Some(node) = self.nodes.get_mut(name) else {
+            return;
+        };
+        node.forget_joins(JOIN_PATIENCE, now);
+        let unheard = now.saturating_duration_since(node.heard);
+        let age = now.saturating_duration_since(node.since);
+        let silent = node.report.is_some() && unheard >= patience;
+        let reason = format!("not heard for {:.1} s", unheard.as_secs_f64());
+        match &node.phase {
+            Phase::Primary if silent && !node.silent => {
+                node.silent = true;
+                self.say(What::Lost, None, name, reason);
+            }
+            Phase::Primary => {}
+            Phase::Lost if unheard >= NODE_MEMORY => {
+                self.nodes.remove(name);
+                self.say(What::Failed, None, name, reason + "; given up");
+            }
+            Phase::Lost => {}
+            Phase::Retiring if silent || unheard >= NODE_MEMORY => {
+                self.nodes.remove(name);
+                self.say(What::Gone, None, name, reason + ", as it was told");
+            }
+            Phase::Retiring => {}
+            _ if silent => self.lose(name, reason, now),
+            Phase::Serving(region) if !node.ready() && age >= self.config.launch_deadline => {
+                let region = region.clone();
+                self.overdue(name, &region, now);
+            }
+            Phase::Draining(region) => {
+                if let Some(reason) = drained(node, age, self.config.drain_deadline) {
+                    let region = region.clone();
+                    self.retire(name, Some(region), reason, now);
+                }
+            }
+            // Left over from an earlier manager's launch.
+            Phase::Standby if ready && node.launched() && age >= self.config.cooldown => {
+                let region = node.region().cloned();
+                self.retire(
+                    name,
+                    region,
+                    "it was launched, and nobody needs it".into(),
+                    now,
+                );
+            }
+            Phase::Serving(_) | Phase::Standby => {}
+        }
+    }
+
+    fn retire(&mut self, name: &str, region: Option<Region>, reason: String, now: Instant) {
+        self.turn(name, Phase::Retiring, now);
+        self.say(What::Retire, region, name, reason);
+    }
+
+    fn overdue(&mut self, name: &str, region: &Region, now: Instant) {
+        self.turn(name, Phase::Retiring, now);
+        let wait = self.set_back(region, now);
+        let reason = format!(
+            "it does not serve {:?} after it was told to; the next attempt is in {wait:?}",
+            self.config.launch_deadline
+        );
+        self.say(What::Failed, Some(region.clone()), name, reason);
+    }
+
+    pub(super) fn launch_failed(&mut self, name: &str, why: &str, now: Instant) {
+        let Some(node) = self.nodes.get(name) else {
+            return;
+        };
+        // Overdue launches are accounted for already.
+        let region = match &node.phase {
+            Phase::Serving(region) => Some(region.clone()),
+            _ => None,
+        };
+        self.nodes.remove(name);
+        if let Some(region) = region {
+            let wait = self.set_back(&region, now);
+            let reason = format!("{why}; the next attempt is in {wait:?}");
+            self.say(What::Failed, Some(region), name, reason);
+        }
+    }
+
+    pub(super) fn ended(&mut self, name: &str, why: &str, now: Instant) {
+        let Some(node) = self.nodes.get(name) else {
+            return;
+        };
+        match &node.phase {
+            Phase::Retiring => self.say(What::Gone, None, name, why.into()),
+            Phase::Serving(_) if node.report.is_none() => {
+                return self.launch_failed(name, why, now);
+            }
+            Phase::Serving(_) | Phase::Draining(_) => self.lose(name, why.into(), now),
+            Phase::Primary | Phase::Standby | Phase::Lost => {}
+        }
+        self.nodes.remove(name);
+    }
+
+    /// The node is not there any more. Its region needs no rest before another takes its place,
+    /// unless relays go faster than they come.
+    fn lose(&mut self, name: &str, why: String, now: Instant) {
+        let Some(node) = self.nodes.get_mut(name) else {
+            return;
+        };
+        let proved = node
+            .active_since
+            .is_some_and(|since| now.duration_since(since) >= PROVED_AFTER);
+        let phase = std::mem::replace(&mut node.phase, Phase::Lost);
+        (node.silent, node.active_since) = (true, None);
+        let region = match phase {
+            Phase::Serving(region) => {
+                let area = self.areas.get_mut(&region);
+                if let Some(area) = area {
+                    area.rests_until = None;
+                    if proved {
+                        area.proved();
+                    } else {
+                        area.set_back(now);
+                    }
+                }
+                Some(region)
+            }
+            Phase::Draining(region) => Some(region),
+            _ => None,
+        };
+        self.say(What::Lost, region, name, why);
+    }
+
+    fn set_back(&mut self, region: &Region, now: Instant) -> Duration {
+        let area = self.areas.get_mut(region);
+        area.map_or(Duration::ZERO, |area| area.set_back(now))
+    }
+}
+
+/// Why a draining node may stop, if it may.
+fn drained(node: &Node, age: Duration, deadline: Duration) -> Option<String> {
+    let left = node.total();
+    let told = matches!(node.state(), Some(State::Draining | State::Standby));
+    if told && left == 0 {
+        Some(format!(
+            "its last viewer left {:.1} s after the word to drain",
+            age.as_secs_f64()
+        ))
+    } else if age >= deadline {
+        Some(format!(
+            "{} still there {deadline:?} after the word to drain",
+            viewers(left)
+        ))
+    } else {
+        None
+    }
+}
+
+/// A viewer who was sent to a node and has not taken a segment by then is not coming.
+const JOIN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A lost node is shown, and taken back if it is heard, for this long.
+const NODE_MEMORY: Duration = Duration::from_secs(300);
+
+/// A relay that served this long and then went away was not a failed attempt.
+const PROVED_AFTER: Duration = Duration::from_secs(60);
