@@ -1,1 +1,65 @@
-fn main(){}
+//! The program: reads the command line, runs the pipeline, and says how it ended, on stdout and on stderr.
+
+mod cadence;
+mod config;
+mod error;
+mod health;
+mod ladder;
+mod libav;
+mod pipeline;
+mod rung;
+mod writer;
+
+use std::{io::IsTerminal, process::ExitCode};
+
+use clap::Parser;
+use segmenter::wire::{End, Frame};
+use tracing_subscriber::EnvFilter;
+
+use crate::{config::Config, error::Error, writer::Stdout};
+
+fn main() -> ExitCode {
+    let config = Config::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let stderr = std::io::stderr;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal())
+        .init();
+
+    match run(&config) {
+        Ok(mut stdout) => {
+            tracing::info!(input = %config.input, "the input came to its end");
+            match stdout.write(&Frame::End(End {
+                error: None,
+                fatal: false,
+            })) {
+                Ok(()) | Err(Error::ReaderGone) => ExitCode::SUCCESS,
+                Err(why) => failed(&why),
+            }
+        }
+        // Nobody is left to tell, and it was they who ended it.
+        Err(Error::ReaderGone) => ExitCode::SUCCESS,
+        Err(why) => {
+            let end = Frame::End(End {
+                error: Some(why.to_string()),
+                fatal: why.fatal(),
+            });
+            // If stdout is gone as well, stderr still says why.
+            let _ = Stdout::open().and_then(|mut stdout| stdout.write(&end));
+            failed(&why)
+        }
+    }
+}
+
+fn run(config: &Config) -> Result<Stdout, Error> {
+    config.check()?;
+    libav::start()?;
+    pipeline::run(config)
+}
+
+fn failed(why: &Error) -> ExitCode {
+    tracing::error!(fatal = why.fatal(), "{why}");
+    ExitCode::FAILURE
+}

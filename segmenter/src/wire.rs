@@ -91,8 +91,13 @@ pub enum WireError {
     #[error("{what} frame of {length} octets is too short")]
     Short { what: &'static str, length: usize },
     #[error("{what} frame is not readable: {why}")]
-    Json { what: &'static str, why: serde_json::Error },
-    #[error("the segmenter speaks wire version {found}, this program {VERSION}; both must come from one build")]
+    Json {
+        what: &'static str,
+        why: serde_json::Error,
+    },
+    #[error(
+        "the segmenter speaks wire version {found}, this program {VERSION}; both must come from one build"
+    )]
     Version { found: u16 },
 }
 
@@ -122,7 +127,9 @@ impl Frame {
 
     /// Takes the first whole frame off `input`; `None` when more octets are needed.
     pub fn decode(input: &mut BytesMut) -> Result<Option<Self>, WireError> {
-        let Some(head) = input.first_chunk::<LENGTH>() else { return Ok(None) };
+        let Some(head) = input.first_chunk::<LENGTH>() else {
+            return Ok(None);
+        };
         let length = u32::from_be_bytes(*head) as usize;
         if length == 0 || length > MAX_FRAME {
             return Err(WireError::Length { length });
@@ -137,7 +144,9 @@ impl Frame {
             HELLO => {
                 let hello: Hello = from_json("hello", &body)?;
                 if hello.version != VERSION {
-                    return Err(WireError::Version { found: hello.version });
+                    return Err(WireError::Version {
+                        found: hello.version,
+                    });
                 }
                 Ok(Self::Hello(hello))
             }
@@ -165,7 +174,10 @@ impl Part {
 
     fn decode(mut body: Bytes) -> Result<Self, WireError> {
         if body.len() < PART_HEAD {
-            return Err(WireError::Short { what: "part", length: body.len() });
+            return Err(WireError::Short {
+                what: "part",
+                length: body.len(),
+            });
         }
         let (rung, flags) = (body.get_u8(), body.get_u8());
         Ok(Self {
@@ -181,7 +193,12 @@ impl Part {
     }
 }
 
-fn json(out: &mut BytesMut, kind: u8, what: &'static str, body: &impl Serialize) -> Result<(), WireError> {
+fn json(
+    out: &mut BytesMut,
+    kind: u8,
+    what: &'static str,
+    body: &impl Serialize,
+) -> Result<(), WireError> {
     out.put_u8(kind);
     serde_json::to_writer(out.writer(), body).map_err(|why| WireError::Json { what, why })
 }
@@ -214,7 +231,10 @@ mod tests {
             duration: MediaTime::from_ticks(16, 30),
             media: Bytes::from_static(b"moofmdat"),
         });
-        let end = Frame::End(End { error: Some("no such file".into()), fatal: true });
+        let end = Frame::End(End {
+            error: Some("no such file".into()),
+            fatal: true,
+        });
         let mut pipe = BytesMut::new();
         part.encode(&mut pipe).unwrap();
         end.encode(&mut pipe).unwrap();
@@ -230,10 +250,19 @@ mod tests {
     #[test]
     fn garbage_is_named_and_allocates_nothing() {
         let mut huge = BytesMut::from(&[0xff, 0xff, 0xff, 0xff, 1][..]);
-        assert!(matches!(Frame::decode(&mut huge), Err(WireError::Length { .. })));
+        assert!(matches!(
+            Frame::decode(&mut huge),
+            Err(WireError::Length { .. })
+        ));
         let mut unknown = BytesMut::from(&[0, 0, 0, 1, 99][..]);
-        assert!(matches!(Frame::decode(&mut unknown), Err(WireError::Kind { kind: 99 })));
+        assert!(matches!(
+            Frame::decode(&mut unknown),
+            Err(WireError::Kind { kind: 99 })
+        ));
         let mut short = BytesMut::from(&[0, 0, 0, 2, PART, 0][..]);
-        assert!(matches!(Frame::decode(&mut short), Err(WireError::Short { .. })));
+        assert!(matches!(
+            Frame::decode(&mut short),
+            Err(WireError::Short { .. })
+        ));
     }
 }

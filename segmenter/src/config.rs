@@ -1,0 +1,272 @@
+//! The command line. Its doc comments are `--help`.
+
+use std::{num::ParseIntError, path::PathBuf, str::FromStr};
+
+use clap::{Parser, ValueEnum};
+use playlists::{Bitrate, MediaTime};
+
+use crate::{error::Error, ladder::Size};
+
+/// Turns one live input into an aligned ladder of CMAF parts, written as frames to stdout.
+///
+/// This is Spillway's engine room: the origin starts it and reads its stdout, which carries nothing but frames.
+/// What it has to say goes to stderr; RUST_LOG sets how much.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "segmenter", version)]
+pub(crate) struct Config {
+    /// What to play: a file, a URL that libav opens (http, hls, rtsp, srt, udp, ...), `lavfi:GRAPH` with its
+    /// picture at [out0] and its sound at [out1], or `test` for Spillway's own programme
+    pub(crate) input: String,
+
+    /// A rung, at most as large as WxH at KBPS kbit/s of video; give it once for each. Rungs larger than the
+    /// input are left out [default: 426x240@350 640x360@700 854x480@1300 1280x720@2200]
+    #[arg(long = "rung", value_name = "WxH@KBPS")]
+    pub(crate) rungs: Vec<RungSpec>,
+
+    /// How hard x264 tries: faster is coarser
+    #[arg(long, value_name = "PRESET", default_value = "superfast", value_parser = PRESETS)]
+    pub(crate) preset: String,
+
+    /// Sound, in kbit/s of AAC
+    #[arg(long, value_name = "KBPS", default_value_t = 96, value_parser = clap::value_parser!(u64).range(16..=512))]
+    pub(crate) audio_kbps: u64,
+
+    /// Segments are as near to this as whole pictures and whole AAC frames allow
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
+    pub(crate) segment_seconds: f64,
+
+    /// Parts are as near to this as the segments can be divided
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.5)]
+    pub(crate) part_seconds: f64,
+
+    /// Pictures per second; 90000 must be a multiple of it [default: the input's, made whole, at most 30]
+    #[arg(long, value_name = "RATE")]
+    pub(crate) fps: Option<u32>,
+
+    /// Starts a file over when it ends, on an unbroken timeline
+    #[arg(long = "loop")]
+    pub(crate) looped: bool,
+
+    /// Plays in real time, or as fast as the machine can; `auto` paces whatever has no clock of its own
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Pacing::Auto)]
+    pub(crate) pace: Pacing,
+
+    /// Media time of the first picture, in flicks (1/705600000 s): where the run before this one ended
+    #[arg(long, value_name = "FLICKS", default_value_t = 10 * MediaTime::PER_SECOND, value_parser = clap::value_parser!(i64).range(0..))]
+    pub(crate) origin_time: i64,
+
+    /// Ends after so much media [default: with the input]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) duration: Option<f64>,
+
+    /// Waits for one publisher to connect to INPUT, such as rtmp://0.0.0.0:1935/live/name. This is libav's listener:
+    /// it checks neither name nor key, so use it for one trusted feed on a trusted network
+    #[arg(long)]
+    pub(crate) listen: bool,
+
+    /// Ends when a network input says nothing for so long
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) timeout: u64,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Pacing {
+    Auto,
+    On,
+    Off,
+}
+
+/// The largest picture of a rung, and its rate.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct RungSpec {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) kbps: u64,
+}
+
+impl RungSpec {
+    pub(crate) fn size(self) -> Size {
+        Size {
+            width: self.width,
+            height: self.height,
+        }
+    }
+}
+
+impl FromStr for RungSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = |why: String| format!("{why}; a rung is written WxH@KBPS, such as 640x360@700");
+        let (size, kbps) = text.split_once('@').ok_or_else(|| wrong("no '@'".into()))?;
+        let (width, height) = size.split_once('x').ok_or_else(|| wrong("no 'x'".into()))?;
+        let number = |what: &str, text: &str| -> Result<u32, String> {
+            text.parse()
+                .map_err(|why: ParseIntError| wrong(format!("{what} {text:?}: {why}")))
+        };
+        let (width, height) = (number("width", width)?, number("height", height)?);
+        let kbps = number("rate", kbps.trim_end_matches('k'))?;
+        if !(16..=7680).contains(&width) || !(16..=4320).contains(&height) {
+            return Err(wrong(format!(
+                "{width}x{height} is not between 16x16 and 7680x4320"
+            )));
+        }
+        if !(40..=100_000).contains(&kbps) {
+            return Err(wrong(format!("{kbps} kbit/s is not between 40 and 100000")));
+        }
+        Ok(Self {
+            width,
+            height,
+            kbps: kbps.into(),
+        })
+    }
+}
+
+impl Config {
+    /// What the types alone do not rule out.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        within("--segment-seconds", self.segment_seconds, 0.2, 20.0)?;
+        within(
+            "--part-seconds",
+            self.part_seconds,
+            0.04,
+            self.segment_seconds,
+        )?;
+        within("--duration", self.duration.unwrap_or(1.0), 0.001, 1e9)?;
+        if let Some(fps) = self.fps
+            && (!(1..=60).contains(&fps) || !CLOCK.is_multiple_of(fps))
+        {
+            return Err(Error::Option {
+                option: "--fps",
+                why: format!("{fps} is not one of 1 to 60 that divide {CLOCK}"),
+            });
+        }
+        if self.rungs.len() > playlists::ladder::MAX_RUNGS {
+            let why = format!(
+                "{} rungs; at most {} help anyone",
+                self.rungs.len(),
+                playlists::ladder::MAX_RUNGS
+            );
+            return Err(Error::Option {
+                option: "--rung",
+                why,
+            });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn source(&self) -> Source<'_> {
+        match self.input.strip_prefix("lavfi:") {
+            _ if self.input == "test" => Source::Programme,
+            Some(graph) => Source::Graph(graph),
+            None if PathBuf::from(&self.input).exists() => Source::File(&self.input),
+            None if self.input.contains("://") => Source::Url(&self.input),
+            None => Source::File(&self.input),
+        }
+    }
+
+    /// The first picture's media time on both tracks' clocks: rounded up to 1/6000 s, which divides into
+    /// ticks of 1/90000 s and 1/48000 s.
+    pub(crate) fn origin(&self) -> MediaTime {
+        const STEP: i64 = MediaTime::PER_SECOND / 6000;
+        let steps = self.origin_time / STEP + i64::from(self.origin_time % STEP != 0);
+        MediaTime::from_flicks(steps.saturating_mul(STEP))
+    }
+
+    pub(crate) fn segment(&self) -> MediaTime {
+        MediaTime::from_seconds(self.segment_seconds)
+    }
+
+    pub(crate) fn part(&self) -> MediaTime {
+        MediaTime::from_seconds(self.part_seconds)
+    }
+
+    pub(crate) fn audio(&self) -> Bitrate {
+        Bitrate::from_kbps(self.audio_kbps)
+    }
+}
+
+/// What INPUT names.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Source<'a> {
+    Programme,
+    Graph(&'a str),
+    File(&'a str),
+    Url(&'a str),
+}
+
+/// Ticks per second of the video track.
+pub(crate) const CLOCK: u32 = 90_000;
+/// Faster inputs are halved.
+pub(crate) const FASTEST: u32 = 30;
+
+const PRESETS: [&str; 6] = [
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+];
+
+fn within(option: &'static str, value: f64, least: f64, most: f64) -> Result<(), Error> {
+    if value >= least && value <= most {
+        return Ok(());
+    }
+    Err(Error::Option {
+        option,
+        why: format!("{value} is not between {least} and {most}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Config::command().debug_assert();
+    }
+
+    #[test]
+    fn a_rung_is_read_or_says_what_is_wrong() {
+        assert_eq!(
+            "640x360@700k".parse(),
+            Ok(RungSpec {
+                width: 640,
+                height: 360,
+                kbps: 700
+            })
+        );
+        for (text, says) in [
+            ("640x360", "no '@'"),
+            ("640@700", "no 'x'"),
+            ("ax2@3", "width \"a\""),
+            ("8x8@700", "8x8"),
+            ("640x360@1", "1 kbit/s"),
+        ] {
+            let why = text.parse::<RungSpec>().unwrap_err();
+            assert!(why.contains(says) && why.contains("WxH@KBPS"), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_run_starts_on_a_tick_of_both_tracks() {
+        let mut config = Config::parse_from(["segmenter", "test"]);
+        assert_eq!(config.origin(), MediaTime::from_seconds(10.0));
+        config.origin_time += 1;
+        assert_eq!(
+            config.origin(),
+            MediaTime::from_seconds(10.0) + MediaTime::from_ticks(1, 6000)
+        );
+        assert_eq!(
+            MediaTime::from_ticks(config.origin().to_ticks(CLOCK), CLOCK),
+            config.origin()
+        );
+        assert_eq!(
+            MediaTime::from_ticks(config.origin().to_ticks(48_000), 48_000),
+            config.origin()
+        );
+    }
+}

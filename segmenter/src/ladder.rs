@@ -1,0 +1,340 @@
+//! The ladder that an input gets: sizes that fit it, rates, names, and what the playlist may promise.
+//!
+//! Pure. Opening the encoders is `libav`'s business.
+
+use playlists::{Bitrate, MediaTime};
+
+use crate::config::RungSpec;
+use segmenter::{Grid, cutter};
+
+/// One rung as it will be encoded. Cheapest first in every list of them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Plan {
+    pub(crate) name: String,
+    pub(crate) size: Size,
+    /// Of the video alone; the encoder's average and its greatest rate.
+    pub(crate) video: Bitrate,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Size {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+}
+
+impl Size {
+    pub(crate) fn pixels(self) -> u64 {
+        u64::from(self.width) * u64::from(self.height)
+    }
+
+    /// Macroblocks of 16 x 16 (ITU-T H.264, 7.4.2.1.1).
+    fn macroblocks(self) -> u64 {
+        u64::from(self.width.div_ceil(16)) * u64::from(self.height.div_ceil(16))
+    }
+
+    /// As large as `room` allows in this shape, whole macropixels, never larger than it is.
+    fn within(self, room: Self) -> Self {
+        let room = if self.width < self.height {
+            Self {
+                width: room.height,
+                height: room.width,
+            }
+        } else {
+            room
+        };
+        let scale = (f64::from(room.width) / f64::from(self.width))
+            .min(f64::from(room.height) / f64::from(self.height))
+            .min(1.0);
+        Self {
+            width: even(f64::from(self.width) * scale),
+            height: even(f64::from(self.height) * scale),
+        }
+    }
+
+    /// Larger in both directions, so that filling it would mean enlarging `picture`.
+    fn exceeds(self, picture: Self) -> bool {
+        let (long, short) = (self.width.max(self.height), self.width.min(self.height));
+        long > picture.width.max(picture.height) + 1
+            && short > picture.width.min(picture.height) + 1
+    }
+}
+
+impl std::fmt::Display for Size {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}x{}", self.width, self.height)
+    }
+}
+
+/// The rungs of `wanted` (or of the default ladder) that `picture` fills without being enlarged.
+///
+/// An input too small for three rungs of the default ladder gets three all the same, its own size at more than one rate.
+pub(crate) fn plan(picture: Size, wanted: &[RungSpec]) -> Vec<Plan> {
+    let mut rungs: Vec<_> = if wanted.is_empty() {
+        &DEFAULT[..]
+    } else {
+        wanted
+    }
+    .to_vec();
+    rungs.sort_by_key(|rung| (rung.kbps, rung.width));
+    let smallest = rungs[0];
+    let mut rungs: Vec<(Size, u64)> = rungs
+        .into_iter()
+        .filter(|rung| !rung.size().exceeds(picture))
+        .map(|rung| (picture.within(rung.size()), rung.kbps))
+        .collect();
+    if rungs.is_empty() {
+        let size = picture.within(picture);
+        rungs.push((size, rate_for(size, smallest)));
+    }
+    while wanted.is_empty() && rungs.len() < FEWEST {
+        let (size, kbps) = rungs[rungs.len() - 1];
+        rungs.push((size, kbps * 8 / 5));
+    }
+    name(&rungs)
+}
+
+/// What a part of `rung` weighs besides its pictures.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Promise {
+    pub(crate) average: Bitrate,
+    pub(crate) peak: Bitrate,
+}
+
+impl Plan {
+    /// Size of the decoder's model buffer, in bits: how far a stretch of video may be over its rate.
+    pub(crate) fn buffer_bits(&self) -> u64 {
+        (self.video.bps() as f64 * BUFFER_SECONDS) as u64
+    }
+
+    /// Nominal bitrates with `audio` and the container. In one segment the encoder may spend its rate and
+    /// one full buffer on top (ITU-T H.264, annex C), so no segment is above `peak`.
+    pub(crate) fn promise(&self, audio: Bitrate, grid: &Grid) -> Promise {
+        let around = audio + container(grid);
+        let peak = self
+            .video
+            .scale(1.0 + BUFFER_SECONDS / grid.segment().seconds());
+        Promise {
+            average: self.video + around,
+            peak: peak + around,
+        }
+    }
+}
+
+/// Lowest H.264 level that every rung conforms to, times ten (ITU-T H.264, table A-1). One level for all of them, so
+/// that a decoder set up for the init segment need not be set up again.
+pub(crate) fn level(rungs: &[Plan], fps: u32) -> u32 {
+    let blocks = rungs
+        .iter()
+        .map(|rung| rung.size.macroblocks())
+        .max()
+        .unwrap_or(0);
+    let kbps = rungs
+        .iter()
+        .map(|rung| rung.video.kbps())
+        .max()
+        .unwrap_or(0);
+    LEVELS
+        .into_iter()
+        .find(|(_, rate, frame, max_kbps)| {
+            blocks <= *frame && blocks * u64::from(fps) <= *rate && kbps <= *max_kbps
+        })
+        .map_or(52, |(level, ..)| level)
+}
+
+/// `moof` boxes, sample tables and NAL lengths, on average: about 300 octets and 8 for each picture and sound frame in a part.
+fn container(grid: &Grid) -> Bitrate {
+    let sound =
+        grid.sample(u64::from(grid.part_frames())) as u64 / u64::from(cutter::AAC_FRAME) + 1;
+    let octets = 300 + 8 * (u64::from(grid.part_frames()) + sound);
+    Bitrate::of(
+        octets,
+        grid.part().max(MediaTime::from_flicks(1)).duration(),
+    )
+}
+
+/// Bits grow slower than pixels do: with their 0.75th power, a rule of thumb of every published ladder.
+fn rate_for(size: Size, like: RungSpec) -> u64 {
+    let share = size.pixels() as f64 / like.size().pixels() as f64;
+    ((like.kbps as f64 * share.powf(0.75)) as u64).max(LOWEST_KBPS)
+}
+
+/// By the short side, as people call them; by the rate as well where a size comes twice.
+fn name(rungs: &[(Size, u64)]) -> Vec<Plan> {
+    let short = |size: Size| size.width.min(size.height);
+    rungs
+        .iter()
+        .map(|(size, kbps)| {
+            let alone = rungs
+                .iter()
+                .filter(|(other, _)| short(*other) == short(*size))
+                .count()
+                == 1;
+            let name = if alone {
+                format!("{}p", short(*size))
+            } else {
+                format!("{}p-{kbps}k", short(*size))
+            };
+            Plan {
+                name,
+                size: *size,
+                video: Bitrate::from_kbps(*kbps),
+            }
+        })
+        .collect()
+}
+
+fn even(length: f64) -> u32 {
+    ((length / 2.0).round() as u32 * 2).max(SHORTEST)
+}
+
+const DEFAULT: [RungSpec; 4] = [
+    RungSpec {
+        width: 426,
+        height: 240,
+        kbps: 350,
+    },
+    RungSpec {
+        width: 640,
+        height: 360,
+        kbps: 700,
+    },
+    RungSpec {
+        width: 854,
+        height: 480,
+        kbps: 1300,
+    },
+    RungSpec {
+        width: 1280,
+        height: 720,
+        kbps: 2200,
+    },
+];
+/// Fewer leave nothing to adapt.
+const FEWEST: usize = 3;
+const LOWEST_KBPS: u64 = 80;
+/// Less is no picture, and x264 wants a macroblock.
+const SHORTEST: u32 = 16;
+/// Small against a segment, so that segments of a rung are of like size; large enough for an IDR picture.
+const BUFFER_SECONDS: f64 = 0.75;
+/// Level, macroblocks per second, macroblocks per picture, kbit/s (High profile: 1.25 times the table's MaxBR).
+const LEVELS: [(u32, u64, u64, u64); 9] = [
+    (30, 40_500, 1_620, 12_500),
+    (31, 108_000, 3_600, 17_500),
+    (32, 216_000, 5_120, 25_000),
+    (40, 245_760, 8_192, 25_000),
+    (41, 245_760, 8_192, 62_500),
+    (42, 522_240, 8_704, 62_500),
+    (50, 589_824, 22_080, 168_750),
+    (51, 983_040, 36_864, 300_000),
+    (52, 2_073_600, 36_864, 300_000),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sizes(width: u32, height: u32) -> Vec<String> {
+        plan(Size { width, height }, &[])
+            .iter()
+            .map(|rung| format!("{} {} {}", rung.name, rung.size, rung.video.kbps()))
+            .collect()
+    }
+
+    #[test]
+    fn a_large_input_gets_the_whole_ladder() {
+        assert_eq!(
+            sizes(1920, 1080),
+            [
+                "240p 426x240 350",
+                "360p 640x360 700",
+                "480p 854x480 1300",
+                "720p 1280x720 2200"
+            ]
+        );
+    }
+
+    #[test]
+    fn nothing_is_enlarged_and_three_rungs_are_left() {
+        assert_eq!(
+            sizes(854, 480),
+            ["240p 426x240 350", "360p 640x360 700", "480p 854x480 1300"]
+        );
+        assert_eq!(
+            sizes(640, 360),
+            [
+                "240p 426x240 350",
+                "360p-700k 640x360 700",
+                "360p-1120k 640x360 1120"
+            ]
+        );
+        assert_eq!(
+            sizes(160, 120),
+            [
+                "120p-99k 160x120 99",
+                "120p-158k 160x120 158",
+                "120p-252k 160x120 252"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_portrait_stays_upright_and_an_odd_shape_keeps_its_shape() {
+        assert_eq!(sizes(720, 1280)[3], "720p 720x1280 2200");
+        assert_eq!(sizes(1440, 1080)[2], "480p 640x480 1300");
+        assert_eq!(sizes(1921, 801)[3], "534p 1280x534 2200");
+    }
+
+    #[test]
+    fn what_was_asked_for_is_not_added_to() {
+        let wanted = [
+            "640x360@500".parse().unwrap(),
+            "1920x1080@4000".parse().unwrap(),
+        ];
+        let rungs = plan(
+            Size {
+                width: 1280,
+                height: 720,
+            },
+            &wanted,
+        );
+        assert_eq!(rungs.len(), 1);
+        assert_eq!(rungs[0].name, "360p");
+    }
+
+    #[test]
+    fn the_level_fits_the_largest_rung() {
+        let rungs = plan(
+            Size {
+                width: 1280,
+                height: 720,
+            },
+            &[],
+        );
+        assert_eq!(level(&rungs, 30), 31);
+        assert_eq!(level(&rungs, 60), 32);
+        assert_eq!(level(&rungs[..2], 30), 30);
+    }
+
+    #[test]
+    fn a_promise_counts_sound_and_container() {
+        let grid = Grid::new(
+            30,
+            MediaTime::from_seconds(2.0),
+            MediaTime::from_seconds(0.5),
+        );
+        let promise = plan(
+            Size {
+                width: 1280,
+                height: 720,
+            },
+            &[],
+        )[0]
+        .promise(Bitrate::from_kbps(96), &grid);
+        assert!(
+            (450..470).contains(&promise.average.kbps()),
+            "{}",
+            promise.average
+        );
+        assert!(promise.peak > promise.average);
+    }
+}

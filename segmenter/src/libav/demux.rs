@@ -1,0 +1,427 @@
+//! A file or URL, opened, read and decoded. Damaged packets are counted and left out, everything else is an error.
+
+use std::{
+    collections::VecDeque,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use ff::{Dictionary, codec, decoder, format, media};
+use ffmpeg_next as ff;
+use playlists::MediaTime;
+
+use super::{About, Event, Packet, Picture, Samples, failed, media_time, raw, wants_more};
+use crate::{
+    config::{self, Config},
+    error::Error,
+};
+
+pub(crate) struct Demuxed {
+    name: String,
+    input: format::context::Input,
+    video: Track<decoder::Video>,
+    audio: Option<Track<decoder::Audio>>,
+    looped: bool,
+    patience: Patience,
+    ready: VecDeque<Event>,
+    /// Packets left out because they were damaged, and how many of them in a row.
+    damaged: u64,
+    in_a_row: u32,
+    pictures: u64,
+    waited: Duration,
+}
+
+/// One elementary stream and the decoder for it.
+struct Track<D> {
+    index: usize,
+    base: ff::Rational,
+    decoder: D,
+    /// Time of the next frame, should it not know its own.
+    next: MediaTime,
+}
+
+impl Demuxed {
+    pub(crate) fn open(config: &Config) -> Result<(Self, About), Error> {
+        let name = config.input.clone();
+        let is_file = matches!(config.source(), config::Source::File(_));
+        let patience = Patience::new(Duration::from_secs(config.timeout));
+        let input = open_input(config, is_file, &patience)?;
+        let has_end = input.duration() > 0;
+
+        let streams = input.streams();
+        let Some(stream) = streams
+            .best(media::Type::Video)
+            .filter(|stream| !is_cover(stream))
+        else {
+            return Err(Error::NoVideo {
+                input: name,
+                carries: carries(&input),
+            });
+        };
+        let refused = |why: ff::Error| Error::Open {
+            input: name.clone(),
+            why: format!("its video cannot be decoded: {why}"),
+            fatal: true,
+        };
+        let mut context = codec::Context::from_parameters(stream.parameters()).map_err(refused)?;
+        raw::set_threads(&mut context, DECODER_THREADS);
+        let video = context.decoder().video().map_err(refused)?;
+        let rate = [stream.avg_frame_rate(), stream.rate()]
+            .into_iter()
+            .map(f64::from)
+            .find(|rate| rate.is_finite() && *rate > 0.0);
+        let rate = rate.unwrap_or(0.0);
+        let codec_name = video.id().name();
+        let picture = format!(
+            "{codec_name} {}x{} {rate:.3} fps",
+            video.width(),
+            video.height()
+        );
+        let turns = raw::turns(&stream);
+        let video = Track::new(&stream, video);
+
+        let audio = input
+            .streams()
+            .best(media::Type::Audio)
+            .and_then(|stream| open_sound(&name, &stream));
+        let sound = audio.as_ref().map_or("no sound".into(), |track| {
+            format!(
+                "{} {} Hz, {} channels",
+                track.decoder.id().name(),
+                track.decoder.rate(),
+                track.decoder.channels()
+            )
+        });
+        let about = About {
+            description: format!("{name}: {}, {picture}, {sound}", input.format().name()),
+            rate,
+            has_sound: audio.is_some(),
+            unpaced: is_file || has_end,
+            patience: MediaTime::from_seconds(if is_file || has_end {
+                PATIENCE_FILE
+            } else {
+                PATIENCE_LIVE
+            }),
+            turns,
+        };
+        let demuxed = Self {
+            name,
+            input,
+            video,
+            audio,
+            looped: config.looped,
+            patience,
+            ready: VecDeque::new(),
+            damaged: 0,
+            in_a_row: 0,
+            pictures: 0,
+            waited: Duration::ZERO,
+        };
+        Ok((demuxed, about))
+    }
+
+    pub(crate) fn waited(&self) -> Duration {
+        self.waited
+    }
+
+    pub(crate) fn next(&mut self) -> Result<Event, Error> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Ok(event);
+            }
+            let mut packet = Packet::empty();
+            self.patience.start();
+            let started = Instant::now();
+            let read = packet.read(&mut self.input);
+            self.waited += started.elapsed();
+            match read {
+                Ok(()) => self.decode(&packet)?,
+                Err(ff::Error::Eof) => return self.at_the_end(),
+                Err(ff::Error::InvalidData) => self.damage("packet")?,
+                Err(ff::Error::Other { errno }) if errno == ff::util::error::EAGAIN => {
+                    std::thread::sleep(Duration::from_millis(5))
+                }
+                Err(_) if self.patience.is_over() => {
+                    return Err(Error::Silent {
+                        input: self.name.clone(),
+                        seconds: self.patience.limit.as_secs(),
+                    });
+                }
+                Err(why) => {
+                    return Err(Error::Read {
+                        input: self.name.clone(),
+                        why: why.to_string(),
+                    });
+                }
+            }
+        }
+    }
+
+    fn decode(&mut self, packet: &Packet) -> Result<(), Error> {
+        let index = packet.stream();
+        if index == self.video.index {
+            if self.video.decoder.send_packet(packet).is_err() {
+                self.damage("picture")?;
+            }
+            self.drain_video();
+        } else if self
+            .audio
+            .as_ref()
+            .is_some_and(|track| track.index == index)
+        {
+            if self
+                .audio
+                .as_mut()
+                .is_some_and(|track| track.decoder.send_packet(packet).is_err())
+            {
+                self.damage("sound frame")?;
+            }
+            self.drain_audio();
+        }
+        Ok(())
+    }
+
+    fn drain_video(&mut self) {
+        loop {
+            let mut picture = Picture::empty();
+            match self.video.decoder.receive_frame(&mut picture) {
+                Ok(()) => {
+                    let time = self.video.time(&picture);
+                    self.video.next = time + MediaTime::from_ticks(1, 25);
+                    (self.in_a_row, self.pictures) = (0, self.pictures + 1);
+                    self.ready.push_back(Event::Picture(picture, time));
+                }
+                Err(why) if wants_more(&why) => return,
+                Err(_) => self.damaged += 1,
+            }
+        }
+    }
+
+    fn drain_audio(&mut self) {
+        let Some(track) = &mut self.audio else { return };
+        loop {
+            let mut samples = Samples::empty();
+            match track.decoder.receive_frame(&mut samples) {
+                Ok(()) => {
+                    let time = track.time(&samples);
+                    track.next =
+                        time + MediaTime::from_ticks(samples.samples() as i64, samples.rate());
+                    self.ready.push_back(Event::Sound(samples, time));
+                }
+                Err(why) if wants_more(&why) => return,
+                Err(_) => self.damaged += 1,
+            }
+        }
+    }
+
+    /// What the decoders still hold, then the end, or the start again.
+    fn at_the_end(&mut self) -> Result<Event, Error> {
+        // A decoder that refuses to drain has nothing left, which is what was asked.
+        let _ = self.video.decoder.send_eof();
+        self.drain_video();
+        if let Some(track) = &mut self.audio {
+            let _ = track.decoder.send_eof();
+        }
+        self.drain_audio();
+        if self.pictures == 0 {
+            let codec = self.video.decoder.id().name().to_owned();
+            return Err(Error::NoPicture {
+                input: self.name.clone(),
+                codec,
+            });
+        }
+        if self.looped {
+            self.patience.start();
+            self.input.seek(0, ..).map_err(|why| Error::Read {
+                input: self.name.clone(),
+                why: format!("it cannot start over: {why}"),
+            })?;
+            self.video.decoder.flush();
+            if let Some(track) = &mut self.audio {
+                track.decoder.flush();
+            }
+            self.pictures = 0;
+            self.ready.push_back(Event::Restart);
+        } else {
+            self.ready.push_back(Event::End);
+        }
+        self.ready
+            .pop_front()
+            .ok_or_else(|| failed("ending the input")(ff::Error::Bug))
+    }
+
+    /// Leaves out something damaged. Nothing but damage, for long, is no input.
+    fn damage(&mut self, what: &'static str) -> Result<(), Error> {
+        self.damaged += 1;
+        self.in_a_row += 1;
+        if self.in_a_row >= HOPELESS {
+            let why = format!(
+                "{} damaged packets and not one picture between them",
+                self.in_a_row
+            );
+            return Err(Error::Read {
+                input: self.name.clone(),
+                why,
+            });
+        }
+        if self.damaged.is_power_of_two() {
+            tracing::warn!(input = %self.name, what, damaged = self.damaged, "left out what was damaged");
+        }
+        Ok(())
+    }
+}
+
+impl<D> Track<D> {
+    fn new(stream: &ff::Stream<'_>, decoder: D) -> Self {
+        Self {
+            index: stream.index(),
+            base: stream.time_base(),
+            decoder,
+            next: MediaTime::ZERO,
+        }
+    }
+
+    fn time(&self, frame: &ff::Frame) -> MediaTime {
+        frame
+            .timestamp()
+            .or(frame.pts())
+            .map_or(self.next, |ticks| media_time(ticks, self.base))
+    }
+}
+
+/// Sound that cannot be decoded is no sound; the pictures are still worth showing.
+fn open_sound(name: &str, stream: &ff::Stream<'_>) -> Option<Track<decoder::Audio>> {
+    let opened = codec::Context::from_parameters(stream.parameters())
+        .and_then(|context| context.decoder().audio());
+    match opened {
+        Ok(decoder) => Some(Track::new(stream, decoder)),
+        Err(why) => {
+            tracing::warn!(input = name, %why, "its sound cannot be decoded; it goes out silent");
+            None
+        }
+    }
+}
+
+fn open_input(
+    config: &Config,
+    is_file: bool,
+    patience: &Patience,
+) -> Result<format::context::Input, Error> {
+    let name = &config.input;
+    let mut options = Dictionary::new();
+    if config.listen {
+        options.set("listen", "1");
+        patience.forever();
+        tracing::info!(input = %name, "waiting for a publisher");
+    } else {
+        patience.start();
+    }
+    if !is_file {
+        options.set("analyzeduration", "2000000");
+    }
+    // A name such as "12:30.mp4" is a file's, not a protocol's.
+    let path = if is_file {
+        format!("file:{name}")
+    } else {
+        name.clone()
+    };
+    let over = patience.clone();
+    let opened = format::input_with_interrupt_and_dictionary(
+        Path::new(&path),
+        move || over.is_over(),
+        options,
+    );
+    opened.map_err(|why| {
+        if patience.is_over() {
+            return Error::Silent {
+                input: name.clone(),
+                seconds: patience.limit.as_secs(),
+            };
+        }
+        let fatal =
+            is_file || matches!(why, ff::Error::ProtocolNotFound | ff::Error::OptionNotFound);
+        Error::Open {
+            input: name.clone(),
+            why: reason(why).to_lowercase(),
+            fatal,
+        }
+    })
+}
+
+fn reason(why: ff::Error) -> String {
+    match why {
+        ff::Error::InvalidData => {
+            "it is not in any format that libav knows, or it is damaged".into()
+        }
+        why => why.to_string(),
+    }
+}
+
+fn carries(input: &format::context::Input) -> String {
+    let streams: Vec<_> = input
+        .streams()
+        .map(|stream| match stream.parameters().medium() {
+            media::Type::Video => "a cover picture".to_owned(),
+            media::Type::Audio => format!("audio ({})", stream.parameters().id().name()),
+            media::Type::Subtitle => "subtitles".into(),
+            _ => "data".into(),
+        })
+        .collect();
+    if streams.is_empty() {
+        "nothing".into()
+    } else {
+        streams.join(", ")
+    }
+}
+
+/// A still picture that a sound file carries.
+fn is_cover(stream: &ff::Stream<'_>) -> bool {
+    stream
+        .disposition()
+        .contains(format::stream::Disposition::ATTACHED_PIC)
+}
+
+/// How long one read may take; libav asks it while it waits.
+#[derive(Clone, Debug)]
+struct Patience {
+    born: Instant,
+    limit: Duration,
+    /// Milliseconds after `born`.
+    deadline: Arc<AtomicU64>,
+}
+
+impl Patience {
+    fn new(limit: Duration) -> Self {
+        Self {
+            born: Instant::now(),
+            limit,
+            deadline: Arc::new(AtomicU64::new(u64::MAX)),
+        }
+    }
+
+    fn start(&self) {
+        self.deadline.store(
+            (self.born.elapsed() + self.limit).as_millis() as u64,
+            Ordering::Relaxed,
+        );
+    }
+
+    fn forever(&self) {
+        self.deadline.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        self.born.elapsed().as_millis() as u64 > self.deadline.load(Ordering::Relaxed)
+    }
+}
+
+/// Sound and pictures of a file may lie this many seconds apart, those of a live input only this many.
+const PATIENCE_FILE: f64 = 10.0;
+const PATIENCE_LIVE: f64 = 1.5;
+const DECODER_THREADS: usize = 2;
+/// Damaged packets in a row after which an input is given up.
+const HOPELESS: u32 = 1000;

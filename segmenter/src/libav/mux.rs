@@ -1,0 +1,169 @@
+//! One rung's CMAF muxer: encoded pictures and sound in, one fragment at each cut.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::{Bytes, BytesMut};
+use ff::{Dictionary, format};
+use ffmpeg_next as ff;
+use playlists::MediaTime;
+
+use super::{Packet, Sound, VideoEncoder, failed, raw};
+use crate::{config::CLOCK, error::Error};
+use segmenter::cutter::{AAC_FRAME, SAMPLE_RATE};
+
+pub(crate) struct Muxer {
+    output: format::context::Output,
+    sink: Sink,
+    setup: Setup,
+}
+
+/// What a muxer needs to know of the run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setup {
+    /// Media time of picture 0 and of sample 0.
+    pub(crate) origin: MediaTime,
+    pub(crate) fps: u32,
+}
+
+impl Muxer {
+    /// A muxer, and the init segment it begins with. `parameter_sets` are those of all rungs, this one's or
+    /// the largest one's first: the sample entry takes its size from `video`, its profile from the first set.
+    pub(crate) fn open(
+        video: &VideoEncoder,
+        sound: &Sound,
+        parameter_sets: &[u8],
+        setup: Setup,
+    ) -> Result<(Self, Bytes), Error> {
+        let doing = || failed("opening the CMAF muxer");
+        let sink = Sink::default();
+        let io = format::context::StreamIo::from_write_with_capacity(sink.clone(), BUFFER)
+            .map_err(doing())?;
+        let mut output = format::output_to_stream(io, None, Some("mp4")).map_err(doing())?;
+        let mut stream = output.add_stream_with(video.context()).map_err(doing())?;
+        stream.set_time_base((1, CLOCK as i32));
+        raw::set_extradata(&mut stream, parameter_sets).map_err(doing())?;
+        let mut stream = output.add_stream_with(sound.context()).map_err(doing())?;
+        stream.set_time_base((1, SAMPLE_RATE as i32));
+
+        let options = Dictionary::from_iter([("movflags", MOVFLAGS), ("use_editlist", "0")]);
+        let unknown = output.write_header_with(options).map_err(doing())?;
+        if let Some((option, _)) = unknown.iter().next() {
+            return Err(Error::Libav {
+                doing: "opening the CMAF muxer".into(),
+                why: format!("it does not know the option {option}"),
+            });
+        }
+        drop(unknown);
+        let mut muxer = Self {
+            output,
+            sink,
+            setup,
+        };
+        for (index, rate) in [(VIDEO, CLOCK), (AUDIO, SAMPLE_RATE)] {
+            let base = muxer.output.stream(index).map(|stream| stream.time_base());
+            if base != Some(ff::Rational::new(1, rate as i32)) {
+                let why = format!("track {index} counts in {base:?}, not in 1/{rate} s");
+                return Err(Error::Libav {
+                    doing: "opening the CMAF muxer".into(),
+                    why,
+                });
+            }
+        }
+        let init = muxer.cut()?;
+        Ok((muxer, init))
+    }
+
+    /// An encoded picture; its timestamp counts pictures.
+    pub(crate) fn picture(&mut self, mut packet: Packet) -> Result<(), Error> {
+        let tick = i64::from(CLOCK / self.setup.fps);
+        let time = self.setup.origin.to_ticks(CLOCK) + packet.pts().unwrap_or(0) * tick;
+        packet.set_duration(tick);
+        self.write(packet, VIDEO, time)
+    }
+
+    /// An encoded sound frame; its timestamp counts samples.
+    pub(crate) fn sound(&mut self, packet: &Packet) -> Result<(), Error> {
+        let mut packet = packet.clone();
+        let time = self.setup.origin.to_ticks(SAMPLE_RATE) + packet.pts().unwrap_or(0);
+        packet.set_duration(i64::from(AAC_FRAME));
+        self.write(packet, AUDIO, time)
+    }
+
+    /// Ends the fragment and takes it.
+    pub(crate) fn cut(&mut self) -> Result<Bytes, Error> {
+        raw::flush(&mut self.output).map_err(failed("writing a fragment"))?;
+        Ok(self.sink.take())
+    }
+
+    fn write(&mut self, mut packet: Packet, stream: usize, time: i64) -> Result<(), Error> {
+        packet.set_stream(stream);
+        packet.set_position(-1);
+        packet.set_pts(Some(time));
+        packet.set_dts(Some(time));
+        packet
+            .write(&mut self.output)
+            .map_err(failed("writing into a fragment"))?;
+        Ok(())
+    }
+}
+
+/// RFC 6381 name of H.264 with these parameter sets: profile, constraints and level of the first SPS.
+pub(crate) fn codec_name(parameter_sets: &[u8]) -> Option<String> {
+    const SPS: u8 = 7;
+    let sps = parameter_sets
+        .windows(7)
+        .find(|octets| octets[..3] == [0, 0, 1] && octets[3] & 0x1f == SPS)?;
+    Some(format!("avc1.{:02X}{:02X}{:02X}", sps[4], sps[5], sps[6]))
+}
+
+/// Where the muxer writes to. The lock is held for one copy or one take, never across a call into libav.
+#[derive(Clone, Debug, Default)]
+struct Sink(Arc<Mutex<BytesMut>>);
+
+impl Sink {
+    fn take(&self) -> Bytes {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .split()
+            .freeze()
+    }
+}
+
+impl io::Write for Sink {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend_from_slice(octets);
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+const VIDEO: usize = 0;
+const AUDIO: usize = 1;
+const BUFFER: usize = 64 * 1024;
+/// Fragments are cut by us and keep the true decode time; without `frag_discont` and with an edit list libavformat
+/// would count each track from 0, and sound and picture of a restarted run would drift apart.
+const MOVFLAGS: &str = "+frag_custom+frag_discont+empty_moov+default_base_moof+cmaf+skip_trailer";
+
+#[cfg(test)]
+mod tests {
+    use super::codec_name;
+
+    #[test]
+    fn the_codec_is_named_by_its_first_sps() {
+        let sets = [
+            0, 0, 0, 1, 9, 0x10, 0, 0, 0, 1, 0x67, 0x64, 0x00, 0x1f, 0xac, 0, 0, 1, 0x68, 1, 2, 3,
+        ];
+        assert_eq!(codec_name(&sets).as_deref(), Some("avc1.64001F"));
+        assert_eq!(codec_name(&[0, 0, 1, 0x68, 1, 2, 3]), None);
+    }
+}

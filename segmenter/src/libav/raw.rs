@@ -1,0 +1,105 @@
+//! The few calls to libav that `ffmpeg_next` has no safe form of. Nothing else in this crate is unsafe.
+#![allow(
+    unsafe_code,
+    reason = "libav has no safe form of these; each block says why it holds"
+)]
+
+use std::{ptr, slice};
+
+use ff::ffi;
+use ffmpeg_next as ff;
+
+/// Another handle on the same pixels: its timestamp and kind are its own.
+pub(crate) fn share(picture: &ff::frame::Video) -> Result<ff::frame::Video, ff::Error> {
+    let mut other = ff::frame::Video::empty();
+    // SAFETY: both are live AVFrames, `other` is empty, and libav counts references to the pixels atomically.
+    match unsafe { ffi::av_frame_ref(other.as_mut_ptr(), picture.as_ptr()) } {
+        0 => Ok(other),
+        why => Err(ff::Error::from(why)),
+    }
+}
+
+/// The parameter sets of an opened encoder.
+pub(crate) fn extradata(codec: &ff::codec::Context) -> Vec<u8> {
+    // SAFETY: an opened AVCodecContext owns `extradata_size` octets at `extradata`, or has none at all.
+    unsafe {
+        let codec = codec.as_ptr();
+        let length = usize::try_from((*codec).extradata_size).unwrap_or(0);
+        if (*codec).extradata.is_null() {
+            Vec::new()
+        } else {
+            slice::from_raw_parts((*codec).extradata, length).to_vec()
+        }
+    }
+}
+
+/// Makes `extradata` the parameter sets of a muxer's stream.
+pub(crate) fn set_extradata(
+    stream: &mut ff::StreamMut<'_>,
+    extradata: &[u8],
+) -> Result<(), ff::Error> {
+    let padding = ffi::AV_INPUT_BUFFER_PADDING_SIZE as usize;
+    // SAFETY: the stream is live and its parameters are its own; the new block comes from libav's allocator, is zeroed
+    // and padded as libav asks for, and the old one is freed by the same allocator.
+    unsafe {
+        let parameters = (*stream.as_mut_ptr()).codecpar;
+        let block = ffi::av_mallocz(extradata.len() + padding).cast::<u8>();
+        if block.is_null() {
+            return Err(ff::Error::Other {
+                errno: ff::util::error::ENOMEM,
+            });
+        }
+        ptr::copy_nonoverlapping(extradata.as_ptr(), block, extradata.len());
+        ffi::av_freep(ptr::addr_of_mut!((*parameters).extradata).cast());
+        (*parameters).extradata = block;
+        (*parameters).extradata_size = extradata.len() as i32;
+    }
+    Ok(())
+}
+
+/// Ends the fragment: everything written so far leaves through the muxer's stream.
+pub(crate) fn flush(muxer: &mut ff::format::context::Output) -> Result<(), ff::Error> {
+    // SAFETY: the context is live and its header written; a null packet is libav's word for "flush".
+    unsafe {
+        let context = muxer.as_mut_ptr();
+        let result = ffi::av_write_frame(context, ptr::null_mut());
+        if result < 0 {
+            return Err(ff::Error::from(result));
+        }
+        ffi::avio_flush((*context).pb);
+        match (*(*context).pb).error {
+            0 => Ok(()),
+            why => Err(ff::Error::from(why)),
+        }
+    }
+}
+
+/// How many threads a codec may use; whole pictures never wait for each other.
+pub(crate) fn set_threads(codec: &mut ff::codec::Context, count: usize) {
+    codec.set_threading(ff::codec::threading::Config {
+        kind: ff::codec::threading::Type::Slice,
+        count,
+        ..Default::default()
+    });
+}
+
+/// Quarter turns to the right after which a stream's pictures are upright, by its display matrix.
+pub(crate) fn turns(stream: &ff::Stream<'_>) -> u8 {
+    let matrix = stream
+        .side_data()
+        .find(|data| data.kind() == ff::packet::side_data::Type::DisplayMatrix);
+    let Some(matrix) = matrix.filter(|matrix| matrix.data().len() >= 9 * 4) else {
+        return 0;
+    };
+    let mut values = [0_i32; 9];
+    for (value, octets) in values.iter_mut().zip(matrix.data().chunks_exact(4)) {
+        *value = i32::from_ne_bytes([octets[0], octets[1], octets[2], octets[3]]);
+    }
+    // SAFETY: libav reads nine values, which `values` has.
+    let left = unsafe { ffi::av_display_rotation_get(values.as_ptr()) };
+    if left.is_finite() {
+        (-left / 90.0).round().rem_euclid(4.0) as u8
+    } else {
+        0
+    }
+}

@@ -1,0 +1,494 @@
+//! One run: decode once, bring to a constant rate, hand to the ladder, and cut where the grid says, as soon as the
+//! sound for it is there.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{SyncSender, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use playlists::{Ladder, MediaTime, Rung as Published, RungName};
+use segmenter::{
+    Grid,
+    cutter::{AAC_FRAME, SAMPLE_RATE},
+    wire::{self, Frame, Hello},
+};
+
+use crate::{
+    cadence::{Cadence, whole_rate},
+    config::{Config, FASTEST, Pacing},
+    error::Error,
+    ladder::{self, Plan},
+    libav::{
+        self, About, Event, Look, Muxer, Picture, Samples, Setup, Shaper, Sound, Source,
+        VideoEncoder,
+    },
+    rung::{Rung, Work},
+    writer::{Progress, Stdout, Writer},
+};
+
+/// Plays `config`'s input to its end.
+pub(crate) fn run(config: &Config) -> Result<Stdout, Error> {
+    let (mut source, about) = Source::open(config)?;
+    let mut early = Vec::new();
+    let (first, at) = loop {
+        match source.next()? {
+            Event::Picture(picture, time) => break (picture, time),
+            Event::Sound(samples, time) => early.push((samples, time)),
+            Event::Restart | Event::End => {
+                return Err(Error::NoPicture {
+                    input: config.input.clone(),
+                    codec: "encoded".into(),
+                });
+            }
+        }
+        if early.len() > EARLY {
+            early.remove(0);
+        }
+    };
+    let (mut pipeline, crew) = Pipeline::start(config, &about, &first)?;
+    let outcome = pipeline.play(&mut source, early, (first, at));
+    drop(pipeline);
+    crew.join(outcome)
+}
+
+struct Pipeline {
+    grid: Grid,
+    cadence: Cadence,
+    shaper: Shaper,
+    sound: Sound,
+    has_sound: bool,
+    patience: MediaTime,
+    top: SyncSender<Work>,
+    progress: Arc<Progress>,
+    pace: Option<Pace>,
+    /// The newest picture: shown until the next one comes, shaped when it is first shown.
+    held: Option<Held>,
+    /// Sound of which it is not known yet when it sounds. Bounded by `EARLY`.
+    unplaced: Vec<(Samples, MediaTime)>,
+    /// Pictures given to the ladder, and parts cut.
+    pictures: u64,
+    parts: u64,
+    /// Pictures after which the run ends.
+    limit: u64,
+}
+
+enum Held {
+    Raw(Picture),
+    Shaped(Picture),
+}
+
+impl Pipeline {
+    /// Opens everything, tells the reader what will come, and sets the crew to work.
+    fn start(config: &Config, about: &About, first: &Picture) -> Result<(Self, Crew), Error> {
+        let look = Look::of(first, about.turns);
+        let fps = config
+            .fps
+            .unwrap_or_else(|| whole_rate(about.rate, FASTEST));
+        let grid = Grid::new(fps, config.segment(), config.part());
+        let plans = ladder::plan(look.size, &config.rungs);
+        let sound = Sound::open(config.audio())?;
+        let rungs = open_rungs(config, &grid, look, &plans, &sound)?;
+
+        let mut stdout = Stdout::open()?;
+        let hello = hello(config, about, &grid, &rungs)?;
+        announce(config, about, &grid, &hello);
+        stdout.write(&Frame::Hello(hello))?;
+        stdout.write(&Frame::Init(rungs[rungs.len() - 1].init.clone()))?;
+
+        let progress = Arc::new(Progress::default());
+        let writer = Writer::new(
+            stdout,
+            grid,
+            config.origin(),
+            rungs.len(),
+            Arc::clone(&progress),
+        );
+        let top_size = rungs[rungs.len() - 1].plan.size;
+        let (top, crew) = Crew::start(rungs, writer)?;
+        let paced = match config.pace {
+            Pacing::Auto => about.unpaced,
+            Pacing::On => true,
+            Pacing::Off => false,
+        };
+        let limit = config.duration.map_or(u64::MAX, |seconds| {
+            (seconds * f64::from(fps)).ceil().max(1.0) as u64
+        });
+        let pipeline = Self {
+            grid,
+            cadence: Cadence::new(grid),
+            shaper: Shaper::new(look, top_size),
+            sound,
+            has_sound: about.has_sound,
+            patience: about.patience,
+            top,
+            progress,
+            pace: paced.then(Pace::default),
+            held: None,
+            unplaced: Vec::new(),
+            pictures: 0,
+            parts: 0,
+            limit,
+        };
+        Ok((pipeline, crew))
+    }
+
+    fn play(
+        &mut self,
+        source: &mut Source,
+        early: Vec<(Samples, MediaTime)>,
+        first: (Picture, MediaTime),
+    ) -> Result<(), Error> {
+        self.unplaced = early;
+        self.picture(first.0, first.1)?;
+        while self.pictures < self.limit {
+            let waited = source.waited();
+            let event = source.next()?;
+            self.idle(source.waited() - waited);
+            match event {
+                Event::Picture(picture, time) => self.picture(picture, time)?,
+                Event::Sound(samples, time) => self.sound(samples, time)?,
+                Event::Restart => self.cadence.restart(),
+                Event::End => {
+                    self.show(1)?;
+                    break;
+                }
+            }
+            self.progress
+                .dropped
+                .store(self.cadence.dropped, Ordering::Relaxed);
+            self.progress
+                .repeated
+                .store(self.cadence.repeated, Ordering::Relaxed);
+            if self.pictures < self.limit {
+                self.cut_ready()?;
+            }
+        }
+        self.finish()
+    }
+
+    fn picture(&mut self, picture: Picture, time: MediaTime) -> Result<(), Error> {
+        let times = self.cadence.arrive(time);
+        self.show(times)?;
+        self.held = Some(Held::Raw(picture));
+        for (samples, time) in std::mem::take(&mut self.unplaced) {
+            self.sound(samples, time)?;
+        }
+        Ok(())
+    }
+
+    fn sound(&mut self, mut samples: Samples, time: MediaTime) -> Result<(), Error> {
+        let Some(at) = self.cadence.run_time(time) else {
+            if self.unplaced.len() == EARLY {
+                self.unplaced.remove(0);
+            }
+            self.unplaced.push((samples, time));
+            return Ok(());
+        };
+        self.sound.place(&mut samples, at)?;
+        // The pictures have stopped while the sound goes on: the last one stays on the screen.
+        let shown = self.grid.time(self.pictures);
+        if self.sound.until() - shown > self.patience {
+            let times = self.cadence.fill(self.sound.until() - self.patience);
+            self.show(times)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the held picture to the ladder, `times` times.
+    fn show(&mut self, times: u64) -> Result<(), Error> {
+        for _ in 0..times.min(self.limit - self.pictures) {
+            let picture = match self.held.take() {
+                Some(Held::Shaped(picture)) => Some(picture),
+                Some(Held::Raw(raw)) => self.shaper.shape(&raw)?,
+                None => None,
+            };
+            // A deinterlacer needs a second picture before it gives the first.
+            let Some(picture) = picture else {
+                return Ok(());
+            };
+            let frame = self.pictures;
+            if let Some(pace) = &mut self.pace {
+                let slept = pace.wait(self.grid.time(frame).duration());
+                self.idle(slept);
+            }
+            let shared = libav::share(&picture).map_err(|why| Error::Libav {
+                doing: "sharing a picture".into(),
+                why: why.to_string(),
+            })?;
+            self.held = Some(Held::Shaped(picture));
+            self.give(Work::Picture {
+                frame,
+                idr: self.grid.starts_segment(frame),
+                picture: shared,
+            })?;
+            self.pictures += 1;
+            self.progress
+                .pictures
+                .store(self.pictures, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Cuts every part whose pictures and sound are complete, making up the sound where it has not come in time.
+    fn cut_ready(&mut self) -> Result<(), Error> {
+        loop {
+            let span = self.grid.span(self.parts);
+            if span.end_frame() > self.pictures {
+                return Ok(());
+            }
+            let end = self.grid.sample(span.end_frame());
+            let shown = self.grid.time(self.pictures);
+            let late = !self.has_sound || shown - self.sound.until() > self.patience;
+            if !self.sound.reaches(end) && late {
+                self.sound.fill(self.grid.time(span.end_frame()))?;
+            }
+            if !self.sound.reaches(end) {
+                return Ok(());
+            }
+            self.cut(span)?;
+        }
+    }
+
+    /// The run ends with the pictures there are: cuts what is left, sound made up to their end.
+    fn finish(&mut self) -> Result<(), Error> {
+        loop {
+            let span = self.grid.span(self.parts);
+            if span.first_frame >= self.pictures {
+                return Ok(());
+            }
+            let ends_here = span.end_frame() >= self.pictures;
+            let span = if ends_here {
+                span.ending_at(self.pictures)
+            } else {
+                span
+            };
+            if !self.sound.reaches(self.grid.sample(span.end_frame())) {
+                self.sound.fill(self.grid.time(span.end_frame()))?;
+            }
+            self.cut(span)?;
+        }
+    }
+
+    fn cut(&mut self, span: segmenter::cutter::Span) -> Result<(), Error> {
+        let sound = Arc::new(self.sound.take(self.grid.sample(span.end_frame())));
+        self.parts += 1;
+        self.give(Work::Cut { span, sound })
+    }
+
+    fn give(&self, work: Work) -> Result<(), Error> {
+        // Whoever stopped taking says why when the crew is joined.
+        self.top.send(work).map_err(|_| Error::Panicked {
+            who: "the ladder".into(),
+        })
+    }
+
+    fn idle(&self, span: Duration) {
+        self.progress
+            .idle
+            .fetch_add(span.as_micros() as u64, Ordering::Relaxed);
+    }
+}
+
+/// Holds pictures back until their time comes. Late ones are not held back, so that what was lost is caught up.
+#[derive(Debug, Default)]
+struct Pace(Option<Instant>);
+
+impl Pace {
+    fn wait(&mut self, media: Duration) -> Duration {
+        let start = *self.0.get_or_insert_with(Instant::now);
+        let ahead = (start + media).saturating_duration_since(Instant::now());
+        thread::sleep(ahead);
+        ahead
+    }
+}
+
+/// A rung that is ready to go.
+struct Opened {
+    plan: Plan,
+    codecs: String,
+    encoder: VideoEncoder,
+    muxer: Muxer,
+    init: Bytes,
+}
+
+/// Opens every rung's encoder and muxer. All muxers carry the parameter sets of all rungs, the largest rung's first.
+fn open_rungs(
+    config: &Config,
+    grid: &Grid,
+    look: Look,
+    plans: &[Plan],
+    sound: &Sound,
+) -> Result<Vec<Opened>, Error> {
+    let common = libav::Common {
+        preset: config.preset.clone(),
+        fps: grid.fps(),
+        segment_frames: grid.segment_frames(),
+        level: ladder::level(plans, grid.fps()),
+        look,
+    };
+    let encoders = plans
+        .iter()
+        .enumerate()
+        .map(|(id, plan)| VideoEncoder::open(plan, id, &common));
+    let encoders = encoders.collect::<Result<Vec<_>, _>>()?;
+    let sets: Vec<u8> = encoders
+        .iter()
+        .rev()
+        .flat_map(VideoEncoder::parameter_sets)
+        .collect();
+    let setup = Setup {
+        origin: config.origin(),
+        fps: grid.fps(),
+    };
+    plans
+        .iter()
+        .zip(encoders)
+        .map(|(plan, encoder)| {
+            let (muxer, init) = Muxer::open(&encoder, sound, &sets, setup)?;
+            let video =
+                libav::codec_name(&encoder.parameter_sets()).ok_or_else(|| Error::Libav {
+                    doing: format!("rung {}: reading the encoder's parameter sets", plan.name),
+                    why: "there is no SPS among them".into(),
+                })?;
+            Ok(Opened {
+                plan: plan.clone(),
+                codecs: format!("{video},{AAC_LC}"),
+                encoder,
+                muxer,
+                init,
+            })
+        })
+        .collect()
+}
+
+fn hello(config: &Config, about: &About, grid: &Grid, rungs: &[Opened]) -> Result<Hello, Error> {
+    let published = rungs.iter().map(|rung| {
+        let promise = rung.plan.promise(config.audio(), grid);
+        Ok(Published {
+            name: RungName::try_from(rung.plan.name.clone())?,
+            width: rung.plan.size.width,
+            height: rung.plan.size.height,
+            bandwidth: promise.peak,
+            average: promise.average,
+            codecs: rung.codecs.clone(),
+            frame_rate: f64::from(grid.fps()),
+        })
+    });
+    let ladder = published
+        .collect::<Result<Vec<_>, _>>()
+        .and_then(Ladder::new);
+    let ladder = ladder.map_err(|why: playlists::LadderError| Error::Option {
+        option: "--rung",
+        why: why.to_string(),
+    })?;
+    Ok(Hello {
+        version: wire::VERSION,
+        ladder,
+        segment: grid.segment(),
+        part: grid.part(),
+        input: about.description.clone(),
+    })
+}
+
+fn announce(config: &Config, about: &About, grid: &Grid, hello: &Hello) {
+    let ladder: Vec<_> = hello
+        .ladder
+        .rungs()
+        .iter()
+        .map(|rung| format!("{} {}", rung.name, rung.average))
+        .collect();
+    let (segment, part) = (grid.segment(), grid.part());
+    tracing::info!(input = %about.description, fps = grid.fps(), %segment, %part, ladder = ladder.join(", "), "segmenting");
+    if !about.has_sound {
+        tracing::info!(input = %config.input, "there is no sound in it; every stream has sound, so this one gets silence");
+    }
+    let samples = u64::from(grid.segment_frames()) * u64::from(SAMPLE_RATE);
+    if samples % (u64::from(grid.fps()) * u64::from(AAC_FRAME)) != 0 {
+        tracing::debug!(fps = grid.fps(), %segment, "segments are not whole in AAC frames at this rate and length");
+    }
+}
+
+/// The threads of a run: one for each rung, and the writer.
+struct Crew {
+    rungs: Vec<(String, JoinHandle<Result<(), Error>>)>,
+    writer: JoinHandle<Result<Stdout, Error>>,
+}
+
+impl Crew {
+    /// Hangs the rungs under each other, and gives the end to feed them by.
+    fn start(rungs: Vec<Opened>, writer: Writer) -> Result<(SyncSender<Work>, Self), Error> {
+        let (made, parts) = sync_channel(rungs.len() * 2);
+        let mut below = None;
+        let mut threads = Vec::new();
+        for (
+            index,
+            Opened {
+                plan,
+                encoder,
+                muxer,
+                ..
+            },
+        ) in rungs.into_iter().enumerate()
+        {
+            let (feed, work) = sync_channel(QUEUE);
+            let name = plan.name.clone();
+            let rung = Rung {
+                index,
+                below: below.replace((feed, plan.size)),
+                plan,
+                encoder,
+                muxer,
+                made: made.clone(),
+            };
+            let thread = thread::Builder::new()
+                .name(name.clone())
+                .spawn(move || rung.run(&work))
+                .map_err(Error::Thread)?;
+            threads.push((name, thread));
+        }
+        let writer = thread::Builder::new()
+            .name("writer".into())
+            .spawn(move || writer.run(&parts))
+            .map_err(Error::Thread)?;
+        let (top, _) = below.ok_or_else(|| Error::Option {
+            option: "--rung",
+            why: "no rung is left".into(),
+        })?;
+        Ok((
+            top,
+            Self {
+                rungs: threads,
+                writer,
+            },
+        ))
+    }
+
+    /// Waits for all of them. What one of the crew died of explains the pipeline's own `outcome`, not the other way round.
+    fn join(self, outcome: Result<(), Error>) -> Result<Stdout, Error> {
+        let died = |who: &str| Error::Panicked {
+            who: format!("the thread of {who}"),
+        };
+        let rungs = self
+            .rungs
+            .into_iter()
+            .map(|(name, rung)| rung.join().unwrap_or_else(|_| Err(died(&name))));
+        let rungs = rungs.fold(Ok(()), Result::and);
+        let stdout = self
+            .writer
+            .join()
+            .unwrap_or_else(|_| Err(died("the writer")))?;
+        rungs.and(outcome).map(|()| stdout)
+    }
+}
+
+const AAC_LC: &str = "mp4a.40.2";
+/// Pictures between one rung and the next: enough for the dearest picture of one to coincide with others' cheap ones.
+const QUEUE: usize = 6;
+/// Sound frames kept while waiting for the first picture; the oldest go first.
+const EARLY: usize = 512;

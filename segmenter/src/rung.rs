@@ -1,0 +1,159 @@
+//! One rung at work, on its own thread: takes each picture, hands a smaller one down to the next rung, encodes, and
+//! at each cut makes a part.
+//!
+//! Rungs hang in a chain, largest first, each feeding the next smaller one. Every channel is bounded: when the
+//! slowest rung or the reader of stdout is behind, all wait, and so does the input.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender},
+    },
+};
+
+use bytes::Bytes;
+use segmenter::cutter::Span;
+
+use crate::{
+    error::Error,
+    ladder::{Plan, Size},
+    libav::{Muxer, Packet, Picture, Scaler, VideoEncoder},
+};
+
+/// What goes down the chain, in order.
+pub(crate) enum Work {
+    /// Picture `frame` of the run, at the size of the rung that it comes to.
+    Picture {
+        frame: u64,
+        idr: bool,
+        picture: Picture,
+    },
+    /// Every picture of `span` has come; this is its sound.
+    Cut { span: Span, sound: Arc<Vec<Packet>> },
+}
+
+/// One rung's share of one part.
+pub(crate) struct Made {
+    /// Counted from the cheapest rung.
+    pub(crate) rung: usize,
+    pub(crate) span: Span,
+    pub(crate) media: Bytes,
+}
+
+pub(crate) struct Rung {
+    pub(crate) index: usize,
+    pub(crate) plan: Plan,
+    pub(crate) encoder: VideoEncoder,
+    pub(crate) muxer: Muxer,
+    /// The next smaller rung.
+    pub(crate) below: Option<(SyncSender<Work>, Size)>,
+    pub(crate) made: SyncSender<Made>,
+}
+
+impl Rung {
+    /// Until the work ends, or whoever takes what is made has gone; why that is, they know better.
+    pub(crate) fn run(mut self, work: &Receiver<Work>) -> Result<(), Error> {
+        let mut scaler = match &self.below {
+            Some((_, size)) => Some(Scaler::new(self.plan.size, *size)?),
+            None => None,
+        };
+        // Encoded pictures of parts that are not cut yet. Bounded by how long the pipeline waits for sound.
+        let mut waiting = VecDeque::new();
+        for work in work {
+            if !self.hand_down(&work, scaler.as_mut())? {
+                return Ok(());
+            }
+            match work {
+                Work::Picture {
+                    frame,
+                    idr,
+                    picture,
+                } => self.encode(&picture, frame, idr, &mut waiting)?,
+                Work::Cut { span, sound } => {
+                    let media = self.cut(span, &sound, &mut waiting)?;
+                    if self
+                        .made
+                        .send(Made {
+                            rung: self.index,
+                            span,
+                            media,
+                        })
+                        .is_err()
+                    {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hand_down(&self, work: &Work, scaler: Option<&mut Scaler>) -> Result<bool, Error> {
+        let (Some((below, _)), Some(scaler)) = (&self.below, scaler) else {
+            return Ok(true);
+        };
+        let work = match work {
+            Work::Picture {
+                frame,
+                idr,
+                picture,
+            } => Work::Picture {
+                frame: *frame,
+                idr: *idr,
+                picture: scaler.scale(picture)?,
+            },
+            Work::Cut { span, sound } => Work::Cut {
+                span: *span,
+                sound: Arc::clone(sound),
+            },
+        };
+        Ok(below.send(work).is_ok())
+    }
+
+    fn encode(
+        &mut self,
+        picture: &Picture,
+        frame: u64,
+        idr: bool,
+        waiting: &mut VecDeque<Packet>,
+    ) -> Result<(), Error> {
+        self.encoder.put(picture, frame, idr)?;
+        while let Some(packet) = self.encoder.take()? {
+            if packet.pts() == Some(frame as i64) && packet.is_key() != idr {
+                return Err(Error::Step {
+                    rung: self.plan.name.clone(),
+                    frame,
+                    want: idr,
+                });
+            }
+            waiting.push_back(packet);
+        }
+        Ok(())
+    }
+
+    fn cut(
+        &mut self,
+        span: Span,
+        sound: &[Packet],
+        waiting: &mut VecDeque<Packet>,
+    ) -> Result<Bytes, Error> {
+        let want = span.frames as usize;
+        if waiting.len() < want {
+            let rung = self.plan.name.clone();
+            return Err(Error::Withheld {
+                rung,
+                part: span.number,
+                got: waiting.len(),
+                want: span.frames,
+            });
+        }
+        for packet in waiting.drain(..want) {
+            self.muxer.picture(packet)?;
+        }
+        for packet in sound {
+            self.muxer.sound(packet)?;
+        }
+        self.muxer.cut()
+    }
+}

@@ -1,0 +1,1 @@
+//! Media from nothing, for tests that need frames and no libav.
