@@ -12,7 +12,11 @@
 //! them to their ceilings, is the origin's business; so is refusing whom even the cheapest rung is
 //! too much for.
 
+mod circle;
+
 use playlists::Bitrate;
+
+use self::circle::{Arc, Grant, Taker, place};
 
 /// Viewers with the same ladder and weight, usually those of one stream.
 #[derive(Clone, Debug, Default)]
@@ -33,13 +37,15 @@ pub struct Demand {
     pub cap: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// The node's egress budget, and how it was shared last.
+#[derive(Clone, Debug)]
 pub struct Allocator {
     /// What the node may send; `None` is unlimited.
     pub budget: Option<Bitrate>,
     /// The share of the budget to hand out. The rest is for playlists, retransmissions, headers
     /// and for those who join between two ticks.
     pub eta: f64,
+    last: Option<(u64, Allocation)>,
 }
 
 /// What came of it: ceilings, valid until the next. The default holds nobody down.
@@ -62,65 +68,30 @@ pub struct Allocation {
 
 impl Allocator {
     pub fn new(budget: Option<Bitrate>) -> Self {
-        Self { budget, eta: ETA }
+        Self {
+            budget,
+            eta: ETA,
+            last: None,
+        }
     }
 
-    /// Shares the budget among `classes`. `turn` counts up, say every 60 s; with each, the critical
-    /// step passes on from a seventh of the viewers to others.
+    /// Shares the budget among `classes`, which come in the same order at every tick. `turn` counts
+    /// up, say every 60 s; with each, the critical step passes on from a seventh of the viewers to
+    /// others.
     ///
-    /// O(viewers), and a sort of those at the critical step.
-    pub fn allocate(&self, classes: &[Class], turn: u64) -> Allocation {
-        let shapes: Vec<Shape> = classes.iter().map(Shape::of).collect();
-        let steps = steps(&shapes);
-        let floor: u128 = shapes.iter().map(Shape::floor).sum();
-        let demand = floor + steps.iter().map(|step| step.cost).sum::<u128>();
+    /// Within a turn, ceilings that still fit are kept until a tighter budget would give more, so that
+    /// measured rates that tremble move nobody. O(viewers), and a sort of those at the critical step.
+    pub fn allocate(&mut self, classes: &[Class], turn: u64) -> Allocation {
+        let crowd = Crowd::of(classes);
         let budget = self
             .budget
             .map_or(u128::MAX, |budget| budget.scale(self.eta).bps().into());
-        if demand <= budget {
-            return Allocation {
-                demand: rate(demand),
-                granted: rate(demand),
-                bounds: shapes
-                    .iter()
-                    .map(|shape| Bounds::all(shape.top()))
-                    .collect(),
-                ..Allocation::default()
-            };
-        }
-
-        let mut bounds = vec![Bounds::all(0); shapes.len()];
-        let mut spent = floor;
-        let mut price = 0.0;
-        let mut critical = Grant::NONE;
-        for group in alike(&steps) {
-            let whole: u128 = group.iter().map(|step| step.cost).sum();
-            for step in group {
-                bounds[step.class].best = step.rung;
-            }
-            if spent + whole > budget {
-                price = group[0].slope;
-                critical = Grant::of(
-                    takers(classes, &shapes, &bounds),
-                    budget.saturating_sub(spent),
-                    turn,
-                );
-                break;
-            }
-            spent += whole;
-            bounds
-                .iter_mut()
-                .for_each(|bounds| bounds.sure = bounds.best);
-        }
-        Allocation {
-            price,
-            fraction: critical.fraction,
-            demand: rate(demand),
-            granted: rate(spent + critical.cost),
-            overload: floor > budget,
-            bounds,
-            arc: critical.arc,
-        }
+        let allocation = match self.last.take() {
+            Some((then, last)) if then == turn => crowd.keep(last, budget, turn),
+            _ => crowd.share(budget, turn),
+        };
+        self.last = Some((turn, allocation.clone()));
+        allocation
     }
 }
 
@@ -229,6 +200,131 @@ impl Shape {
     }
 }
 
+/// All who are to be served, counted.
+struct Crowd<'a> {
+    classes: &'a [Class],
+    shapes: Vec<Shape>,
+    steps: Vec<Step>,
+    /// Everybody at the cheapest rung, and everybody at their own cap, in bit/s.
+    floor: u128,
+    demand: u128,
+}
+
+impl<'a> Crowd<'a> {
+    fn of(classes: &'a [Class]) -> Self {
+        let shapes: Vec<Shape> = classes.iter().map(Shape::of).collect();
+        let steps = steps(&shapes);
+        let floor = shapes.iter().map(Shape::floor).sum();
+        let demand = floor + steps.iter().map(|step| step.cost).sum::<u128>();
+        Self {
+            classes,
+            shapes,
+            steps,
+            floor,
+            demand,
+        }
+    }
+
+    /// The last allocation while it fits and one that leaves something over gives no more.
+    fn keep(&self, last: Allocation, budget: u128, turn: u64) -> Allocation {
+        let spent = self.cost(&last);
+        if last.bounds.len() != self.classes.len() || spent > budget {
+            return self.share(budget, turn);
+        }
+        if spent == self.demand {
+            return self.open();
+        }
+        let tighter = self.share(budget - budget / SPARE, turn);
+        if tighter.granted > rate(spent) {
+            return tighter;
+        }
+        Allocation {
+            demand: rate(self.demand),
+            granted: rate(spent),
+            overload: false,
+            ..last
+        }
+    }
+
+    fn share(&self, budget: u128, turn: u64) -> Allocation {
+        if self.demand <= budget {
+            return self.open();
+        }
+        let mut bounds = vec![Bounds::all(0); self.shapes.len()];
+        let mut spent = self.floor;
+        let mut price = 0.0;
+        let mut critical = Grant::NONE;
+        for run in alike(&self.steps) {
+            let whole: u128 = run.iter().map(|step| step.cost).sum();
+            for step in run {
+                bounds[step.class].best = step.rung;
+            }
+            if spent + whole > budget {
+                price = run[0].slope;
+                critical = Grant::of(self.takers(&bounds), budget.saturating_sub(spent), turn);
+                break;
+            }
+            spent += whole;
+            bounds
+                .iter_mut()
+                .for_each(|bounds| bounds.sure = bounds.best);
+        }
+        Allocation {
+            price,
+            fraction: critical.fraction,
+            demand: rate(self.demand),
+            granted: rate(spent + critical.cost),
+            overload: self.floor > budget,
+            bounds,
+            arc: critical.arc,
+        }
+    }
+
+    /// Nobody is held down.
+    fn open(&self) -> Allocation {
+        Allocation {
+            demand: rate(self.demand),
+            granted: rate(self.demand),
+            bounds: self
+                .shapes
+                .iter()
+                .map(|shape| Bounds::all(shape.top()))
+                .collect(),
+            ..Allocation::default()
+        }
+    }
+
+    /// Those who may have the critical steps of their class, as far as their own paths allow.
+    fn takers(&self, bounds: &[Bounds]) -> Vec<Taker> {
+        let mut takers = Vec::new();
+        for ((class, shape), bounds) in self.classes.iter().zip(&self.shapes).zip(bounds) {
+            let has = shape.cost(bounds.sure);
+            for viewer in &class.viewers {
+                let cost = shape.cost(viewer.cap.min(bounds.best)).saturating_sub(has);
+                if cost > 0 {
+                    takers.push(Taker {
+                        place: place(viewer.key),
+                        cost: cost.into(),
+                    });
+                }
+            }
+        }
+        takers
+    }
+
+    /// What these viewers take under the ceilings of `allocation`, in bit/s.
+    fn cost(&self, allocation: &Allocation) -> u128 {
+        let mut cost = 0;
+        for (index, (class, shape)) in self.classes.iter().zip(&self.shapes).enumerate() {
+            for viewer in &class.viewers {
+                cost +=
+                    u128::from(shape.cost(viewer.cap.min(allocation.ceiling(index, viewer.key))));
+            }
+        }
+        cost
+    }
+}
+
 /// From one rung to the next, for all viewers of a class whose own paths allow it.
 struct Step {
     class: usize,
@@ -279,111 +375,17 @@ fn alike(mut steps: &[Step]) -> impl Iterator<Item = &[Step]> {
     })
 }
 
-/// Someone who may have the critical steps of its class, as far as its own path allows them.
-struct Taker {
-    place: u64,
-    cost: u128,
-}
-
-fn takers(classes: &[Class], shapes: &[Shape], bounds: &[Bounds]) -> Vec<Taker> {
-    let mut takers = Vec::new();
-    for ((class, shape), bounds) in classes.iter().zip(shapes).zip(bounds) {
-        let has = shape.cost(bounds.sure);
-        for viewer in &class.viewers {
-            let cost = shape.cost(viewer.cap.min(bounds.best)).saturating_sub(has);
-            if cost > 0 {
-                takers.push(Taker {
-                    place: place(viewer.key),
-                    cost: cost.into(),
-                });
-            }
-        }
-    }
-    takers
-}
-
-/// Who has the critical steps.
-struct Grant {
-    arc: Option<Arc>,
-    cost: u128,
-    fraction: f64,
-}
-
-impl Grant {
-    const NONE: Self = Self {
-        arc: None,
-        cost: 0,
-        fraction: 0.0,
-    };
-
-    /// To as many neighbours on the circle as there is room for. They are counted, not drawn, so
-    /// that two viewers keep the budget as exactly as two thousand do.
-    fn of(mut takers: Vec<Taker>, room: u128, turn: u64) -> Self {
-        takers.sort_unstable_by_key(|taker| taker.place);
-        // Those in one place cannot be told apart: all or none.
-        takers.dedup_by(|next, kept| {
-            let same = next.place == kept.place;
-            kept.cost += if same { next.cost } else { 0 };
-            same
-        });
-        let count = takers.len();
-        // By rank, not by place: so each is first equally often, however the places lie.
-        let first = ((u128::from(turn.wrapping_mul(TURN)) * count as u128) >> 64) as usize;
-        let mut grant = Self::NONE;
-        for (served, taker) in takers[first..].iter().chain(&takers[..first]).enumerate() {
-            if grant.cost + taker.cost > room {
-                break;
-            }
-            grant.cost += taker.cost;
-            grant.fraction = (served + 1) as f64 / count as f64;
-            grant.arc = Some(Arc {
-                first: takers[first].place,
-                last: taker.place,
-            });
-        }
-        grant
-    }
-}
-
-/// Of the circle of places, both ends included.
-#[derive(Clone, Copy, Debug)]
-struct Arc {
-    first: u64,
-    last: u64,
-}
-
-impl Arc {
-    fn holds(self, place: u64) -> bool {
-        if self.first <= self.last {
-            (self.first..=self.last).contains(&place)
-        } else {
-            place >= self.first || place <= self.last
-        }
-    }
-}
-
-/// A viewer's place on the circle; keys may be anything, such as consecutive numbers. The finaliser
-/// of SplitMix64 (Steele, Lea & Flood 2014), a bijection.
-fn place(key: u64) -> u64 {
-    let mixed = key.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
-}
-
 fn rate(bps: u128) -> Bitrate {
     Bitrate::from_bps(u64::try_from(bps).unwrap_or(u64::MAX))
 }
 
 const ETA: f64 = 0.97;
 
+/// One part in so many is left over where an allocation is to change within a turn.
+const SPARE: u128 = 50;
+
 /// Slopes within this factor of one another are alike.
 const ALIKE: f64 = 0.9;
-
-/// How far round the circle the critical steps begin with each turn: the golden ratio to the minus
-/// fourth, .1459. Irrational, so no viewer is passed over for good; small, so that at most twice
-/// that share of viewers changes its rung in a turn.
-const TURN: u64 = 2_691_343_689_449_507_681;
 
 /// So that a rung not measured yet has a logarithm, in bit/s.
 const CHEAPEST: u64 = 1000;

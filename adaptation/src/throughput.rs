@@ -19,7 +19,8 @@ pub struct Delivery {
     pub octets: u64,
     /// Duration of the object: of a part, or of a segment.
     pub media: MediaTime,
-    /// First octet written to last octet acknowledged. Blocking for the media is not part of it.
+    /// First octet written to last octet acknowledged, or to the end of the connection if not
+    /// `complete`. Blocking for the media is not part of it.
     pub elapsed: Duration,
     /// Smallest round trip seen on the connection.
     pub min_rtt: Duration,
@@ -65,34 +66,36 @@ pub struct Throughput {
 impl Delivery {
     /// `None` where nothing can be said, such as a connection that ended before it began.
     pub fn evidence(&self) -> Option<Evidence> {
-        let media = self.media.duration();
-        // Nothing arrived. Only having waited long for it makes that news about the path.
-        if self.octets == 0 && (self.elapsed < media || self.elapsed.is_zero()) {
-            return None;
-        }
         let goodput = self.goodput();
-        if self.receiver_limited > RECEIVER_LIMITED {
-            // Whoever is to blame, a peer that takes media slower than real time falls behind.
-            let behind = !media.is_zero() && self.elapsed > media.mul_f64(BEHIND);
-            return Some(if behind {
+        // Whatever the reason for it, this pace is what the viewer lives with.
+        let (slow, behind) = (self.took(SLOW_PACE), self.took(BEHIND));
+        let measured_if = |sure| {
+            if sure {
                 Evidence::Measured(goodput)
             } else {
                 Evidence::AtLeast(goodput)
-            });
-        }
-        let short = self.is_short();
-        if let Some(capacity) = self.capacity {
-            let trust = if short { SHORT_TRUST } else { LONG_TRUST };
-            let rate = capacity.clamp(goodput, goodput.scale(trust));
-            return Some(Evidence::Measured(bounded(rate)));
-        }
-        // Short, but it took long: then this pace is what the viewer lives with.
-        let felt = self.elapsed > media / 2;
-        Some(if short && !felt {
-            Evidence::AtLeast(goodput)
-        } else {
-            Evidence::Measured(goodput)
+            }
+        };
+        Some(match self.capacity {
+            _ if self.octets == 0 && (self.complete || !slow) => return None,
+            _ if self.receiver_limited > RECEIVER_LIMITED => measured_if(behind),
+            _ if !self.complete => measured_if(slow),
+            Some(capacity) => {
+                let trust = if self.is_short() {
+                    SHORT_TRUST
+                } else {
+                    LONG_TRUST
+                };
+                Evidence::Measured(bounded(capacity.clamp(goodput, goodput.scale(trust))))
+            }
+            None => measured_if(slow || !self.is_short()),
         })
+    }
+
+    /// Longer than its duration times `pace`.
+    fn took(&self, pace: f64) -> bool {
+        let media = self.media.duration();
+        !media.is_zero() && self.elapsed > media.mul_f64(pace)
     }
 
     /// Octets over the time in which they arrived: the last acknowledgement travelled one round
@@ -112,7 +115,9 @@ impl Delivery {
     /// goodput stands for the bandwidth, and octets cancel out.
     fn is_short(&self) -> bool {
         match self.capacity {
-            Some(capacity) => self.octets < capacity.octets_in(self.min_rtt).saturating_mul(2),
+            Some(capacity) => {
+                self.octets < bounded(capacity).octets_in(self.min_rtt).saturating_mul(2)
+            }
             None => self.elapsed < self.min_rtt.saturating_mul(3),
         }
     }
@@ -244,7 +249,10 @@ const FASTEST: Bitrate = Bitrate::from_kbps(1_000_000);
 
 /// Above this share of busy time it was the receiver that was measured.
 const RECEIVER_LIMITED: f64 = 0.2;
-/// Over its duration by this factor: not a player that reads at the pace it plays.
+/// Elapsed over duration: a delivery so slow counts even where something else than the path may
+/// have been measured.
+const SLOW_PACE: f64 = 0.5;
+/// The same where it may have been a player that reads at the pace it plays.
 const BEHIND: f64 = 1.1;
 
 /// The kernel's capacity is biased up on fading links, the goodput is 10 % low: this closes the gap.
@@ -259,3 +267,198 @@ const LIGHTEST: Duration = Duration::from_millis(20);
 const FIRST_DEVIATION: f64 = 0.2;
 /// A hint is about another path, some time ago.
 const HINT_DEVIATION: f64 = 0.5;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Two seconds of media over a path of 50 ms.
+    fn delivery(octets: u64, elapsed_ms: u64) -> Delivery {
+        Delivery {
+            octets,
+            media: MediaTime::from_seconds(2.0),
+            elapsed: Duration::from_millis(elapsed_ms),
+            min_rtt: Duration::from_millis(50),
+            capacity: None,
+            receiver_limited: 0.0,
+            complete: true,
+        }
+    }
+
+    fn kbps(kbps: u64) -> Bitrate {
+        Bitrate::from_kbps(kbps)
+    }
+
+    #[test]
+    fn the_last_acknowledgements_way_back_is_no_part_of_the_rate() {
+        assert_eq!(
+            delivery(250_000, 1050).evidence(),
+            Some(Evidence::Measured(kbps(2000)))
+        );
+    }
+
+    #[test]
+    fn a_short_object_only_bounds_from_below() {
+        let short = delivery(25_000, 100);
+        assert_eq!(short.evidence(), Some(Evidence::AtLeast(kbps(4000))));
+
+        let mut path = Throughput::new();
+        path.observe(&delivery(1_000_000, 1050));
+        assert_eq!(path.observe(&short), None);
+        assert_eq!(
+            path.estimate()
+                .map(|estimate| estimate.rate.kbps().div_ceil(10)),
+            Some(800)
+        );
+    }
+
+    #[test]
+    fn a_bound_above_the_estimate_raises_it() {
+        let mut path = Throughput::new();
+        path.observe(&delivery(250_000, 1050));
+        assert!(path.observe(&delivery(50_000, 100)).is_some());
+        assert!(
+            path.estimate()
+                .is_some_and(|estimate| estimate.rate > kbps(2200))
+        );
+    }
+
+    #[test]
+    fn a_capacity_closes_the_gap_of_the_goodput_and_no_more() {
+        let with = |capacity, octets, elapsed| Delivery {
+            capacity: Some(kbps(capacity)),
+            ..delivery(octets, elapsed)
+        };
+        assert_eq!(
+            with(2200, 250_000, 1050).evidence(),
+            Some(Evidence::Measured(kbps(2200)))
+        );
+        assert_eq!(
+            with(9000, 250_000, 1050).evidence(),
+            Some(Evidence::Measured(kbps(2300)))
+        );
+        assert_eq!(
+            with(1500, 250_000, 1050).evidence(),
+            Some(Evidence::Measured(kbps(2000)))
+        );
+        assert_eq!(
+            with(9000, 25_000, 100).evidence(),
+            Some(Evidence::Measured(kbps(9000)))
+        );
+    }
+
+    #[test]
+    fn a_slow_reader_counts_only_once_it_falls_behind() {
+        let reader = |elapsed| Delivery {
+            receiver_limited: 0.9,
+            ..delivery(250_000, elapsed)
+        };
+        assert_eq!(reader(2050).evidence(), Some(Evidence::AtLeast(kbps(1000))));
+        assert_eq!(reader(4050).evidence(), Some(Evidence::Measured(kbps(500))));
+    }
+
+    #[test]
+    fn a_broken_connection_counts_if_it_was_slow() {
+        let broken = |octets, elapsed| Delivery {
+            complete: false,
+            ..delivery(octets, elapsed)
+        };
+        assert_eq!(broken(0, 100).evidence(), None);
+        assert_eq!(
+            broken(10_000, 250).evidence(),
+            Some(Evidence::AtLeast(kbps(400)))
+        );
+        assert_eq!(
+            broken(100_000, 4050).evidence(),
+            Some(Evidence::Measured(kbps(200)))
+        );
+        assert_eq!(
+            broken(0, 4050).evidence(),
+            Some(Evidence::Measured(SLOWEST))
+        );
+    }
+
+    #[test]
+    fn a_hint_gives_way_to_the_first_evidence() {
+        let mut path = Throughput::with_hint(kbps(5000));
+        assert_eq!(
+            path.estimate().map(|estimate| estimate.rate),
+            Some(kbps(5000))
+        );
+        path.observe(&delivery(25_000, 100));
+        assert_eq!(
+            path.estimate().map(|estimate| estimate.rate),
+            Some(kbps(5000))
+        );
+        path.observe(&delivery(250_000, 1050));
+        assert_eq!(
+            path.estimate()
+                .map(|estimate| estimate.rate.kbps().div_ceil(10)),
+            Some(200)
+        );
+    }
+
+    #[test]
+    fn bad_news_is_believed_sooner_than_good_news() {
+        let steady = |octets| {
+            let mut path = Throughput::new();
+            (0..20).for_each(|_| _ = path.observe(&delivery(octets, 1050)));
+            path
+        };
+        let (mut down, mut up) = (steady(500_000), steady(125_000));
+        down.observe(&delivery(250_000, 1050));
+        up.observe(&delivery(250_000, 1050));
+        let rate = |path: &Throughput| {
+            path.estimate()
+                .map(|estimate| estimate.rate)
+                .expect("was observed")
+        };
+        assert!(rate(&down) < kbps(2900), "{}", rate(&down));
+        assert!(rate(&up) < kbps(1200), "{}", rate(&up));
+    }
+
+    #[test]
+    fn uncertainty_is_that_of_the_path() {
+        let mut path = Throughput::new();
+        (0..40).for_each(|_| _ = path.observe(&delivery(250_000, 1050)));
+        assert!(
+            path.estimate()
+                .is_some_and(|estimate| estimate.deviation < 0.01)
+        );
+        (0..40).for_each(|n| _ = path.observe(&delivery(250_000 + n % 2 * 250_000, 1050)));
+        assert!(
+            path.estimate()
+                .is_some_and(|estimate| (0.3..0.7).contains(&estimate.deviation))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_delivery_makes_nonsense(
+            deliveries in prop::collection::vec(
+                (any::<u64>(), any::<i64>(), any::<u64>(), any::<u64>(), any::<Option<u64>>(), any::<f64>(), any::<bool>()),
+                1..20,
+            )
+        ) {
+            let mut path = Throughput::new();
+            for (octets, media, elapsed, rtt, capacity, receiver_limited, complete) in deliveries {
+                path.observe(&Delivery {
+                    octets,
+                    media: MediaTime::from_flicks(media),
+                    elapsed: Duration::from_nanos(elapsed),
+                    min_rtt: Duration::from_secs(rtt),
+                    capacity: capacity.map(Bitrate::from_bps),
+                    receiver_limited,
+                    complete,
+                });
+                if let Some(estimate) = path.estimate() {
+                    // The logarithm and back may lose a bit/s.
+                    prop_assert!(estimate.rate.bps() + 1 >= SLOWEST.bps() && estimate.rate <= FASTEST + SLOWEST);
+                    prop_assert!(estimate.deviation.is_finite() && (0.0..=1.0).contains(&estimate.deviation));
+                }
+            }
+        }
+    }
+}

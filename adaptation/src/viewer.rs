@@ -6,7 +6,7 @@
 use playlists::{Bitrate, MediaTime};
 
 use crate::{
-    rule::{Choice, Reason, Rule, Situation},
+    rule::{self, Choice, Reason, Rule, Situation},
     throughput::{Delivery, Estimate, Evidence, Throughput},
 };
 
@@ -134,7 +134,7 @@ impl Viewer {
         let current = self.current().unwrap_or(FIRST);
         let seen = match self.estimate() {
             Some(known) => {
-                let room = known.rate.scale(SHARE);
+                let room = known.rate.scale(rule::SAFETY);
                 rates
                     .iter()
                     .rposition(|rate| *rate <= room)
@@ -196,5 +196,112 @@ const KEPT: usize = 32;
 /// Where a viewer begins of whom nothing is known: the second rung.
 const FIRST: usize = 1;
 
-/// Of the estimate, what a rung may take: as the default rule has it.
-const SHARE: f64 = 0.85;
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::rule::Rate;
+
+    const SIZES: [u64; 3] = [100_000, 200_000, 400_000];
+
+    fn offer() -> Offer<'static> {
+        Offer {
+            sizes: &SIZES,
+            duration: MediaTime::from_seconds(2.0),
+            start: 1,
+        }
+    }
+
+    fn rates() -> [Bitrate; 3] {
+        SIZES.map(|octets| Bitrate::of(octets, Duration::from_secs(2)))
+    }
+
+    fn delivered_in(viewer: &mut Viewer, octets: u64, elapsed: Duration) {
+        let media = MediaTime::from_seconds(2.0);
+        let min_rtt = Duration::from_millis(1);
+        viewer.delivered(&Delivery {
+            octets,
+            media,
+            elapsed,
+            min_rtt,
+            capacity: None,
+            receiver_limited: 0.0,
+            complete: true,
+        });
+    }
+
+    #[test]
+    fn a_pin_outlives_every_change_of_mind() {
+        let (rule, mut viewer) = (Rate::default(), Viewer::new(None));
+        let first = viewer.decide(7, &offer(), 2, None, &rule);
+        assert_eq!(
+            first,
+            Pin {
+                rung: 1,
+                reason: Reason::Start,
+                fresh: true
+            }
+        );
+        delivered_in(&mut viewer, 200_000, Duration::from_millis(50));
+        assert_eq!(viewer.decide(8, &offer(), 2, None, &rule).rung, 2);
+        for _ in 0..3 {
+            assert_eq!(
+                viewer.decide(7, &offer(), 0, None, &rule),
+                Pin {
+                    fresh: false,
+                    ..first
+                }
+            );
+        }
+        assert_eq!((viewer.current(), viewer.switches()), (Some(2), 1));
+    }
+
+    #[test]
+    fn the_last_thirty_two_pins_are_kept_even_across_a_seek() {
+        let (rule, mut viewer) = (Rate::default(), Viewer::new(None));
+        let numbers: Vec<u64> = (1000..1016).chain(10..26).collect();
+        for number in numbers.iter().rev() {
+            viewer.decide(*number, &offer(), 2, None, &rule);
+        }
+        for number in &numbers {
+            assert!(
+                !viewer.decide(*number, &offer(), 2, None, &rule).fresh,
+                "{number}"
+            );
+        }
+        assert!(viewer.decide(0, &offer(), 2, None, &rule).fresh);
+        assert!(
+            viewer.decide(25, &offer(), 2, None, &rule).fresh,
+            "the oldest made room"
+        );
+    }
+
+    #[test]
+    fn own_cap_is_the_start_until_something_is_known() {
+        let viewer = Viewer::new(None);
+        assert_eq!(viewer.own_cap(&rates()), 1);
+        assert_eq!(viewer.own_cap(&rates()[..1]), 0);
+        assert_eq!(viewer.own_cap(&[]), 0);
+        assert_eq!(
+            Viewer::new(Some(Bitrate::from_kbps(9000))).own_cap(&rates()),
+            2
+        );
+    }
+
+    #[test]
+    fn a_viewer_held_down_asks_for_one_rung_more_than_it_has() {
+        let (rule, mut viewer) = (Rate::default(), Viewer::new(None));
+        viewer.decide(1, &offer(), 0, None, &rule);
+        delivered_in(&mut viewer, 100_000, Duration::from_millis(1500));
+        viewer.decide(2, &offer(), 0, None, &rule);
+        assert_eq!(viewer.own_cap(&rates()), 1);
+        viewer.decide(3, &offer(), 2, None, &rule);
+        assert_eq!(viewer.own_cap(&rates()), 0, "nothing held it any more");
+    }
+
+    #[test]
+    fn a_hundred_thousand_viewers_take_fifty_megabytes() {
+        assert!(size_of::<Viewer>() <= 500, "{}", size_of::<Viewer>());
+    }
+}

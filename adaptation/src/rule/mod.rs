@@ -11,6 +11,7 @@ use playlists::{Bitrate, MediaTime};
 use serde::{Deserialize, Serialize};
 
 pub use self::rate::Rate;
+pub(crate) use self::rate::SAFETY;
 use crate::throughput::Estimate;
 
 /// All that a rule may know when a viewer asks for a segment.

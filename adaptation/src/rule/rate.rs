@@ -3,6 +3,8 @@
 //! It needs no model of the player's buffer. The price is that it leaves the buffer as a reserve
 //! for being wrong, and never spends it on quality.
 
+use std::ops::Range;
+
 use playlists::Bitrate;
 
 use super::{Choice, Reason, Rule, Situation};
@@ -63,7 +65,7 @@ impl Rate {
         let rung = match Expected::of(situation) {
             None => Some(start),
             Some(path) => {
-                let fit = dearest(situation, self.entry(path));
+                let fit = dearest(situation, 0..situation.sizes.len(), self.entry(path));
                 // A slow delivery elsewhere is a reason to begin lower, never higher.
                 if situation.estimate.is_some() {
                     fit
@@ -79,7 +81,11 @@ impl Rate {
         let Some(path) = Expected::of(situation) else {
             return (previous, Reason::Start);
         };
-        let entry = dearest(situation, self.entry(path)).filter(|rung| *rung > previous);
+        let entry = dearest(
+            situation,
+            previous + 1..situation.sizes.len(),
+            self.entry(path),
+        );
         // An outstanding delivery bounds the path from above; it is no reason to climb.
         if let (Some(rung), Some(_)) = (entry, situation.estimate) {
             return (rung.min(previous.saturating_add(self.max_up)), Reason::Up);
@@ -88,8 +94,8 @@ impl Rate {
             return (previous, Reason::Steady);
         }
         // The drop itself made the path uncertain, so its uncertainty is not held against it twice.
-        match dearest(situation, path.rate.scale(self.safety)) {
-            Some(rung) => (rung.min(previous), Reason::Down),
+        match dearest(situation, 0..previous, path.rate.scale(self.safety)) {
+            Some(rung) => (rung, Reason::Down),
             None if fits(situation, 0, path.rate.scale(self.hold)) => (0, Reason::Down),
             None => (0, Reason::Emergency),
         }
@@ -127,13 +133,14 @@ impl Expected {
 
 /// True sizes need not grow with the rung (a black picture costs the same in all), hence the search
 /// from above.
-fn dearest(situation: &Situation<'_>, rate: Bitrate) -> Option<usize> {
-    (0..situation.sizes.len())
-        .rev()
-        .find(|rung| fits(situation, *rung, rate))
+fn dearest(situation: &Situation<'_>, mut rungs: Range<usize>, rate: Bitrate) -> Option<usize> {
+    rungs.rfind(|rung| fits(situation, *rung, rate))
 }
 
 fn fits(situation: &Situation<'_>, rung: usize, rate: Bitrate) -> bool {
     let room = rate.octets_in(situation.duration.duration());
     situation.sizes.get(rung).is_some_and(|size| *size <= room)
 }
+
+/// See [`Rate::safety`].
+pub(crate) const SAFETY: f64 = 0.85;
