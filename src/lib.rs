@@ -4,9 +4,13 @@
 //!
 //! `docs/architecture.md` in the repository has the map.
 
+pub mod assets;
 pub mod config;
 pub mod control;
+pub mod manager;
 pub mod net;
+pub mod node;
+pub mod origin;
 pub mod source;
 pub mod shutdown;
 pub mod store;

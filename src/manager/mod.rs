@@ -1,0 +1,89 @@
+//! The traffic manager: hears nodes, routes joins, starts and ends relays.
+//!
+//! One task ([`desk`]) owns what is known; everybody else sends it a message or reads the routing
+//! snapshot. What to do is decided by `adaptation::region`; media is never touched here.
+//!
+//! ```text
+//! heartbeat, join, launch result, tick -> desk -> Balancer -> actions -> launcher, directives
+//!                                          |
+//!                                          +-> watch<Arc<Routing>>: who waits for a relay, and
+//!                                              everybody if the desk does not answer
+//! ```
+
+pub mod address;
+mod desk;
+pub mod launcher;
+mod report;
+mod routes;
+mod routing;
+pub mod view;
+
+use std::{sync::Arc, time::Duration};
+
+use adaptation::region;
+use axum::Router;
+use tokio::{sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use desk::Desk;
+use launcher::Launcher;
+pub use routing::Routing;
+
+/// What the manager needs to know before it hears anybody.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the primary is, as a base URL, until it says so itself.
+    pub primary: String,
+    pub balancer: region::Config,
+    /// How long a join waits for a relay that is on its way; then the primary serves it.
+    pub join_patience: Duration,
+    /// From the word to retire until a launched relay that is still there is made to end.
+    pub retire_deadline: Duration,
+}
+
+impl Config {
+    pub fn new(primary: String) -> Self {
+        Self {
+            primary,
+            balancer: region::Config::default(),
+            join_patience: Duration::from_secs(3),
+            retire_deadline: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A running traffic manager.
+#[derive(Debug)]
+pub struct Manager {
+    desk: Desk,
+    task: JoinHandle<()>,
+}
+
+impl Manager {
+    /// Starts the task that owns the state. It ends after `stop`, when the relays it launched have.
+    pub fn start(
+        config: Config,
+        launcher: Option<Arc<dyn Launcher>>,
+        stop: CancellationToken,
+    ) -> Self {
+        let (desk, task) = desk::open(config, launcher, stop);
+        Self { desk, task }
+    }
+
+    /// Joins, heartbeats, and what operators see.
+    pub fn router(&self) -> Router {
+        routes::router(self.desk.clone())
+    }
+
+    /// Where joins go now; changes as it does.
+    pub fn routing(&self) -> watch::Receiver<Arc<Routing>> {
+        self.desk.routing()
+    }
+
+    /// Waits until everything this manager launched has ended; it must have been told to stop.
+    pub async fn ended(self) {
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the manager's task failed");
+        }
+    }
+}

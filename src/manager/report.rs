@@ -1,0 +1,85 @@
+//! A heartbeat as it comes in: checked, and turned into what the balancer understands.
+
+use adaptation::region::{Kind, Load, Region, Report, State};
+use serde::Deserialize;
+
+use super::address;
+use crate::control::{Heartbeat, NodeKind, NodeState, VERSION};
+
+/// The heartbeat in `body`, or in one line what is wrong with it.
+pub(super) fn read(body: &[u8]) -> Result<Heartbeat, String> {
+    /// First of all, since the rest of another version may look different.
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u16,
+    }
+
+    let broken = |error: serde_json::Error| format!("the heartbeat cannot be read: {error}");
+    let Versioned { version } = serde_json::from_slice(body).map_err(broken)?;
+    if version != VERSION {
+        return Err(format!(
+            "the heartbeat is of version {version}, this manager speaks version {VERSION}; \
+             run the same release on all nodes"
+        ));
+    }
+    let mut heartbeat: Heartbeat = serde_json::from_slice(body).map_err(broken)?;
+    if !address::is_node(&heartbeat.node) {
+        return Err(format!(
+            "{:?} is no name for a node: 1 to 64 letters, digits, '-', '_' and '.'",
+            heartbeat.node
+        ));
+    }
+    heartbeat.url = address::base_url(&heartbeat.url)
+        .map_err(|error| format!("{}: {error}", heartbeat.node))?;
+    Ok(heartbeat)
+}
+
+/// What of it matters for decisions.
+pub(super) fn of(heartbeat: &Heartbeat) -> Report {
+    let loads = heartbeat.load.regions.iter().map(|(region, load)| {
+        let (viewers, arrivals) = (load.viewers, load.arrivals);
+        (Region::new(region), Load { viewers, arrivals })
+    });
+    let mut regions = std::collections::BTreeMap::<Region, Load>::new();
+    for (region, load) in loads {
+        // Names that are none share one.
+        let sum = regions.entry(region).or_default();
+        sum.viewers = sum.viewers.saturating_add(load.viewers);
+        sum.arrivals = sum.arrivals.saturating_add(load.arrivals);
+    }
+    Report {
+        node: heartbeat.node.clone(),
+        instance: heartbeat.instance,
+        kind: match heartbeat.kind {
+            NodeKind::Primary => Kind::Primary,
+            NodeKind::Relay => Kind::Relay,
+        },
+        state: match heartbeat.state {
+            NodeState::Standby => State::Standby,
+            NodeState::Filling => State::Filling,
+            NodeState::Active => State::Active,
+            NodeState::Draining => State::Draining,
+        },
+        region: heartbeat.region.as_deref().map(Region::new),
+        launched: heartbeat.launched,
+        regions,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_heartbeat_is_said_in_one_line() {
+        for (body, rule) in [
+            ("", "cannot be read"),
+            ("{}", "missing field `version`"),
+            (r#"{"version":9,"x":1}"#, "is of version 9"),
+            (r#"{"version":1}"#, "missing field `node`"),
+        ] {
+            let error = read(body.as_bytes()).unwrap_err();
+            assert!(error.contains(rule) && !error.contains('\n'), "{error}");
+        }
+    }
+}

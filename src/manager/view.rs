@@ -1,0 +1,82 @@
+//! What operators see: the JSON of `/v1/overview`, its parts, and the events.
+
+use std::{collections::BTreeMap, time::SystemTime};
+
+use playlists::time::WallTime;
+use serde::Serialize;
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Overview {
+    /// A full round of heartbeats was heard; before that nothing is launched or drained.
+    pub ready: bool,
+    /// Viewers of one region on the primary from which on it gets a relay.
+    pub threshold: u32,
+    pub uptime_s: u64,
+    pub regions: Vec<RegionView>,
+    pub nodes: Vec<NodeView>,
+    /// Newest first.
+    pub decisions: Vec<Decision>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct RegionView {
+    pub region: String,
+    pub viewers: u32,
+    pub on_primary: u32,
+    pub on_relays: u32,
+    /// Serving, draining, or on their way.
+    pub relays: usize,
+    pub threshold: u32,
+    /// `normal`, `launching`, `spilling` or `draining`.
+    pub state: &'static str,
+    /// Each node's egress, shared out by where its viewers are.
+    pub egress_bps: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct NodeView {
+    pub node: String,
+    /// `primary` or `relay`.
+    pub kind: &'static str,
+    pub region: Option<String>,
+    /// `launching`, `standby`, `filling`, `active`, `draining` or `lost`.
+    pub state: &'static str,
+    /// Empty until the node was heard.
+    pub url: String,
+    pub viewers: u32,
+    pub egress_bps: u64,
+    /// `null` is unlimited.
+    pub budget_bps: Option<u64>,
+    /// Congestion price, utility per Mbit/s.
+    pub price: f64,
+    /// Since its last heartbeat, or since it was asked for.
+    pub heard_ms: u64,
+    pub uptime_s: u64,
+    pub software: String,
+    pub launched: bool,
+    /// Viewers by stream.
+    pub streams: BTreeMap<String, u32>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Decision {
+    /// UTC, such as `2026-11-21T10:00:00.000Z`.
+    pub at: String,
+    pub region: Option<String>,
+    pub node: Option<String>,
+    pub action: &'static str,
+    pub reason: String,
+}
+
+/// Milliseconds since 1970; 0 if the clock is before that.
+pub(super) fn unix_millis(time: SystemTime) -> u64 {
+    let since = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn utc(time: SystemTime) -> String {
+    let millis = i64::try_from(unix_millis(time)).unwrap_or(i64::MAX);
+    WallTime::from_millis(millis).to_string()
+}
