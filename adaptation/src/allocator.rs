@@ -38,6 +38,9 @@ pub struct Demand {
 }
 
 /// The node's egress budget, and how it was shared last.
+///
+/// Each tick the node walks its viewers into classes ([`crate::Viewer::own_cap`] is the cap), calls
+/// [`Allocator::allocate`], and holds each to [`Allocation::ceiling`] until the next.
 #[derive(Clone, Debug)]
 pub struct Allocator {
     /// What the node may send; `None` is unlimited.
