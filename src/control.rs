@@ -59,6 +59,10 @@ pub struct Load {
     pub regions: BTreeMap<String, RegionLoad>,
     /// Viewers by stream.
     pub streams: BTreeMap<String, u32>,
+    /// Sent to another node, but still asking here for the way, as most players do for as long as
+    /// they play. A draining node is needed until there are none.
+    #[serde(default)]
+    pub moved: u32,
     /// Octets handed to viewers' sockets and acknowledged, as a rate over the last seconds.
     pub egress: Bitrate,
     /// What the node may send; `None` is unlimited.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::time::{Bitrate, MediaTime, WallTime};
+use crate::time::{MediaTime, WallTime};
 
 /// One run of a segmenter; in every media URL, so that a name is never used twice for different bytes.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -52,9 +52,24 @@ pub struct Segment {
     pub head: Head,
     pub parts: Vec<Part>,
     pub complete: bool,
+    /// Octets in every rung, cheapest first; what there is so far, if the segment is open.
+    /// Summed once when a part comes, for it is asked for with every request.
+    sizes: Vec<u64>,
 }
 
 impl Segment {
+    pub fn new(head: Head) -> Self {
+        Self { head, parts: Vec::new(), complete: false, sizes: Vec::new() }
+    }
+
+    pub fn push(&mut self, part: Part) {
+        self.sizes.resize(part.media.len(), 0);
+        for (size, media) in self.sizes.iter_mut().zip(&part.media) {
+            *size += media.len() as u64;
+        }
+        self.parts.push(part);
+    }
+
     pub fn number(&self) -> u64 {
         self.head.number
     }
@@ -63,19 +78,12 @@ impl Segment {
         self.parts.iter().map(|part| part.duration).sum()
     }
 
-    /// How many octets the segment has in `rung`; what there is of it so far, if it is open.
+    pub fn sizes(&self) -> &[u64] {
+        &self.sizes
+    }
+
     pub fn octets(&self, rung: usize) -> u64 {
-        self.media(rung).map(|media| media.len() as u64).sum()
-    }
-
-    /// The octets of every rung, cheapest rung first.
-    pub fn sizes(&self) -> Vec<u64> {
-        let rungs = self.parts.first().map_or(0, |part| part.media.len());
-        (0..rungs).map(|rung| self.octets(rung)).collect()
-    }
-
-    pub fn bitrate(&self, rung: usize) -> Bitrate {
-        Bitrate::of(self.octets(rung), self.duration().duration())
+        self.sizes.get(rung).copied().unwrap_or(0)
     }
 
     /// The segment's octets in `rung`, part by part; shared, not copied.

@@ -99,11 +99,7 @@ impl Window {
                 });
             }
         }
-        self.segments.push_back(Arc::new(Segment {
-            head,
-            parts: Vec::new(),
-            complete: false,
-        }));
+        self.segments.push_back(Arc::new(Segment::new(head)));
         let surplus = self.segments.len().saturating_sub(self.format.retained());
         self.segments.drain(..surplus);
         Ok(())
@@ -134,7 +130,7 @@ impl Window {
                 target,
             });
         }
-        segment.parts.push(part);
+        segment.push(part);
         Ok(())
     }
 

@@ -1,2 +1,186 @@
-//! x
-fn main() {}
+//! `primary`: takes in streams through its segmenters, and serves viewers and relays.
+
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, process::ExitCode};
+
+use anyhow::Context as _;
+use clap::Parser;
+use serde::{Deserialize, Serialize};
+use spillway::{
+    config,
+    control::{NodeKind, NodeState},
+    node::{Node, NodeConfig, Role, STOPPING, beside},
+    shutdown,
+    source::live::{self, Live},
+    store::StreamName,
+    telemetry,
+};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// HLS origin that adapts bitrate on the server: one live input to a ladder, each viewer in the
+/// rung its connection can have.
+#[derive(Clone, Debug, Default, Parser, Deserialize, Serialize)]
+#[command(version, name = "primary")]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct Config {
+    /// Address for viewers, with port 8080; --listen says both
+    ip: Option<IpAddr>,
+    /// What to stream: a file (played over and over), a URL, an rtmp:// address to listen on,
+    /// `test` for a programme of our own, or `lavfi:GRAPH`
+    source: Option<String>,
+    /// TOML file with these options by their long names, and tables [streams.NAME] with a `source` each
+    #[arg(long, env = "SPILLWAY_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    node: NodeConfig,
+    /// Name of the stream in URLs, for the source given on the command line [default: live]
+    #[arg(long, env = "SPILLWAY_STREAM", value_name = "NAME")]
+    stream: Option<String>,
+    #[command(flatten)]
+    encoding: Encoding,
+    /// The segmenter program [default: beside this one]
+    #[arg(long, env = "SPILLWAY_SEGMENTER", value_name = "FILE")]
+    segmenter: Option<PathBuf>,
+    /// Streams by name
+    #[arg(skip)]
+    streams: BTreeMap<String, StreamConfig>,
+}
+
+/// How a source is read and encoded.
+#[derive(Clone, Debug, Default, clap::Args, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct Encoding {
+    /// A rung of the ladder, video only; repeat it for each [default: chosen by the segmenter]
+    #[arg(long = "rung", value_name = "WxH@KBPS")]
+    rung: Vec<String>,
+    /// x264 preset [default: chosen by the segmenter]
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
+    /// End the stream with its file, instead of playing it over and over
+    #[arg(long)]
+    once: bool,
+}
+
+/// One table [streams.NAME] of the config file.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct StreamConfig {
+    source: String,
+    #[serde(default)]
+    rung: Vec<String>,
+    #[serde(default)]
+    preset: Option<String>,
+    #[serde(default)]
+    once: bool,
+}
+
+fn main() -> ExitCode {
+    let given = Config::parse();
+    let file = given.config.clone();
+    match config::layered(given, file.as_deref()).and_then(Config::checked) {
+        Ok(config) => run(config),
+        Err(error) => config::refuse("primary", &error),
+    }
+}
+
+#[tokio::main]
+async fn run(config: Config) -> ExitCode {
+    telemetry::init();
+    match serve(config).await {
+        Ok(code) => code,
+        Err(error) => config::refuse("primary", &error),
+    }
+}
+
+impl Config {
+    /// Folds the short forms into the long ones, and refuses what cannot work.
+    fn checked(mut self) -> anyhow::Result<Self> {
+        if let Some(ip) = self.ip {
+            let port = self.node.listen.map_or(8080, |listen| listen.port());
+            self.node.listen = Some((ip, port).into());
+        }
+        if let Some(source) = self.source.take() {
+            let name = self.stream.clone().unwrap_or_else(|| "live".into());
+            let Encoding { rung, preset, once } = self.encoding.clone();
+            self.streams.insert(name, StreamConfig { source, rung, preset, once });
+        }
+        anyhow::ensure!(
+            !self.streams.is_empty(),
+            "nothing to stream; give a source (a file, a URL or `test`), or a config file with [streams.NAME] tables"
+        );
+        Ok(self)
+    }
+}
+
+async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+    let stop = shutdown::on_signal().context("waiting for signals")?;
+    let segmenter = beside(config.segmenter.as_ref(), "segmenter")?;
+    let listed = config.node.listed()?;
+    let role = Role { kind: NodeKind::Primary, region: None, launched: false, state: NodeState::Active, name: "primary" };
+    let node = Node::start(&config.node, role, &stop).await?;
+
+    let mut sources = JoinSet::new();
+    for (name, stream) in &config.streams {
+        let name: StreamName = name.parse()?;
+        let producer = node.origin.store.create(&name).with_context(|| format!("stream {name} is there twice"))?;
+        sources.spawn(live::run(stream.live(&segmenter, listed), producer, stop.clone()));
+    }
+    ready(&node);
+    let code = watch(&mut sources, &stop).await;
+    stop.cancel();
+    if tokio::time::timeout(STOPPING, node.stopped()).await.is_err() {
+        tracing::warn!(after = ?STOPPING, "some tasks did not stop in time");
+    }
+    Ok(code)
+}
+
+/// Waits for the word to stop, or until no stream is left.
+async fn watch(sources: &mut JoinSet<Result<(), live::Ended>>, stop: &CancellationToken) -> ExitCode {
+    let mut code = ExitCode::SUCCESS;
+    while let Some(ended) = sources.join_next().await {
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::error!(%error, "a stream is over");
+                code = ExitCode::FAILURE;
+            }
+            Err(error) => {
+                tracing::error!(%error, "a source failed");
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    if !stop.is_cancelled() {
+        tracing::error!("no stream is left; stopping");
+    }
+    code
+}
+
+#[expect(clippy::print_stdout, reason = "the one line for scripts that wait for this program")]
+fn ready(node: &Node) {
+    println!("ready {} private http://{}/", node.url, node.private);
+}
+
+impl StreamConfig {
+    fn live(&self, segmenter: &std::path::Path, listed: usize) -> Live {
+        let (listens, remote) = (self.source.starts_with("rtmp://"), self.source.contains("://"));
+        let made = self.source == "test" || self.source.starts_with("lavfi:");
+        let ends = self.once || made;
+        let mut arguments = Vec::new();
+        for rung in &self.rung {
+            arguments.extend(["--rung".to_owned(), rung.clone()]);
+        }
+        if let Some(preset) = &self.preset {
+            arguments.extend(["--preset".to_owned(), preset.clone()]);
+        }
+        if listens {
+            arguments.push("--listen".to_owned());
+        }
+        if !remote && !ends {
+            arguments.push("--loop".to_owned());
+        }
+        arguments.extend(["--".to_owned(), self.source.clone()]);
+        Live { program: segmenter.to_owned(), arguments, listed, ends, listens }
+    }
+}

@@ -1,0 +1,233 @@
+//! `local-server`: a relay. Follows an upstream node once it is told to, and serves a region's
+//! viewers with its own adaptation; waits in standby before, and drains when the peak is over.
+
+use std::{net::IpAddr, path::PathBuf, process::ExitCode, sync::Arc};
+
+use anyhow::Context as _;
+use clap::Parser;
+use playlists::Window;
+use reqwest::Url;
+use serde::{Deserialize, Serialize};
+use spillway::{
+    config,
+    control::{Directive, NodeKind, NodeState},
+    node::{Node, NodeConfig, Role, STOPPING},
+    origin::Stance,
+    shutdown,
+    source::upstream::{self, Upstream},
+    telemetry,
+};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Relay of an HLS origin: pulls each part once and re-streams it to a region's viewers.
+#[derive(Clone, Debug, Default, Parser, Deserialize, Serialize)]
+#[command(version, name = "local-server")]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct Config {
+    /// Address for viewers, with port 8080; --listen says both
+    ip: Option<IpAddr>,
+    /// Address of the traffic manager; --manager says it as a URL
+    manager_ip: Option<String>,
+    /// Port of the traffic manager
+    manager_port: Option<u16>,
+    /// TOML file with these options by their long names
+    #[arg(long, env = "SPILLWAY_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    node: NodeConfig,
+    /// Region that this relay is for [default: any]
+    #[arg(long, env = "SPILLWAY_REGION")]
+    region: Option<String>,
+    /// Follow this node from the start, instead of waiting for the traffic manager's word
+    #[arg(long, env = "SPILLWAY_UPSTREAM", value_name = "URL")]
+    upstream: Option<Url>,
+    /// Started by a traffic manager: ends when it is told to retire, or when it is of no use to anybody
+    #[arg(long)]
+    #[serde(skip)]
+    launched: bool,
+}
+
+fn main() -> ExitCode {
+    let mut given = Config::parse();
+    let (file, launched) = (given.config.take(), std::mem::take(&mut given.launched));
+    match config::layered(given, file.as_deref()).and_then(|config| config.checked(launched)) {
+        Ok(config) => run(config),
+        Err(error) => config::refuse("local-server", &error),
+    }
+}
+
+#[tokio::main]
+async fn run(config: Config) -> ExitCode {
+    telemetry::init();
+    match serve(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => config::refuse("local-server", &error),
+    }
+}
+
+impl Config {
+    fn checked(mut self, launched: bool) -> anyhow::Result<Self> {
+        self.launched = launched;
+        if let Some(ip) = self.ip {
+            let port = self.node.listen.map_or(8080, |listen| listen.port());
+            self.node.listen = Some((ip, port).into());
+        }
+        if let Some(ip) = &self.manager_ip {
+            let url = format!("http://{ip}:{}/", self.manager_port.unwrap_or(9000));
+            self.node.manager = Some(url.parse().with_context(|| format!("{url} is not a URL"))?);
+        }
+        anyhow::ensure!(
+            self.node.manager.is_some() || self.upstream.is_some(),
+            "nothing to do; give a traffic manager to wait for, or an --upstream to follow"
+        );
+        Ok(self)
+    }
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let stop = shutdown::on_signal().context("waiting for signals")?;
+    let state = if config.upstream.is_some() { NodeState::Filling } else { NodeState::Standby };
+    let (region, launched) = (config.region.clone(), config.launched);
+    let role = Role { kind: NodeKind::Relay, region, launched, state, name: "local-server" };
+    let node = Node::start(&config.node, role, &stop).await?;
+    let mut relay = Relay { node: &node, listed: config.node.listed()?, streaming: None, stop: stop.clone() };
+    ready(&node);
+    if let Some(upstream) = &config.upstream {
+        relay.stream_from(upstream.clone()).await;
+    }
+    relay.obey(config.launched).await;
+    relay.standby().await;
+    stop.cancel();
+    if tokio::time::timeout(STOPPING, node.stopped()).await.is_err() {
+        tracing::warn!(after = ?STOPPING, "some tasks did not stop in time");
+    }
+    Ok(())
+}
+
+/// What a relay does with the directives it is given.
+struct Relay<'a> {
+    node: &'a Node,
+    listed: usize,
+    streaming: Option<Streaming>,
+    stop: CancellationToken,
+}
+
+struct Streaming {
+    upstream: Url,
+    tasks: Vec<JoinHandle<()>>,
+    stop: CancellationToken,
+}
+
+impl Relay<'_> {
+    /// Follows the manager's word until this relay is to end.
+    async fn obey(&mut self, launched: bool) {
+        let mut directives = self.node.directives.clone();
+        loop {
+            let directive = directives.borrow_and_update().clone();
+            match directive {
+                Directive::Continue => {}
+                Directive::Activate { upstream, region } => match upstream.parse() {
+                    Ok(upstream) => {
+                        tracing::info!(%upstream, region, "told to stream");
+                        self.stream_from(upstream).await;
+                        self.serve();
+                    }
+                    Err(error) => tracing::error!(upstream, %error, "told to stream from what is not a URL"),
+                },
+                Directive::Drain { to } => {
+                    tracing::info!(to, "told to drain");
+                    self.node.origin.stance.store(Arc::new(Stance::Draining { to }));
+                    self.node.state.send_replace(NodeState::Draining);
+                }
+                Directive::Retire if launched => {
+                    tracing::info!("told to retire; ending");
+                    return;
+                }
+                Directive::Retire => {
+                    tracing::info!("told to retire; standing by");
+                    self.standby().await;
+                }
+            }
+            tokio::select! {
+                changed = directives.changed() => if changed.is_err() {
+                    // No manager: nobody will say anything, and the relay streams on.
+                    self.stop.cancelled().await;
+                    return;
+                },
+                () = self.stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Takes viewers again, or for the first time.
+    fn serve(&self) {
+        self.node.origin.stance.store(Arc::new(Stance::Serving));
+        self.node.state.send_if_modified(|state| {
+            let serves = *state == NodeState::Draining;
+            if serves {
+                *state = NodeState::Active;
+            }
+            serves
+        });
+    }
+
+    /// Follows `upstream`, if it does not do so already.
+    async fn stream_from(&mut self, upstream: Url) {
+        if self.streaming.as_ref().is_some_and(|streaming| streaming.upstream == upstream) {
+            return;
+        }
+        self.standby().await;
+        self.node.state.send_replace(NodeState::Filling);
+        let stop = self.stop.child_token();
+        let source = Upstream { base: upstream.clone(), fetcher: self.node.fetcher.clone(), listed: self.listed };
+        let follow = tokio::spawn(upstream::run(source, self.node.origin.store.clone(), stop.clone()));
+        let announce = tokio::spawn(announce(self.node.origin.store.clone(), self.node.state.clone(), stop.clone()));
+        self.streaming = Some(Streaming { upstream, tasks: vec![follow, announce], stop });
+    }
+
+    /// Stops streaming; costs the upstream nothing from then on.
+    async fn standby(&mut self) {
+        if let Some(streaming) = self.streaming.take() {
+            streaming.stop.cancel();
+            for task in streaming.tasks {
+                // Cancelled tasks end at their next wait; one that failed has said so.
+                let _ = task.await;
+            }
+        }
+        self.node.origin.stance.store(Arc::new(Stance::Serving));
+        self.node.state.send_replace(NodeState::Standby);
+    }
+}
+
+/// Says so once there is a stream that a viewer can start on.
+async fn announce(store: spillway::store::Store, state: tokio::sync::watch::Sender<NodeState>, stop: CancellationToken) {
+    let playable = async {
+        loop {
+            for (_, mut stream) in store.streams() {
+                if stream.wait(Window::is_playable).await.is_some() {
+                    return;
+                }
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        () = playable => {
+            state.send_if_modified(|state| {
+                let filled = *state == NodeState::Filling;
+                if filled {
+                    *state = NodeState::Active;
+                }
+                filled
+            });
+        }
+        () = stop.cancelled() => {}
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the one line for scripts that wait for this program")]
+fn ready(node: &Node) {
+    println!("ready {} private http://{}/", node.url, node.private);
+}

@@ -1,0 +1,118 @@
+//! HTTP GETs to other nodes: with a deadline, a bound on length, and errors that say who and what.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::{Client, StatusCode, Url};
+
+/// A client; clones share its connections.
+#[derive(Clone, Debug)]
+pub struct Fetcher(Client);
+
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    #[error("{url}: {why}")]
+    Transport { url: Url, why: String },
+    #[error("{url}: answered {status}{}{}", if said.is_empty() { "" } else { ": " }, said)]
+    Status { url: Url, status: StatusCode, said: String },
+    #[error("{url}: longer than {MAX_BODY} octets")]
+    TooLong { url: Url },
+    #[error("{url}: not text")]
+    NotText { url: Url },
+    #[error("{url}: no answer within {patience:?}")]
+    Late { url: Url, patience: Duration },
+}
+
+/// An answer, and where it came from once redirects were followed.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    pub url: Url,
+    pub headers: reqwest::header::HeaderMap,
+    pub body: Bytes,
+}
+
+impl Fetcher {
+    pub fn new() -> Result<Self, FetchError> {
+        let client = Client::builder()
+            .connect_timeout(CONNECT)
+            .pool_idle_timeout(IDLE)
+            .user_agent(concat!("spillway/", env!("CARGO_PKG_VERSION")))
+            .build();
+        let url = || Url::parse("http://localhost/").expect("a constant URL");
+        client.map(Self).map_err(|error| FetchError::Transport { url: url(), why: error.to_string() })
+    }
+
+    /// The body of `url`, in full, within `patience`.
+    pub async fn get(&self, url: Url, patience: Duration) -> Result<Fetched, FetchError> {
+        match tokio::time::timeout(patience, self.get_in_time(url.clone())).await {
+            Ok(result) => result,
+            Err(_) => Err(FetchError::Late { url, patience }),
+        }
+    }
+
+    /// The same, as text.
+    pub async fn text(&self, url: Url, patience: Duration) -> Result<(Url, String), FetchError> {
+        let fetched = self.get(url, patience).await?;
+        match String::from_utf8(fetched.body.into()) {
+            Ok(text) => Ok((fetched.url, text)),
+            Err(_) => Err(FetchError::NotText { url: fetched.url }),
+        }
+    }
+
+    /// Posts JSON and reads JSON back.
+    pub async fn exchange<T: serde::de::DeserializeOwned>(
+        &self,
+        url: Url,
+        message: &impl serde::Serialize,
+        patience: Duration,
+    ) -> Result<T, FetchError> {
+        let transport = |error: reqwest::Error| FetchError::Transport { url: url.clone(), why: cause(&error) };
+        let answer = self.0.post(url.clone()).json(message).timeout(patience).send().await.map_err(transport)?;
+        let status = answer.status();
+        if !status.is_success() {
+            let said = answer.text().await.unwrap_or_default().trim().chars().take(200).collect();
+            return Err(FetchError::Status { url, status, said });
+        }
+        answer.json().await.map_err(transport)
+    }
+
+    async fn get_in_time(&self, url: Url) -> Result<Fetched, FetchError> {
+        let transport = |error: reqwest::Error| FetchError::Transport { url: url.clone(), why: cause(&error) };
+        let mut answer = self.0.get(url.clone()).send().await.map_err(transport)?;
+        let (from, status, headers) = (answer.url().clone(), answer.status(), answer.headers().clone());
+        let expected = answer.content_length().unwrap_or(0);
+        if expected > MAX_BODY {
+            return Err(FetchError::TooLong { url: from });
+        }
+        let mut body = BytesMut::with_capacity(expected as usize);
+        // A body that breaks off is an error here: hyper knows its length.
+        while let Some(chunk) = answer.chunk().await.map_err(transport)? {
+            if body.len() + chunk.len() > MAX_BODY as usize {
+                return Err(FetchError::TooLong { url: from });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if !status.is_success() {
+            let said = String::from_utf8_lossy(&body).trim().chars().take(200).collect();
+            return Err(FetchError::Status { url: from, status, said });
+        }
+        Ok(Fetched { url: from, headers, body: body.freeze() })
+    }
+}
+
+/// The innermost cause: "connection refused" says more than "error sending request".
+fn cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+const CONNECT: Duration = Duration::from_secs(3);
+
+/// Shorter than the time for which our servers keep an idle connection, so that they rarely
+/// close one just as it is used.
+const IDLE: Duration = Duration::from_secs(15);
+
+const MAX_BODY: u64 = 64 << 20;

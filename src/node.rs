@@ -1,0 +1,184 @@
+//! What `primary` and `local-server` have in common: their options, their listeners, their
+//! reports. Where their media comes from is what sets them apart, and is theirs to say.
+
+use std::{
+    net::{IpAddr, SocketAddr, UdpSocket},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context as _;
+use playlists::Bitrate;
+use reqwest::Url;
+use serde::{Deserialize, Serialize};
+use tokio::{sync::watch, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    assets,
+    control::{Directive, NodeKind, NodeState},
+    net::{self, Fetcher, Limits},
+    origin::{
+        self, Origin, ops,
+        reporter::{self, Identity},
+    },
+    store::Store,
+};
+
+/// How a node meets its viewers, its operator and its traffic manager.
+#[derive(Clone, Debug, Default, clap::Args, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct NodeConfig {
+    /// Address for viewers; port 0 takes any [default: 0.0.0.0:8080]
+    #[arg(long, env = "SPILLWAY_LISTEN", value_name = "IP:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Address for operators: /ready, /v1/viewers, ... [default: 127.0.0.1, any port]
+    #[arg(long, env = "SPILLWAY_PRIVATE_LISTEN", value_name = "IP:PORT")]
+    pub private_listen: Option<SocketAddr>,
+    /// Where viewers reach this node [default: from the address it listens on]
+    #[arg(long, env = "SPILLWAY_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<Url>,
+    /// What this node is called; keep it over restarts [default: the program's name]
+    #[arg(long, env = "SPILLWAY_NAME")]
+    pub name: Option<String>,
+    /// Base URL of the traffic manager to report to [default: none]
+    #[arg(long, env = "SPILLWAY_MANAGER", value_name = "URL")]
+    pub manager: Option<Url>,
+    /// Egress to share among all viewers, in Mbit/s [default: unlimited]
+    #[arg(long, env = "SPILLWAY_EGRESS_MBPS", value_name = "MBPS")]
+    pub egress_mbps: Option<f64>,
+    /// Viewers at a time; more are asked to come back later [default: 10000]
+    #[arg(long, env = "SPILLWAY_MAX_VIEWERS", value_name = "COUNT")]
+    pub max_viewers: Option<usize>,
+    /// Connections at a time; more wait to be accepted [default: 20000]
+    #[arg(long, env = "SPILLWAY_MAX_CONNECTIONS", value_name = "COUNT")]
+    pub max_connections: Option<usize>,
+    /// Segments that playlists list [default: 8]
+    #[arg(long, env = "SPILLWAY_LISTED_SEGMENTS", value_name = "COUNT")]
+    pub listed_segments: Option<usize>,
+}
+
+impl NodeConfig {
+    fn budget(&self) -> anyhow::Result<Option<Bitrate>> {
+        let Some(mbps) = self.egress_mbps else { return Ok(None) };
+        anyhow::ensure!(mbps.is_finite() && mbps > 0.0, "egress-mbps is {mbps}; it has to be above 0");
+        Ok(Some(Bitrate::from_bps((mbps * 1e6) as u64)))
+    }
+
+    /// Fewer than three segments no player starts on.
+    pub fn listed(&self) -> anyhow::Result<usize> {
+        let listed = self.listed_segments.unwrap_or(8);
+        anyhow::ensure!((3..=1000).contains(&listed), "listed-segments is {listed}; it has to be 3 to 1000");
+        Ok(listed)
+    }
+}
+
+/// A node that serves.
+#[derive(Debug)]
+pub struct Node {
+    pub origin: Arc<Origin>,
+    /// Where viewers reach it.
+    pub url: Url,
+    /// Where its operator does.
+    pub private: SocketAddr,
+    pub fetcher: Fetcher,
+    /// What the traffic manager last said.
+    pub directives: watch::Receiver<Directive>,
+    /// What the node tells the manager that it does.
+    pub state: watch::Sender<NodeState>,
+    tasks: JoinSet<()>,
+}
+
+/// Who this node is in its region.
+#[derive(Clone, Debug)]
+pub struct Role {
+    pub kind: NodeKind,
+    pub region: Option<String>,
+    pub launched: bool,
+    pub state: NodeState,
+    /// Called this, if the configuration gives no name.
+    pub name: &'static str,
+}
+
+impl Node {
+    /// Binds, and serves until `stop`; reports if there is a manager.
+    pub async fn start(config: &NodeConfig, role: Role, stop: &CancellationToken) -> anyhow::Result<Self> {
+        let listener = net::bind(config.listen.unwrap_or(LISTEN)).await?;
+        let private = net::bind(config.private_listen.unwrap_or(PRIVATE)).await?;
+        let (address, private_address) = (listener.local_addr()?, private.local_addr()?);
+        let url = match &config.public_url {
+            Some(url) => url.clone(),
+            None => url_of(address, config.manager.as_ref())?,
+        };
+        let name = config.name.clone().unwrap_or_else(|| role.name.to_owned());
+        let origin = Origin::new(name, Store::default(), config.budget()?, config.max_viewers.unwrap_or(10_000));
+        let fetcher = Fetcher::new()?;
+        let (directive_sender, directives) = watch::channel(Directive::Continue);
+        let (state, states) = watch::channel(role.state);
+
+        let mut tasks = JoinSet::new();
+        let limits = Limits { connections: config.max_connections.unwrap_or(20_000), ..Limits::default() };
+        let public = origin::public(origin.clone()).merge(assets::player());
+        tasks.spawn(net::serve(listener, public, limits, stop.clone()));
+        tasks.spawn(net::serve(private, ops::private(origin.clone()), Limits::default(), stop.clone()));
+        tasks.spawn(origin.clone().run(stop.clone()));
+        if let Some(manager) = &config.manager {
+            let identity = Identity {
+                manager: manager.clone(),
+                node: origin.node.clone(),
+                instance: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64,
+                kind: role.kind,
+                url: url.as_str().trim_end_matches('/').to_owned(),
+                region: role.region,
+                launched: role.launched,
+            };
+            let (origin, fetcher, stop) = (origin.clone(), fetcher.clone(), stop.clone());
+            tasks.spawn(reporter::run(identity, origin, fetcher, states, directive_sender, stop));
+        }
+        tracing::info!(node = %origin.node, %url, private = %private_address, "serving");
+        Ok(Self { origin, url, private: private_address, fetcher, directives, state, tasks })
+    }
+
+    /// Waits until everything has stopped; the caller has cancelled `stop`.
+    pub async fn stopped(mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Where others find what listens on `address`: on this very address, or on the one from which
+/// the manager is reached if it is all of them.
+fn url_of(address: SocketAddr, manager: Option<&Url>) -> anyhow::Result<Url> {
+    let ip = match manager {
+        _ if !address.ip().is_unspecified() => address.ip(),
+        Some(manager) => toward(manager).unwrap_or(IpAddr::from([127, 0, 0, 1])),
+        None => IpAddr::from([127, 0, 0, 1]),
+    };
+    let url = format!("http://{}/", SocketAddr::new(ip, address.port()));
+    url.parse().with_context(|| format!("{url} is not a URL"))
+}
+
+/// The local address of the route to `url`. Connecting a datagram socket sends nothing.
+fn toward(url: &Url) -> Option<IpAddr> {
+    let target = url.socket_addrs(|| None).ok()?.into_iter().next()?;
+    let any: SocketAddr = if target.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
+    let socket = UdpSocket::bind(any).ok()?;
+    socket.connect(target).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+/// A program that stands beside this one, or where it says.
+pub fn beside(given: Option<&PathBuf>, name: &str) -> anyhow::Result<PathBuf> {
+    let path = match given {
+        Some(path) => path.clone(),
+        None => std::env::current_exe().context("where this program is")?.with_file_name(name),
+    };
+    anyhow::ensure!(path.is_file(), "the {name} program is not at {}; say where with --{name}", path.display());
+    Ok(path)
+}
+
+/// How long what is still open has after the word to stop.
+pub const STOPPING: Duration = Duration::from_secs(8);
+
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8080);
+const PRIVATE: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);

@@ -1,0 +1,152 @@
+//! Handlers of media: the segment in the rung that the viewer can have now, and canonical objects.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use adaptation::Offer;
+use axum::{
+    Extension,
+    body::Body,
+    extract::{Path, Query, State},
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use playlists::{Bitrate, Epoch, Segment};
+use serde::Deserialize;
+
+use super::{
+    NO_STORE, Origin, Refusal, Stance,
+    delivery::{Delivery, Measure},
+    playlist::{elsewhere, stream_of},
+    viewers::{Ask, Seat, ViewerId},
+};
+use crate::{net::Connection, store::Published};
+
+#[derive(Debug, Deserialize)]
+pub struct Hint {
+    /// What the node before measured to this viewer, kbit/s.
+    seen: Option<u64>,
+}
+
+/// `v/{viewer}/{msn}.m4s`: here the rung is chosen and pinned.
+pub async fn chosen(
+    State(origin): State<Arc<Origin>>,
+    Path((stream, viewer, name)): Path<(String, String, String)>,
+    Query(hint): Query<Hint>,
+    Extension(connection): Extension<Arc<Connection>>,
+    uri: axum::http::Uri,
+) -> Result<Response, Refusal> {
+    let now = Instant::now();
+    let (stream, consumer) = stream_of(&origin, &stream)?;
+    let viewer: ViewerId = viewer.parse().map_err(Refusal::not_found)?;
+    let seat = Seat { stream, viewer };
+    if let Stance::Draining { to } = &**origin.stance.load() {
+        let known = origin.viewers.moved(&seat, now);
+        return Ok(elsewhere(to, &uri, known));
+    }
+    let number = name.strip_suffix(".m4s").and_then(|number| number.parse().ok());
+    let number: u64 = number.ok_or_else(|| Refusal::not_found(format!("{name}: not a segment")))?;
+    let window = consumer.now().ok_or_else(|| Refusal::not_found(format!("{} has no media", seat.stream)))?;
+    let segment = complete(&window, number)?;
+    let ceiling = origin.share.load().ceiling(seat.stream.as_str(), seat.viewer.key);
+    let ask = Ask {
+        number,
+        offer: Offer { sizes: segment.sizes(), duration: segment.duration(), start: 1.min(segment.sizes().len() - 1) },
+        ceiling: ceiling.min(segment.sizes().len() - 1),
+        hint: hint.seen.map(Bitrate::from_kbps),
+        patience: Duration::from_secs(window.format().target_duration()) * 3,
+    };
+    let (pin, estimate) = origin.viewers.decide(&seat, &ask, now);
+    let rung = &window.format().ladder.rungs()[pin.rung].name;
+    tracing::debug!(viewer = %seat.viewer, number, %rung, ?pin, ?estimate, ceiling = ask.ceiling, "rung chosen");
+    let measure = Measure { viewers: origin.viewers.clone(), seat, connection, media: segment.duration() };
+    let mut response = media(segment, pin.rung, Some(measure), NO_STORE);
+    let headers = response.headers_mut();
+    put(headers, "spillway-rung", rung.as_str());
+    put(headers, "spillway-reason", &pin.reason.to_string());
+    put(headers, "spillway-node", &origin.node);
+    if let Some(estimate) = estimate {
+        put(headers, "spillway-estimate", &estimate.kbps().to_string());
+    }
+    Ok(response)
+}
+
+/// `{epoch}/{rung}/{msn}.m4s` and `{epoch}/{rung}/{msn}.{part}.m4s`.
+pub async fn canonical(
+    State(origin): State<Arc<Origin>>,
+    Path((stream, epoch, rung, name)): Path<(String, u64, String, String)>,
+) -> Result<Response, Refusal> {
+    let (stream, consumer) = stream_of(&origin, &stream)?;
+    let window = consumer.now().ok_or_else(|| Refusal::not_found(format!("{stream} has no media")))?;
+    let index = window.format().ladder.index(&rung);
+    let rung = index.ok_or_else(|| Refusal::not_found(format!("stream {stream} has no rung {rung:?}")))?;
+    let (number, part) = canonical_name(&name).ok_or_else(|| Refusal::not_found(format!("{name}: not a segment")))?;
+    let segment = match part {
+        None => complete(&window, number)?,
+        Some(_) => window.segment(number).ok_or_else(|| gone(&window, number))?,
+    };
+    if segment.head.epoch != Epoch(epoch) {
+        return Err(Refusal::not_found(format!("segment {number} is not of epoch {epoch}")));
+    }
+    match part {
+        None => Ok(media(segment, rung, None, FOREVER)),
+        Some(index) => {
+            let part = segment.parts.get(index);
+            let part = part.ok_or_else(|| Refusal::not_found(format!("segment {number} has no part {index} yet")))?;
+            Ok(octets(Body::from(part.media[rung].clone()), FOREVER))
+        }
+    }
+}
+
+/// `{epoch}/init.mp4`, the same for all rungs.
+pub async fn init(
+    State(origin): State<Arc<Origin>>,
+    Path((stream, epoch)): Path<(String, u64)>,
+) -> Result<Response, Refusal> {
+    let (stream, consumer) = stream_of(&origin, &stream)?;
+    let window = consumer.now().ok_or_else(|| Refusal::not_found(format!("{stream} has no media")))?;
+    let init = window.init(Epoch(epoch));
+    let init = init.ok_or_else(|| Refusal::not_found(format!("stream {stream} has no epoch {epoch} any more")))?;
+    Ok(octets(Body::from(init.media.clone()), FOREVER))
+}
+
+fn complete(window: &Published, number: u64) -> Result<&Arc<Segment>, Refusal> {
+    window.segment(number).filter(|segment| segment.complete).ok_or_else(|| gone(window, number))
+}
+
+fn gone(window: &Published, number: u64) -> Refusal {
+    let mut segments = window.segments().filter(|segment| segment.complete).map(|segment| segment.number());
+    let (first, last) = (segments.next().unwrap_or(0), segments.next_back().unwrap_or(0));
+    Refusal::not_found(format!("no segment {number}; there are {first} to {last}"))
+}
+
+fn canonical_name(name: &str) -> Option<(u64, Option<usize>)> {
+    let name = name.strip_suffix(".m4s")?;
+    match name.split_once('.') {
+        Some((number, part)) => Some((number.parse().ok()?, Some(part.parse().ok()?))),
+        None => Some((name.parse().ok()?, None)),
+    }
+}
+
+fn media(segment: &Segment, rung: usize, measure: Option<Measure>, cache: &'static str) -> Response {
+    octets(Body::new(Delivery::new(segment.media(rung), measure)), cache)
+}
+
+fn octets(body: Body, cache: &'static str) -> Response {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("video/mp4"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+    (headers, body).into_response()
+}
+
+/// Names and numbers are all that is ever put here; what could not be a header is left out.
+fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// A named piece of media never changes, so any cache may keep it for good.
+const FOREVER: &str = "public, max-age=31536000, immutable";

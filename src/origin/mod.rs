@@ -1,0 +1,127 @@
+//! A node's face to its viewers: playlists, and media in the rung that each viewer can have.
+//!
+//! Knows the store, not who fills it; obeys a [`Stance`], not the manager that may be behind it.
+
+pub mod delivery;
+pub mod media;
+pub mod ops;
+pub mod playlist;
+pub mod reporter;
+pub mod share;
+pub mod viewers;
+
+use std::{sync::Arc, time::Duration};
+
+use adaptation::{Allocator, Rate};
+use arc_swap::ArcSwap;
+use axum::{
+    Router,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use playlists::Bitrate;
+use tokio_util::sync::CancellationToken;
+use tower_http::cors::{Any, CorsLayer};
+
+use self::{share::Share, viewers::Viewers};
+use crate::store::Store;
+
+/// What a node does with viewers.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Stance {
+    #[default]
+    Serving,
+    /// Sends everybody to the node at this base URL.
+    Draining { to: String },
+}
+
+/// All that the handlers share.
+#[derive(Debug)]
+pub struct Origin {
+    pub node: String,
+    pub store: Store,
+    pub viewers: Arc<Viewers>,
+    pub share: Arc<ArcSwap<Share>>,
+    pub stance: ArcSwap<Stance>,
+    pub budget: Option<Bitrate>,
+    /// Viewers at a time; beyond it, who joins is asked to come back later.
+    pub max_viewers: usize,
+}
+
+impl Origin {
+    pub fn new(node: String, store: Store, budget: Option<Bitrate>, max_viewers: usize) -> Arc<Self> {
+        Arc::new(Self {
+            node,
+            store,
+            viewers: Arc::new(Viewers::new(Box::new(Rate::default()))),
+            share: Arc::default(),
+            stance: ArcSwap::default(),
+            budget,
+            max_viewers,
+        })
+    }
+
+    /// The work that goes on beside the requests: sharing the egress, forgetting the silent.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let allocator = Allocator::new(self.budget);
+        share::run(self.store.clone(), self.viewers.clone(), allocator, self.share.clone(), stop).await;
+    }
+}
+
+/// What viewers, relays and players reach.
+pub fn public(origin: Arc<Origin>) -> Router {
+    let names = ["spillway-rung", "spillway-reason", "spillway-estimate", "spillway-node"];
+    let cors = CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods(Any)
+        .allow_headers(Any)
+        .expose_headers(names.map(HeaderName::from_static))
+        .max_age(Duration::from_secs(86_400));
+    Router::new()
+        .route("/live", get(playlist::streams))
+        .route("/live/{stream}/index.m3u8", get(playlist::join))
+        .route("/live/{stream}/{playlist}", get(playlist::canonical))
+        .route("/live/{stream}/v/{viewer}/index.m3u8", get(playlist::viewer))
+        .route("/live/{stream}/v/{viewer}/{name}", get(media::chosen))
+        .route("/live/{stream}/{epoch}/init.mp4", get(media::init))
+        .route("/live/{stream}/{epoch}/{rung}/{name}", get(media::canonical))
+        .layer(cors)
+        .with_state(origin)
+}
+
+/// An answer that says what was wrong, in one line.
+#[derive(Debug)]
+pub struct Refusal {
+    status: StatusCode,
+    why: String,
+    /// Seconds until it is worth asking again.
+    again: Option<u32>,
+}
+
+impl Refusal {
+    fn not_found(why: impl Into<String>) -> Self {
+        Self { status: StatusCode::NOT_FOUND, why: why.into(), again: None }
+    }
+
+    fn bad_request(why: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, why: why.into(), again: None }
+    }
+
+    fn later(why: impl Into<String>, again: u32) -> Self {
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, why: why.into(), again: Some(again) }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, [(header::CACHE_CONTROL, NO_STORE)], self.why + "\n").into_response();
+        if let Some(seconds) = self.again {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+/// Depends on who asks and when.
+const NO_STORE: &str = "private, no-store";

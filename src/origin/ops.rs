@@ -1,0 +1,83 @@
+//! What an operator asks a node, on a listener of its own that is loopback by default.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde_json::{Value, json};
+
+use super::{Origin, Stance};
+
+pub fn private(origin: Arc<Origin>) -> Router {
+    Router::new()
+        .route("/health", get(async || "ok\n"))
+        .route("/ready", get(ready))
+        .route("/v1/streams", get(streams))
+        .route("/v1/viewers", get(viewers))
+        .route("/v1/viewers/{viewer}", get(viewer))
+        .with_state(origin)
+}
+
+/// Whether this node should be sent viewers: it is not draining, and something can be watched.
+async fn ready(State(origin): State<Arc<Origin>>) -> Response {
+    let draining = matches!(**origin.stance.load(), Stance::Draining { .. });
+    let streams = origin.store.streams();
+    let waiting: Vec<_> = streams
+        .iter()
+        .filter(|(_, stream)| !stream.now().is_some_and(|now| now.is_playable()))
+        .map(|(name, _)| name.to_string())
+        .collect();
+    let ready = !draining && !streams.is_empty() && waiting.is_empty();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = json!({ "ready": ready, "draining": draining, "streams": streams.len(), "without_media": waiting });
+    (status, Json(body)).into_response()
+}
+
+async fn streams(State(origin): State<Arc<Origin>>) -> Json<Value> {
+    let census = origin.viewers.census();
+    let streams = origin.store.streams().into_iter();
+    let streams = streams.map(|(name, stream)| {
+        let Some(window) = stream.now() else { return json!({ "stream": name, "viewers": 0 }) };
+        let rates = window.rates();
+        let rungs = window.format().ladder.rungs().iter().zip(rates);
+        json!({
+            "stream": name,
+            "viewers": census.streams.get(name.as_str()).copied().unwrap_or(0),
+            "ended": window.has_ended(),
+            "first": window.listed().next().map(|segment| segment.number()),
+            "last": window.last_complete().map(|segment| segment.number()),
+            "segment_s": window.format().segment.seconds(),
+            "rungs": rungs.map(|(rung, rate)| json!({
+                "rung": rung.name, "width": rung.width, "height": rung.height,
+                "declared_kbps": rung.average.kbps(), "measured_kbps": rate.kbps(),
+            })).collect::<Vec<_>>(),
+        })
+    });
+    Json(streams.collect())
+}
+
+async fn viewers(State(origin): State<Arc<Origin>>) -> Json<Value> {
+    let share = origin.share.load();
+    Json(json!({
+        "node": origin.node,
+        "egress_kbps": share.egress.kbps(),
+        "budget_kbps": origin.budget.map(|budget| budget.kbps()),
+        "price": share.price(),
+        "viewers": origin.viewers.report(Instant::now()),
+    }))
+}
+
+async fn viewer(State(origin): State<Arc<Origin>>, Path(id): Path<String>) -> Response {
+    let reports = origin.viewers.report(Instant::now()).into_iter();
+    match reports.filter(|report| report.viewer == id).collect::<Vec<_>>() {
+        reports if reports.is_empty() => {
+            (StatusCode::NOT_FOUND, format!("no viewer {id:?} on this node\n")).into_response()
+        }
+        reports => Json(reports).into_response(),
+    }
+}

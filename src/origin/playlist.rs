@@ -1,0 +1,178 @@
+//! Handlers of playlists. A viewer's reload costs a lookup and a shared text, whoever asks.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+    http::{HeaderMap, header},
+    response::{IntoResponse, Redirect, Response},
+};
+use playlists::{
+    Window,
+    render::{self, View},
+};
+use serde::Deserialize;
+
+use super::{
+    NO_STORE, Origin, Refusal, Stance,
+    viewers::{Region, Seat, ViewerId},
+};
+use crate::store::{Consumer, Published, StreamName};
+
+/// `GET /live`: the streams of this node.
+pub async fn streams(State(origin): State<Arc<Origin>>) -> impl IntoResponse {
+    let streams = origin.store.streams().into_iter();
+    let streams: Vec<_> = streams
+        .map(|(name, _)| serde_json::json!({ "name": name, "url": format!("/live/{name}/index.m3u8") }))
+        .collect();
+    ([(header::CACHE_CONTROL, NO_STORE)], Json(serde_json::json!({ "node": origin.node, "streams": streams })))
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Join {
+    region: Option<String>,
+    abr: Option<String>,
+}
+
+/// The multivariant playlist: mints a viewer, who has one variant; or the whole ladder, for a
+/// player that will adapt by itself (`?abr=client`).
+pub async fn join(
+    State(origin): State<Arc<Origin>>,
+    Path(stream): Path<String>,
+    Query(join): Query<Join>,
+    uri: axum::http::Uri,
+) -> Result<Response, Refusal> {
+    let (name, stream) = stream_of(&origin, &stream)?;
+    if let Stance::Draining { to } = &**origin.stance.load() {
+        return Ok(elsewhere(to, &uri, None));
+    }
+    let window = playable(&name, stream).await?;
+    let ladder = &window.format().ladder;
+    let text = match join.abr.as_deref() {
+        Some("client") => render::all_variants(ladder),
+        None | Some("server") => {
+            if origin.viewers.count() >= origin.max_viewers {
+                let why = format!("this node has its {} viewers; try again shortly", origin.max_viewers);
+                return Err(Refusal::later(why, 5));
+            }
+            let region = join.region.as_deref().map(Region::named).unwrap_or_default();
+            render::one_variant(ladder, &format!("v/{}/index.m3u8", ViewerId::mint(region)))
+        }
+        Some(other) => {
+            return Err(Refusal::bad_request(format!("abr={other:?} is neither \"server\" nor \"client\"")));
+        }
+    };
+    Ok(playlist(text))
+}
+
+/// Blocking playlist reload (RFC 8216bis section 6.2.5.2), and what another node knew.
+#[derive(Debug, Deserialize)]
+pub struct Reload {
+    #[serde(rename = "_HLS_msn")]
+    number: Option<u64>,
+    #[serde(rename = "_HLS_part")]
+    part: Option<usize>,
+}
+
+/// A viewer's media playlist: the same text for all of them.
+pub async fn viewer(
+    State(origin): State<Arc<Origin>>,
+    Path((stream, viewer)): Path<(String, String)>,
+    Query(reload): Query<Reload>,
+    uri: axum::http::Uri,
+) -> Result<Response, Refusal> {
+    let (name, stream) = stream_of(&origin, &stream)?;
+    let viewer: ViewerId = viewer.parse().map_err(Refusal::not_found)?;
+    let seat = Seat { stream: name.clone(), viewer };
+    if let Stance::Draining { to } = &**origin.stance.load() {
+        let known = origin.viewers.moved(&seat, std::time::Instant::now());
+        return Ok(elsewhere(to, &uri, known));
+    }
+    origin.viewers.touch(&seat, std::time::Instant::now());
+    let window = reach(&name, stream, &Reload { part: None, ..reload }).await?;
+    Ok(playlist(window.playlist(View::Viewer)))
+}
+
+/// `{rung}.m3u8`: one rung by its canonical names.
+pub async fn canonical(
+    State(origin): State<Arc<Origin>>,
+    Path((stream, file)): Path<(String, String)>,
+    Query(reload): Query<Reload>,
+) -> Result<Response, Refusal> {
+    let (name, stream) = stream_of(&origin, &stream)?;
+    let rung = file.strip_suffix(".m3u8").ok_or_else(|| Refusal::not_found(format!("{file}: not a playlist")))?;
+    let window = reach(&name, stream, &reload).await?;
+    let rung = window
+        .format()
+        .ladder
+        .index(rung)
+        .ok_or_else(|| Refusal::not_found(format!("stream {name} has no rung {rung:?}")))?;
+    Ok(playlist(window.playlist(View::Canonical { rung })))
+}
+
+/// The stream called `name`, or a refusal that says so. Leaves nothing behind.
+pub(super) fn stream_of(origin: &Origin, name: &str) -> Result<(StreamName, Consumer), Refusal> {
+    let parsed: StreamName = name.parse().map_err(|error| Refusal::not_found(format!("{error}")))?;
+    let stream = origin.store.stream(name);
+    let stream = stream.ok_or_else(|| Refusal::not_found(format!("no stream {name:?} on this node")))?;
+    Ok((parsed, stream))
+}
+
+/// Waits until there is enough to start with.
+async fn playable(name: &StreamName, mut stream: Consumer) -> Result<Arc<Published>, Refusal> {
+    let window = tokio::time::timeout(JOIN_WAIT, stream.wait(Window::is_playable)).await;
+    match window {
+        Ok(Some(window)) => Ok(window),
+        Ok(None) => Err(Refusal::not_found(format!("stream {name} has gone"))),
+        Err(_) => Err(Refusal::later(format!("stream {name} has no media yet"), 2)),
+    }
+}
+
+/// The window, once it holds what a blocking reload asks for. A source that is late must not
+/// end the viewing: after three target durations the answer is what there is.
+async fn reach(name: &StreamName, mut stream: Consumer, reload: &Reload) -> Result<Arc<Published>, Refusal> {
+    let now = match stream.now().filter(|now| now.is_playable()) {
+        Some(now) => now,
+        None => playable(name, stream.clone()).await?,
+    };
+    let number = match (reload.number, reload.part) {
+        (Some(number), _) => number,
+        (None, None) => return Ok(now),
+        (None, Some(_)) => return Err(Refusal::bad_request("_HLS_part without _HLS_msn")),
+    };
+    let last = now.segments().next_back().map_or(0, |last| last.number());
+    if number > last + FAR {
+        let why = format!("_HLS_msn={number} is too far ahead; the last segment is {last}");
+        return Err(Refusal::bad_request(why));
+    }
+    let patience = Duration::from_secs(now.format().target_duration()) * 3;
+    let wait = stream.wait(|window| window.reaches(number, reload.part));
+    Ok(tokio::time::timeout(patience, wait).await.ok().flatten().unwrap_or(now))
+}
+
+/// A redirect to the same place on another node, with what is known of the viewer's path.
+pub(super) fn elsewhere(to: &str, uri: &axum::http::Uri, known: Option<playlists::Bitrate>) -> Response {
+    let query = uri.query().into_iter().flat_map(|query| query.split('&'));
+    let query = query.filter(|pair| !pair.starts_with("seen=")).map(str::to_owned);
+    let query: Vec<_> = query.chain(known.map(|rate| format!("seen={}", rate.kbps()))).collect();
+    let mark = if query.is_empty() { "" } else { "?" };
+    let target = format!("{}{}{mark}{}", to.trim_end_matches('/'), uri.path(), query.join("&"));
+    ([(header::CACHE_CONTROL, NO_STORE)], Redirect::temporary(&target)).into_response()
+}
+
+fn playlist(text: impl Into<axum::body::Body>) -> Response {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(M3U8));
+    // It changes with every part, and who waits for the next must not get the last from a cache.
+    headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-cache"));
+    (headers, text.into()).into_response()
+}
+
+const M3U8: &str = "application/vnd.apple.mpegurl";
+
+/// For a stream that starts: a player that gave up would need its user.
+const JOIN_WAIT: Duration = Duration::from_secs(10);
+
+/// A reload may ask for the segment after the open one, not beyond (RFC 8216bis section 6.2.5.2).
+const FAR: u64 = 2;

@@ -1,0 +1,108 @@
+//! The node's voice to its traffic manager: a heartbeat in full, again and again, and the
+//! directive that comes back with each. What a directive means is for the node to say.
+
+use std::{sync::Arc, time::Duration};
+
+use reqwest::Url;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::Origin;
+use crate::{
+    control::{Directive, Heartbeat, HeartbeatReply, Load, NodeKind, NodeState, VERSION},
+    net::Fetcher,
+};
+
+/// Who reports, and to whom.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Base URL of the manager.
+    pub manager: Url,
+    pub node: String,
+    /// Start of this run, Unix milliseconds.
+    pub instance: u64,
+    pub kind: NodeKind,
+    /// Base URL under which viewers reach this node.
+    pub url: String,
+    pub region: Option<String>,
+    pub launched: bool,
+}
+
+/// Reports until `stop`: every interval, and at once when `state` changes. While the manager is
+/// away the last directive holds.
+pub async fn run(
+    identity: Identity,
+    origin: Arc<Origin>,
+    fetcher: Fetcher,
+    mut state: watch::Receiver<NodeState>,
+    directives: watch::Sender<Directive>,
+    stop: CancellationToken,
+) {
+    let Ok(url) = identity.manager.join("v1/heartbeat") else { return };
+    let (mut interval, mut heard) = (INTERVAL, true);
+    loop {
+        let heartbeat = identity.heartbeat(&origin, *state.borrow_and_update());
+        let reply = tokio::select! {
+            reply = fetcher.exchange::<HeartbeatReply>(url.clone(), &heartbeat, PATIENCE) => reply,
+            () = stop.cancelled() => return,
+        };
+        match reply {
+            Ok(reply) => {
+                if !heard {
+                    tracing::info!(manager = %identity.manager, "the traffic manager answers again");
+                }
+                heard = true;
+                interval = Duration::from_millis(reply.interval_ms.clamp(100, 60_000));
+                directives.send_if_modified(|now| std::mem::replace(now, reply.directive.clone()) != reply.directive);
+            }
+            Err(error) if heard => {
+                heard = false;
+                tracing::warn!(%error, "the traffic manager does not answer; going on as before");
+            }
+            Err(_) => {}
+        }
+        tokio::select! {
+            () = tokio::time::sleep(interval) => {}
+            changed = state.changed() => if changed.is_err() { return },
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+impl Identity {
+    fn heartbeat(&self, origin: &Origin, state: NodeState) -> Heartbeat {
+        let (census, share) = (origin.viewers.census(), origin.share.load());
+        Heartbeat {
+            version: VERSION,
+            node: self.node.clone(),
+            instance: self.instance,
+            kind: self.kind,
+            state,
+            url: self.url.clone(),
+            region: self.region.clone(),
+            launched: self.launched,
+            software: env!("CARGO_PKG_VERSION").to_owned(),
+            load: Load {
+                streams: origin
+                    .store
+                    .streams()
+                    .into_iter()
+                    .map(|(name, _)| {
+                        let viewers = census.streams.get(name.as_str()).copied().unwrap_or(0);
+                        (name.to_string(), viewers)
+                    })
+                    .collect(),
+                regions: census.regions,
+                moved: census.moved,
+                egress: share.egress,
+                budget: origin.budget,
+                price: share.price(),
+            },
+        }
+    }
+}
+
+/// Until the manager says otherwise.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+const PATIENCE: Duration = Duration::from_secs(3);

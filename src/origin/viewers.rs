@@ -1,0 +1,314 @@
+//! The viewers of this node: who they are, what each was given, and when each was last seen.
+//!
+//! A viewer exists from its first segment on, not from its first playlist, so that whoever only
+//! looks costs nothing and counts for nothing; it is gone after three target durations of silence.
+//! What rung a viewer gets is `adaptation`'s business.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    str::FromStr,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use adaptation::{Demand, Offer, Pin, Rule, Viewer};
+use dashmap::{DashMap, Entry};
+use playlists::Bitrate;
+use serde::Serialize;
+
+use super::delivery::Meter;
+use crate::{control::RegionLoad, store::StreamName};
+
+/// A group of viewers: 1 to 32 of `a-z 0-9 -`.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct Region(Arc<str>);
+
+impl Region {
+    /// The region called `name`, or the default one if that is no name.
+    pub fn named(name: &str) -> Self {
+        let name = name.to_ascii_lowercase();
+        let fits = (1..=32).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        Self(if fits { name.into() } else { "default".into() })
+    }
+}
+
+impl Default for Region {
+    fn default() -> Self {
+        Self("default".into())
+    }
+}
+
+impl fmt::Display for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Who a viewer is, as its URLs say it: `{16 hex digits}.{region}`. It carries all that another
+/// node needs to go on with a viewer that it never saw.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct ViewerId {
+    pub key: u64,
+    pub region: Region,
+}
+
+impl ViewerId {
+    pub fn mint(region: Region) -> Self {
+        // Without randomness from the system a time in nanoseconds still tells viewers apart.
+        let key = getrandom::u64().unwrap_or_else(|_| {
+            let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+            since.map_or(0, |since| since.as_nanos() as u64)
+        });
+        Self { key, region }
+    }
+}
+
+impl fmt::Display for ViewerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}.{}", self.key, self.region)
+    }
+}
+
+impl FromStr for ViewerId {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const SHAPE: &str = "a viewer id is 16 hexadecimal digits, a dot and a region";
+        let (key, region) = text.split_once('.').ok_or(SHAPE)?;
+        let hex = key.len() == 16 && key.bytes().all(|b| b.is_ascii_hexdigit());
+        let key = hex.then(|| u64::from_str_radix(key, 16).ok()).flatten().ok_or(SHAPE)?;
+        Ok(Self { key, region: Region::named(region) })
+    }
+}
+
+/// One viewer of one stream.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Seat {
+    pub stream: StreamName,
+    pub viewer: ViewerId,
+}
+
+/// What a viewer asks for, and under what limits.
+#[derive(Debug)]
+pub struct Ask<'a> {
+    pub number: u64,
+    pub offer: Offer<'a>,
+    pub ceiling: usize,
+    /// What another node knew of this viewer's path, should it be new here.
+    pub hint: Option<Bitrate>,
+    /// Three target durations: how long a silence ends the viewing.
+    pub patience: Duration,
+}
+
+/// Every viewer of the node.
+#[derive(Debug)]
+pub struct Viewers {
+    seats: DashMap<Seat, Seated>,
+    /// Ever seated, by region.
+    arrivals: DashMap<Region, u64>,
+    rule: Box<dyn Rule>,
+    /// Octets that viewers have acknowledged.
+    pub egress: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Seated {
+    viewer: Viewer,
+    since: Instant,
+    seen: Instant,
+    patience: Duration,
+    octets: u64,
+    segments: u64,
+    ceiling: usize,
+    /// Sent elsewhere since this node drains; it keeps asking here, but it is not watching here.
+    moved: bool,
+    outstanding: Vec<Weak<Meter>>,
+}
+
+impl Viewers {
+    pub fn new(rule: Box<dyn Rule>) -> Self {
+        Self { seats: DashMap::new(), arrivals: DashMap::new(), rule, egress: AtomicU64::new(0) }
+    }
+
+    /// The rung of a segment for a viewer, who takes a seat with the first.
+    pub fn decide(&self, seat: &Seat, ask: &Ask<'_>, now: Instant) -> (Pin, Option<Bitrate>) {
+        let mut seated = match self.seats.entry(seat.clone()) {
+            Entry::Occupied(seated) => seated.into_ref(),
+            Entry::Vacant(vacant) => {
+                *self.arrivals.entry(seat.viewer.region.clone()).or_default() += 1;
+                vacant.insert(Seated::new(ask, now))
+            }
+        };
+        seated.seen = now;
+        seated.ceiling = ask.ceiling;
+        seated.moved = false;
+        let in_flight = seated.pace(now);
+        let pin = seated.viewer.decide(ask.number, &ask.offer, ask.ceiling, in_flight, &*self.rule);
+        seated.segments += u64::from(pin.fresh);
+        (pin, seated.viewer.estimate().map(|estimate| estimate.rate))
+    }
+
+    /// Notes a sign of life. Says nothing of who never took a seat.
+    pub fn touch(&self, seat: &Seat, now: Instant) {
+        if let Some(mut seated) = self.seats.get_mut(seat) {
+            seated.seen = now;
+        }
+    }
+
+    /// Notes that a viewer was sent elsewhere; returns what is known of its path.
+    pub fn moved(&self, seat: &Seat, now: Instant) -> Option<Bitrate> {
+        let mut seated = self.seats.get_mut(seat)?;
+        seated.seen = now;
+        seated.moved = true;
+        seated.viewer.estimate().map(|estimate| estimate.rate)
+    }
+
+    /// A delivery begins.
+    pub fn delivering(&self, seat: &Seat, meter: &Arc<Meter>) {
+        if let Some(mut seated) = self.seats.get_mut(seat) {
+            seated.outstanding.retain(|meter| meter.strong_count() > 0);
+            seated.outstanding.push(Arc::downgrade(meter));
+        }
+    }
+
+    /// A delivery is over.
+    pub fn delivered(&self, seat: &Seat, delivery: &adaptation::Delivery, now: Instant) {
+        if let Some(mut seated) = self.seats.get_mut(seat) {
+            seated.seen = now;
+            seated.octets += delivery.octets;
+            let evidence = seated.viewer.delivered(delivery);
+            tracing::debug!(viewer = %seat.viewer, ?delivery, ?evidence, estimate = ?seated.viewer.estimate(), "delivered");
+        }
+    }
+
+    /// Forgets who has been silent for too long.
+    pub fn expire(&self, now: Instant) {
+        self.seats.retain(|seat, seated| {
+            let stays = now.saturating_duration_since(seated.seen) <= seated.patience;
+            if !stays {
+                tracing::debug!(viewer = %seat.viewer, stream = %seat.stream, "viewer gone");
+            }
+            stays
+        });
+    }
+
+    /// The demand of each stream's viewers: what their own paths would allow, given its rungs' rates.
+    pub fn demand(&self, rates: &BTreeMap<StreamName, Vec<Bitrate>>) -> BTreeMap<StreamName, Vec<Demand>> {
+        let mut demand: BTreeMap<_, Vec<_>> = rates.keys().map(|name| (name.clone(), Vec::new())).collect();
+        for seated in &self.seats {
+            let stream = &seated.key().stream;
+            if let (Some(rates), Some(demand), false) = (rates.get(stream), demand.get_mut(stream), seated.moved) {
+                demand.push(Demand { key: seated.key().viewer.key, cap: seated.viewer.own_cap(rates) });
+            }
+        }
+        demand
+    }
+
+    pub fn count(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// Who is watching, by region and by stream, and how many are only still asking.
+    pub fn census(&self) -> Census {
+        let arrivals = self.arrivals.iter();
+        let mut census = Census {
+            regions: arrivals
+                .map(|arrived| (arrived.key().to_string(), RegionLoad { viewers: 0, arrivals: *arrived }))
+                .collect(),
+            ..Census::default()
+        };
+        for seated in &self.seats {
+            if seated.moved {
+                census.moved += 1;
+                continue;
+            }
+            let seat = seated.key();
+            census.regions.entry(seat.viewer.region.to_string()).or_default().viewers += 1;
+            *census.streams.entry(seat.stream.to_string()).or_default() += 1;
+        }
+        census
+    }
+
+    /// Everything known of each viewer, for operators.
+    pub fn report(&self, now: Instant) -> Vec<ViewerReport> {
+        self.seats.iter().map(|seated| seated.report(seated.key(), now)).collect()
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Census {
+    pub regions: BTreeMap<String, RegionLoad>,
+    pub streams: BTreeMap<String, u32>,
+    /// Sent elsewhere, but still asking here for the way.
+    pub moved: u32,
+}
+
+/// One viewer as `/v1/viewers` shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct ViewerReport {
+    pub viewer: String,
+    pub stream: StreamName,
+    pub region: Region,
+    /// Index of the rung decided last; 0 is the cheapest.
+    pub rung: Option<usize>,
+    pub reason: Option<adaptation::Reason>,
+    /// Highest rung that the node's budget allows this viewer.
+    pub ceiling: usize,
+    pub estimate_kbps: Option<u64>,
+    pub switches: u32,
+    pub segments: u64,
+    pub octets: u64,
+    pub moved: bool,
+    pub since_s: u64,
+    pub silent_ms: u64,
+}
+
+impl Seated {
+    fn new(ask: &Ask<'_>, now: Instant) -> Self {
+        Self {
+            viewer: Viewer::new(ask.hint),
+            since: now,
+            seen: now,
+            patience: ask.patience,
+            octets: 0,
+            segments: 0,
+            ceiling: ask.ceiling,
+            moved: false,
+            outstanding: Vec::new(),
+        }
+    }
+
+    /// The pace of the slowest delivery that has been outstanding for long enough to tell.
+    fn pace(&mut self, now: Instant) -> Option<Bitrate> {
+        self.outstanding.retain(|meter| meter.strong_count() > 0);
+        self.outstanding.iter().filter_map(|meter| meter.upgrade()?.pace(now)).min()
+    }
+
+    fn report(&self, seat: &Seat, now: Instant) -> ViewerReport {
+        ViewerReport {
+            viewer: seat.viewer.to_string(),
+            stream: seat.stream.clone(),
+            region: seat.viewer.region.clone(),
+            rung: self.viewer.current(),
+            reason: self.viewer.reason(),
+            ceiling: self.ceiling,
+            estimate_kbps: self.viewer.estimate().map(|estimate| estimate.rate.kbps()),
+            switches: self.viewer.switches(),
+            segments: self.segments,
+            octets: self.octets,
+            moved: self.moved,
+            since_s: now.saturating_duration_since(self.since).as_secs(),
+            silent_ms: now.saturating_duration_since(self.seen).as_millis() as u64,
+        }
+    }
+}
+
+/// Adds what viewers have acknowledged to the node's account.
+pub fn account(egress: &AtomicU64, octets: u64) {
+    egress.fetch_add(octets, Relaxed);
+}

@@ -1,0 +1,296 @@
+//! A stream from a segmenter of our own: started, read, watched, and started again when it dies.
+//!
+//! A death costs the stream a discontinuity. Numbering goes on, and because media time and
+//! media sequence numbers follow the wall clock, it goes on after a restart of this node too.
+
+use std::{
+    path::PathBuf,
+    process::Stdio,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::{Bytes, BytesMut};
+use playlists::{Epoch, Format, Head, Init, MediaTime, Part, Segment, WallTime, Window, WindowError};
+use segmenter::wire::{self, Frame, Hello, WireError};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    process::{Child, Command},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::store::{Producer, StreamName};
+
+/// How to run the segmenter of one stream.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// The `segmenter` program.
+    pub program: PathBuf,
+    /// Its options and its input.
+    pub arguments: Vec<String>,
+    /// How many segments playlists list.
+    pub listed: usize,
+    /// The input's end is the stream's end; otherwise the input is opened again.
+    pub ends: bool,
+    /// Waits for a publisher, however long that takes.
+    pub listens: bool,
+}
+
+/// Why a stream has no source any more.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    #[error("stream {stream}: {why}")]
+    Fatal { stream: StreamName, why: String },
+    #[error("stream {stream}: cannot start {program}: {error}")]
+    Spawn { stream: StreamName, program: String, error: std::io::Error },
+}
+
+/// Why one run of the segmenter is over.
+#[derive(Debug, thiserror::Error)]
+enum Stopped {
+    #[error("the input ended")]
+    Input,
+    #[error("{why}")]
+    Failed { why: String, fatal: bool },
+    #[error("it closed its output without a word, {status}")]
+    Crashed { status: String },
+    #[error("it said nothing for {SILENCE:?}")]
+    Silent,
+    #[error("reading its output: {0}")]
+    Pipe(#[from] std::io::Error),
+    #[error("{0}")]
+    Wire(#[from] WireError),
+    #[error("{0}")]
+    Window(#[from] WindowError),
+    #[error("a {found} frame came where {expected} was due")]
+    Order { found: &'static str, expected: String },
+}
+
+/// Keeps `producer` fed until `stop`, or until the input has ended or can never work.
+pub async fn run(live: Live, mut producer: Producer, stop: CancellationToken) -> Result<(), Ended> {
+    let stream = producer.name().clone();
+    let (mut back_off, mut last_epoch) = (BACK_OFF_MIN, Epoch(0));
+    loop {
+        let started = Instant::now();
+        let run = Run::begin(&producer, last_epoch);
+        last_epoch = run.epoch;
+        let spawned = spawn(&live, &run).map_err(|error| Ended::Spawn {
+            stream: stream.clone(),
+            program: live.program.display().to_string(),
+            error,
+        })?;
+        tracing::info!(%stream, epoch = run.epoch.0, pid = spawned.id(), "segmenter started");
+        let stopped = tokio::select! {
+            stopped = follow(spawned, run, &live, &mut producer) => stopped,
+            () = stop.cancelled() => return Ok(()),
+        };
+        producer.close();
+        match stopped {
+            Stopped::Input if live.ends => {
+                tracing::info!(%stream, "the input ended, and with it the stream");
+                producer.end();
+                stop.cancelled().await;
+                return Ok(());
+            }
+            Stopped::Failed { why, fatal: true } => return Err(Ended::Fatal { stream, why }),
+            stopped => {
+                if started.elapsed() > HEALTHY {
+                    back_off = BACK_OFF_MIN;
+                }
+                tracing::warn!(%stream, why = %stopped, again_in = ?back_off, "segmenter stopped; starting it again");
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(back_off) => back_off = (back_off * 2).min(BACK_OFF_MAX),
+            () = stop.cancelled() => return Ok(()),
+        }
+    }
+}
+
+fn spawn(live: &Live, run: &Run) -> std::io::Result<Child> {
+    Command::new(&live.program)
+        .arg("--origin-time")
+        .arg(run.origin.flicks().to_string())
+        .args(&live.arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        // Its log lines are ours; a terminal's Ctrl-C reaches only this program, which then stops it.
+        .stderr(Stdio::inherit())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+}
+
+/// Reads one run of the segmenter to its end, publishing what it makes.
+async fn follow(mut child: Child, mut run: Run, live: &Live, producer: &mut Producer) -> Stopped {
+    let Some(mut output) = child.stdout.take() else {
+        return Stopped::Crashed { status: "it has no output".into() };
+    };
+    let mut stopped = loop {
+        match run.next(&mut output, live.listens).await {
+            Ok(Some(frame)) => {
+                if let Err(stopped) = run.take(frame, live, producer) {
+                    break stopped;
+                }
+            }
+            Ok(None) => break Stopped::Crashed { status: String::new() },
+            Err(stopped) => break stopped,
+        }
+    };
+    // It is gone or of no use; either way nothing of it may be left.
+    let _ = child.start_kill();
+    if let (Stopped::Crashed { status }, Ok(exit)) = (&mut stopped, child.wait().await) {
+        *status = exit.to_string();
+    }
+    stopped
+}
+
+/// One run of the segmenter: where it stands on the stream's timeline.
+struct Run {
+    epoch: Epoch,
+    /// The last segment of the run before.
+    last: Option<Arc<Segment>>,
+    /// Media time of its first frame.
+    origin: MediaTime,
+    /// Discontinuity sequence number of its segments.
+    timeline: u64,
+    input: BytesMut,
+    hello: Option<Hello>,
+    init: Option<Arc<Init>>,
+    /// The number of its segment 0, and when that was live; known from its first part on.
+    base: Option<(u64, WallTime)>,
+    /// Shares of the part that is being gathered, cheapest rung first.
+    shares: Vec<Bytes>,
+}
+
+impl Run {
+    fn begin(producer: &Producer, epoch_before: Epoch) -> Self {
+        let now = now();
+        let epoch = Epoch((now.millis().max(0) as u64).max(epoch_before.0 + 1));
+        let last = producer.window().and_then(Window::last_complete).cloned();
+        // Media time goes on from where the last run ended, or from the clock if that is later,
+        // so that `tfdt` never steps back, not even over a restart of this node.
+        let covered = last.as_ref().map(|last| last.head.date_time.later(last.duration()));
+        let origin = covered.map_or(now, |covered| covered.max(now));
+        Self {
+            epoch,
+            origin: MediaTime::from_ticks(origin.millis() - MEDIA_ZERO, 1000),
+            // A stream that is new to this node starts from the clock, so that players that knew
+            // it before a restart see the break.
+            timeline: last.as_ref().map_or(epoch.0 / 1000, |last| last.head.timeline + 1),
+            last,
+            input: BytesMut::new(),
+            hello: None,
+            init: None,
+            base: None,
+            shares: Vec::new(),
+        }
+    }
+
+    async fn next(&mut self, output: &mut (impl AsyncRead + Unpin), listens: bool) -> Result<Option<Frame>, Stopped> {
+        loop {
+            if let Some(frame) = Frame::decode(&mut self.input)? {
+                return Ok(Some(frame));
+            }
+            self.input.reserve(READ);
+            let read = output.read_buf(&mut self.input);
+            let octets = match self.hello {
+                None if listens => read.await?,
+                _ => tokio::time::timeout(SILENCE, read).await.map_err(|_| Stopped::Silent)??,
+            };
+            if octets == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn take(&mut self, frame: Frame, live: &Live, producer: &mut Producer) -> Result<(), Stopped> {
+        match frame {
+            Frame::Hello(hello) => {
+                let (stream, rungs) = (producer.name(), hello.ladder.rungs().len());
+                tracing::info!(%stream, input = %hello.input, rungs, top = %hello.ladder.top().name, "on air");
+                producer.begin(format(&hello, live.listed));
+                self.hello = Some(hello);
+            }
+            Frame::Init(media) => self.init = Some(self.shared_init(media)),
+            Frame::Part(part) => self.part(part, producer)?,
+            Frame::Health(health) => {
+                tracing::debug!(stream = %producer.name(), ?health, "segmenter");
+            }
+            Frame::End(wire::End { error: None, .. }) => return Err(Stopped::Input),
+            Frame::End(wire::End { error: Some(why), fatal }) => return Err(Stopped::Failed { why, fatal }),
+        }
+        Ok(())
+    }
+
+    /// Gathers the shares of a part, and publishes it with the last.
+    fn part(&mut self, part: wire::Part, producer: &mut Producer) -> Result<(), Stopped> {
+        let order = |found, expected: &str| Stopped::Order { found, expected: expected.to_owned() };
+        let hello = self.hello.as_ref().ok_or_else(|| order("part", "hello"))?;
+        let init = self.init.as_ref().ok_or_else(|| order("part", "init"))?;
+        if usize::from(part.rung) != self.shares.len() {
+            return Err(order("part", &format!("rung {} of its part", self.shares.len())));
+        }
+        self.shares.push(part.media);
+        if self.shares.len() < hello.ladder.rungs().len() {
+            return Ok(());
+        }
+        if part.index == 0 {
+            let length = hello.segment;
+            let (number, live_at) = *self.base.get_or_insert_with(|| {
+                let live_at = now().later(MediaTime::ZERO - part.duration);
+                (first_number(self.last.as_deref(), length, live_at), live_at)
+            });
+            producer.open(Head {
+                number: number + part.segment,
+                epoch: self.epoch,
+                init: init.clone(),
+                discontinuity: part.segment == 0 && self.last.is_some(),
+                timeline: self.timeline,
+                date_time: live_at.later(part.start - self.origin),
+            })?;
+        }
+        let media = std::mem::take(&mut self.shares);
+        producer.push(Part { duration: part.duration, independent: part.independent, media }, part.last)?;
+        Ok(())
+    }
+
+    /// The init of the run before, if this one's is the same to the letter: then players are told
+    /// of no new `EXT-X-MAP`, which VLC and ffmpeg would not survive.
+    fn shared_init(&self, media: Bytes) -> Arc<Init> {
+        match self.last.as_ref().map(|last| &last.head.init) {
+            Some(init) if init.media == media => init.clone(),
+            _ => Arc::new(Init { epoch: self.epoch, media }),
+        }
+    }
+}
+
+fn format(hello: &Hello, listed: usize) -> Format {
+    Format { ladder: hello.ladder.clone(), segment: hello.segment, part: hello.part, listed }
+}
+
+/// Goes on from the last segment; a stream that is new to this node starts where it would be
+/// had it run for ever.
+fn first_number(last: Option<&Segment>, length: MediaTime, live_at: WallTime) -> u64 {
+    let length = (length.seconds() * 1000.0).max(1.0) as i64;
+    last.map_or((live_at.millis() / length).max(1) as u64, |last| last.number() + 1)
+}
+
+fn now() -> WallTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    WallTime::from_millis(since.as_millis() as i64)
+}
+
+/// Media time 0 is the start of 2026: small enough for every player's arithmetic, for decades.
+const MEDIA_ZERO: i64 = 1_767_225_600_000;
+
+/// The segmenter reports its health every second, so this long a silence is a hang.
+const SILENCE: Duration = Duration::from_secs(20);
+
+const BACK_OFF_MIN: Duration = Duration::from_millis(250);
+const BACK_OFF_MAX: Duration = Duration::from_secs(10);
+
+/// A run this long ends the back-off.
+const HEALTHY: Duration = Duration::from_secs(30);
+
+const READ: usize = 256 * 1024;

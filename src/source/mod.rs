@@ -1,0 +1,5 @@
+//! How media gets into the store: from a segmenter that this node supervises, or from another
+//! node. Who watches is not known here.
+
+pub mod live;
+pub mod upstream;

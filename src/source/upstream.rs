@@ -1,0 +1,340 @@
+//! Streams from another node: its canonical rungs are followed, every object is fetched once and
+//! published here under the same numbers, times and names.
+//!
+//! Each rung is followed by a task of its own; a part is published when all rungs have it.
+
+mod rung;
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::Duration,
+};
+
+use playlists::{
+    Bitrate, Epoch, Format, Head, Init, Ladder, LadderError, MediaTime, Part, Rung, RungName, WallTime, Window,
+    WindowError,
+    parse::{self, ListedSegment, MediaPlaylist, ParseError, Variant},
+};
+use reqwest::Url;
+use tokio::{sync::mpsc, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use self::rung::{Follower, Item, Share};
+use crate::{
+    net::{FetchError, Fetcher},
+    store::{Producer, Store, StreamName},
+};
+
+/// What to follow, and how.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Base URL of the node to follow.
+    pub base: Url,
+    pub fetcher: Fetcher,
+    /// How many segments playlists list.
+    pub listed: usize,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Lost {
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error("{url}: {error}")]
+    Playlist { url: Url, error: ParseError },
+    #[error("its ladder: {0}")]
+    Ladder(#[from] LadderError),
+    #[error("{0}")]
+    Window(#[from] WindowError),
+    #[error("{what} {text:?} is not a relative or absolute URL")]
+    Url { what: &'static str, text: String },
+    #[error("segment {number}: {why}")]
+    Segment { number: u64, why: &'static str },
+    #[error("a rung's follower ended without a word")]
+    Follower,
+}
+
+/// Follows every stream of the upstream node until `stop`; streams that are new there are found
+/// within [`LOOK_AGAIN`].
+pub async fn run(upstream: Upstream, store: Store, stop: CancellationToken) {
+    let mut streams: JoinSet<()> = JoinSet::new();
+    let mut trouble = false;
+    loop {
+        match streams_of(&upstream).await {
+            Ok(names) => {
+                trouble = false;
+                for producer in names.iter().filter_map(|name| store.create(name)) {
+                    tracing::info!(stream = %producer.name(), upstream = %upstream.base, "following");
+                    streams.spawn(stream(upstream.clone(), producer, stop.clone()));
+                }
+            }
+            Err(error) if !trouble => {
+                trouble = true;
+                tracing::warn!(%error, "the upstream node does not say what it streams; asking on");
+            }
+            Err(_) => {}
+        }
+        let pause = if trouble || streams.is_empty() { BACK_OFF_MIN } else { LOOK_AGAIN };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => break,
+        }
+    }
+    while streams.join_next().await.is_some() {}
+}
+
+async fn streams_of(upstream: &Upstream) -> Result<Vec<StreamName>, FetchError> {
+    #[derive(serde::Deserialize)]
+    struct Listing {
+        streams: Vec<Entry>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Entry {
+        name: StreamName,
+    }
+    let url = join(&upstream.base, "live").map_err(|_| FetchError::NotText { url: upstream.base.clone() })?;
+    let (url, text) = upstream.fetcher.text(url, PATIENCE).await?;
+    let listing: Listing =
+        serde_json::from_str(&text).map_err(|error| FetchError::Transport { url, why: error.to_string() })?;
+    Ok(listing.streams.into_iter().map(|entry| entry.name).collect())
+}
+
+/// Follows one stream until `stop`. The window stays while the upstream is away.
+async fn stream(upstream: Upstream, mut producer: Producer, stop: CancellationToken) {
+    let mut back_off = BACK_OFF_MIN;
+    loop {
+        let before = edge(&producer);
+        let result = tokio::select! {
+            result = follow(&upstream, &mut producer) => result,
+            () = stop.cancelled() => return,
+        };
+        match result {
+            Ok(()) => {
+                tracing::info!(stream = %producer.name(), "the stream has ended upstream");
+                producer.end();
+                stop.cancelled().await;
+                return;
+            }
+            Err(error) => {
+                if edge(&producer) > before {
+                    back_off = BACK_OFF_MIN;
+                }
+                tracing::warn!(stream = %producer.name(), %error, again_in = ?back_off, "lost the upstream; following anew");
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(back_off) => back_off = (back_off * 2).min(BACK_OFF_MAX),
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+fn edge(producer: &Producer) -> Option<u64> {
+    producer.window().and_then(Window::last_complete).map(|last| last.number())
+}
+
+/// One attempt: learns the ladder, starts a follower for each rung, joins what they bring.
+async fn follow(upstream: &Upstream, producer: &mut Producer) -> Result<(), Lost> {
+    let index = join(&upstream.base, &format!("live/{}/index.m3u8?abr=client", producer.name()))?;
+    let (index, text) = upstream.fetcher.text(index, JOIN_PATIENCE).await?;
+    let variants = parse::multivariant(&text).map_err(|error| Lost::Playlist { url: index.clone(), error })?;
+    let ladder = Ladder::new(variants.iter().map(rung_of).collect::<Result<_, _>>()?)?;
+    let mut urls = Vec::new();
+    for rung in ladder.rungs() {
+        urls.push(join(&index, &format!("{}.m3u8", rung.name))?);
+    }
+    let (url, text) = upstream.fetcher.text(urls[0].clone(), PATIENCE).await?;
+    let list = parse::media(&text).map_err(|error| Lost::Playlist { url, error })?;
+    let start = Start::choose(&list, edge(producer));
+    producer.begin(format(ladder, &list, upstream.listed));
+    if edge(producer).is_some_and(|edge| edge + 1 != start.from) {
+        tracing::warn!(stream = %producer.name(), from = start.from, "the upstream has moved on; starting over there");
+        producer.begin_anew();
+    }
+
+    let mut followers = JoinSet::new();
+    let mut queues = Vec::new();
+    for url in urls {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let follower = Follower { url, fetcher: upstream.fetcher.clone(), start };
+        followers.spawn(follower.run(sender));
+        queues.push(receiver);
+    }
+    let mut inits = Inits { upstream, index, known: BTreeMap::new() };
+    tokio::select! {
+        joined = assemble(&mut queues, &mut inits, producer) => joined,
+        lost = first_failure(&mut followers) => Err(lost),
+    }
+}
+
+async fn first_failure(followers: &mut JoinSet<Result<(), Lost>>) -> Lost {
+    while let Some(ended) = followers.join_next().await {
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(lost)) => return lost,
+            Err(_) => return Lost::Follower,
+        }
+    }
+    // All ended well: what they brought is still being joined.
+    std::future::pending().await
+}
+
+/// Publishes each part once every rung has brought its share.
+async fn assemble(
+    queues: &mut [mpsc::Receiver<Item>],
+    inits: &mut Inits<'_>,
+    producer: &mut Producer,
+) -> Result<(), Lost> {
+    loop {
+        let mut items = Vec::with_capacity(queues.len());
+        for queue in &mut *queues {
+            match queue.recv().await {
+                Some(item) => items.push(item),
+                // Its follower failed; why is on its way.
+                None => return std::future::pending().await,
+            }
+        }
+        if items.iter().all(|item| matches!(item, Item::Ended)) {
+            return Ok(());
+        }
+        match shares(items)? {
+            None => producer.close(),
+            Some(shares) => {
+                let lead = &shares[0];
+                if lead.part == 0 {
+                    producer.open(head(&lead.segment, inits, producer).await?)?;
+                }
+                let (duration, independent) = (lead.duration, lead.independent);
+                let media = shares.into_iter().map(|share| share.media).collect();
+                producer.push(Part { duration, independent, media }, false)?;
+            }
+        }
+    }
+}
+
+/// What every rung brought: its share of one part, or the word that the segment is complete.
+fn shares(items: Vec<Item>) -> Result<Option<Vec<Share>>, Lost> {
+    let place = |item: &Item| match item {
+        Item::Part(share) => (share.segment.number, Some(share.part)),
+        Item::Complete { number } => (*number, None),
+        Item::Ended => (u64::MAX, None),
+    };
+    let (number, _) = place(&items[0]);
+    if items.iter().any(|item| place(item) != place(&items[0])) {
+        return Err(Lost::Segment { number, why: "its rungs are not made of the same parts" });
+    }
+    let shares = items.into_iter().map(|item| match item {
+        Item::Part(share) => Some(share),
+        Item::Complete { .. } | Item::Ended => None,
+    });
+    Ok(shares.collect())
+}
+
+async fn head(segment: &ListedSegment, inits: &mut Inits<'_>, producer: &Producer) -> Result<Head, Lost> {
+    let (number, timeline) = (segment.number, segment.timeline);
+    let map = segment.map.as_deref().ok_or(Lost::Segment { number, why: "no EXT-X-MAP" })?;
+    let last = producer.window().and_then(|window| window.segments().next_back());
+    let follows_on = last.map(|last| last.head.date_time.later(last.duration()));
+    let uri = segment.uri.as_deref().or(segment.parts.first().map(|part| part.uri.as_str()));
+    Ok(Head {
+        number,
+        epoch: uri.and_then(epoch_in).unwrap_or(Epoch(timeline)),
+        init: inits.of(map, timeline).await?,
+        // Its number counts this break; where the window begins with it there is nothing to break with,
+        // but players that come from another node must find the same.
+        discontinuity: segment.discontinuity,
+        timeline,
+        date_time: segment.date_time.or(follows_on).unwrap_or(WallTime::from_millis(0)),
+    })
+}
+
+/// The init sections seen so far, by URI; there are as many as the upstream had different encoders.
+struct Inits<'a> {
+    upstream: &'a Upstream,
+    index: Url,
+    known: BTreeMap<String, Arc<Init>>,
+}
+
+impl Inits<'_> {
+    async fn of(&mut self, uri: &str, timeline: u64) -> Result<Arc<Init>, Lost> {
+        if let Some(init) = self.known.get(uri) {
+            return Ok(init.clone());
+        }
+        let fetched = self.upstream.fetcher.get(join(&self.index, uri)?, PATIENCE).await?;
+        let init = Arc::new(Init { epoch: epoch_in(uri).unwrap_or(Epoch(timeline)), media: fetched.body });
+        self.known.insert(uri.to_owned(), init.clone());
+        Ok(init)
+    }
+}
+
+/// Where the followers of one attempt begin, the same for all rungs.
+#[derive(Clone, Copy, Debug)]
+struct Start {
+    from: u64,
+    /// Segments before this one are fetched whole, from it on part by part.
+    parts_from: u64,
+}
+
+impl Start {
+    /// Right behind what is held already, if that is still listed; else as far back from the edge
+    /// as a player starts.
+    fn choose(list: &MediaPlaylist, edge: Option<u64>) -> Self {
+        let complete: Vec<u64> =
+            list.segments.iter().filter(|segment| segment.uri.is_some()).map(|segment| segment.number).collect();
+        let parts_from = complete.last().map_or_else(
+            || list.segments.first().map_or(0, |first| first.number),
+            |last| last + 1,
+        );
+        let behind = edge.map(|edge| edge + 1).filter(|next| *next == parts_from || complete.contains(next));
+        let first = complete.len().saturating_sub(BEHIND);
+        Self { from: behind.or(complete.get(first).copied()).unwrap_or(parts_from), parts_from }
+    }
+}
+
+fn rung_of(variant: &Variant) -> Result<Rung, LadderError> {
+    let file = variant.uri.rsplit('/').next().unwrap_or_default();
+    let name = file.split(['.', '?']).next().unwrap_or_default().to_owned();
+    let (width, height) = variant.resolution.unwrap_or_default();
+    Ok(Rung {
+        name: RungName::try_from(name)?,
+        width,
+        height,
+        bandwidth: variant.bandwidth,
+        average: variant.average.unwrap_or(Bitrate::from_bps(variant.bandwidth.bps())),
+        codecs: variant.codecs.clone().unwrap_or_default(),
+        frame_rate: variant.frame_rate.unwrap_or_default(),
+    })
+}
+
+fn format(ladder: Ladder, list: &MediaPlaylist, listed: usize) -> Format {
+    let target = MediaTime::from_seconds(list.target_duration as f64);
+    let longest = list.segments.iter().filter(|segment| segment.uri.is_some()).map(|segment| segment.duration).max();
+    // A length that rounds to another target duration would be one no playlist here may have.
+    let segment = longest.filter(|longest| longest.seconds().round() == target.seconds()).unwrap_or(target);
+    Format { ladder, segment, part: list.part_target.unwrap_or(segment), listed }
+}
+
+/// Our own names begin with the epoch, and keep it over every node.
+fn epoch_in(uri: &str) -> Option<Epoch> {
+    uri.split('/').next()?.parse().ok().map(Epoch)
+}
+
+fn join(base: &Url, reference: &str) -> Result<Url, Lost> {
+    base.join(reference).map_err(|_| Lost::Url { what: "URI", text: reference.to_owned() })
+}
+
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+const BACK_OFF_MIN: Duration = Duration::from_millis(250);
+const BACK_OFF_MAX: Duration = Duration::from_secs(5);
+
+/// For an answer that should come at once.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A stream that has just begun holds its joins back until it can be played.
+const JOIN_PATIENCE: Duration = Duration::from_secs(15);
+
+/// Complete segments to begin with: enough for a player to start on.
+const BEHIND: usize = 4;
+
+/// Parts that one rung may be ahead of another before it has to wait.
+const QUEUE: usize = 32;
