@@ -1,0 +1,305 @@
+//! The `traffic-manager` program: settings in, a running manager out.
+
+use std::{
+    io::Write as _,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use clap::{Parser, ValueEnum};
+use serde::{Deserialize, Serialize};
+use spillway::{
+    config,
+    manager::{
+        self, Manager, address,
+        launcher::{Launcher, ProcessLauncher},
+    },
+    net, shutdown, telemetry,
+};
+
+/// Sends viewers to the node that serves their region, and starts a relay for a region when its
+/// viewers on the primary reach the threshold.
+#[derive(Debug, Default, Parser, Deserialize, Serialize)]
+#[command(name = NAME, version, after_help = AFTER_HELP)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct Settings {
+    /// Base URL of the primary, such as http://203.0.113.7:8080
+    #[arg(value_name = "PRIMARY_URL")]
+    #[serde(skip)]
+    primary_argument: Option<String>,
+
+    /// Viewers of one region on the primary from which on it gets a relay
+    #[arg(value_name = "THRESHOLD")]
+    #[serde(skip)]
+    threshold_argument: Option<u32>,
+
+    /// File of settings (TOML; a key is a flag without its dashes)
+    #[arg(long, env = "HLS_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    config: Option<PathBuf>,
+
+    /// Base URL of the primary; the same as the first argument
+    #[arg(long, env = "HLS_PRIMARY", value_name = "URL")]
+    primary: Option<String>,
+
+    /// The same as the second argument [default: 100]
+    #[arg(long, env = "HLS_THRESHOLD", value_name = "VIEWERS")]
+    threshold: Option<u32>,
+
+    /// Address and port to listen on [default: 0.0.0.0:9000]
+    #[arg(long, env = "HLS_LISTEN", value_name = "IP:PORT")]
+    listen: Option<SocketAddr>,
+
+    /// Where viewers reach this manager, if not at the address it listens on
+    #[arg(long, env = "HLS_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
+
+    /// Most relays in use at a time [default: 16]
+    #[arg(long, env = "HLS_MAX_RELAYS", value_name = "RELAYS")]
+    max_relays: Option<usize>,
+
+    /// Most relays of one region [default: 4]
+    #[arg(long, env = "HLS_MAX_RELAYS_PER_REGION", value_name = "RELAYS")]
+    max_relays_per_region: Option<usize>,
+
+    /// Viewers of one relay; when all of a region are full it gets another [default: unlimited]
+    #[arg(long, env = "HLS_RELAY_VIEWERS", value_name = "VIEWERS")]
+    relay_viewers: Option<u32>,
+
+    /// How long a region must be quiet before a relay drains, and rests after that [default: 10]
+    #[arg(long, env = "HLS_COOLDOWN_SECONDS", value_name = "SECONDS")]
+    cooldown_seconds: Option<f64>,
+
+    /// How often nodes report; after three missed reports a node is lost [default: 2]
+    #[arg(long, env = "HLS_HEARTBEAT_SECONDS", value_name = "SECONDS")]
+    heartbeat_seconds: Option<f64>,
+
+    /// How long a joining viewer waits for a relay that is starting [default: 3]
+    #[arg(long, env = "HLS_JOIN_SECONDS", value_name = "SECONDS")]
+    join_seconds: Option<f64>,
+
+    /// How relays are started; standby local servers are put to use either way [default: process]
+    #[arg(long, env = "HLS_LAUNCHER")]
+    launcher: Option<LauncherKind>,
+
+    /// The program that is started as a relay [default: local-server beside this program]
+    #[arg(long, env = "HLS_LOCAL_SERVER", value_name = "PATH")]
+    local_server: Option<PathBuf>,
+
+    /// Address on which started relays listen and viewers reach them [default: that of --listen,
+    /// else 127.0.0.1]
+    #[arg(long, env = "HLS_RELAY_IP", value_name = "IP")]
+    relay_ip: Option<IpAddr>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+enum LauncherKind {
+    /// Processes on this machine
+    Process,
+    /// None are started
+    None,
+}
+
+const NAME: &str = "traffic-manager";
+
+const AFTER_HELP: &str = "\
+A flag wins over its variable in the environment, which wins over the file.
+Viewers open http://THIS_HOST:9000/watch/STREAM.m3u8?region=REGION.";
+
+fn main() -> ExitCode {
+    let settings = match Settings::parse().complete() {
+        Ok(settings) => settings,
+        Err(error) => return config::refuse(NAME, &error),
+    };
+    telemetry::init();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return config::refuse(NAME, &error.into()),
+    };
+    match runtime.block_on(run(settings)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => config::refuse(NAME, &error),
+    }
+}
+
+impl Settings {
+    /// With the file under it. The arguments without a flag win over everything.
+    fn complete(mut self) -> anyhow::Result<Self> {
+        self.primary = self.primary_argument.take().or(self.primary);
+        self.threshold = self.threshold_argument.take().or(self.threshold);
+        let file = self.config.take();
+        config::layered(self, file.as_deref())
+    }
+
+    fn manager(&self) -> anyhow::Result<manager::Config> {
+        let primary = self.primary.as_deref().context(
+            "the primary is not named: traffic-manager http://PRIMARY:8080 THRESHOLD, or --primary",
+        )?;
+        let primary = address::typed_url(primary).map_err(anyhow::Error::msg)?;
+        let mut config = manager::Config::new(primary);
+        let balancer = &mut config.balancer;
+        if let Some(threshold) = self.threshold {
+            anyhow::ensure!(
+                threshold >= 1,
+                "a threshold of 0 viewers is not possible; 1 is the least"
+            );
+            balancer.threshold = threshold;
+        }
+        anyhow::ensure!(
+            self.relay_viewers != Some(0),
+            "relays of 0 viewers are not possible; leave relay-viewers out for no limit"
+        );
+        balancer.relay_viewers = self.relay_viewers;
+        set(&mut balancer.relays, self.max_relays);
+        set(&mut balancer.relays_per_region, self.max_relays_per_region);
+        for (name, least, seconds, span) in [
+            (
+                "cooldown-seconds",
+                0.0,
+                self.cooldown_seconds,
+                &mut balancer.cooldown,
+            ),
+            (
+                "heartbeat-seconds",
+                0.1,
+                self.heartbeat_seconds,
+                &mut balancer.heartbeat,
+            ),
+            (
+                "join-seconds",
+                0.0,
+                self.join_seconds,
+                &mut config.join_patience,
+            ),
+        ] {
+            let Some(seconds) = seconds else { continue };
+            anyhow::ensure!(
+                (least..=3600.0).contains(&seconds),
+                "{name} is {seconds}, but must be {least} to 3600"
+            );
+            *span = Duration::from_secs_f64(seconds);
+        }
+        Ok(config)
+    }
+
+    /// `None`: relays cannot be started, or are not to be.
+    fn launcher(&self, here: SocketAddr) -> anyhow::Result<Option<Arc<dyn Launcher>>> {
+        if matches!(self.launcher, Some(LauncherKind::None)) {
+            return Ok(None);
+        }
+        let program = match &self.local_server {
+            Some(given) => {
+                anyhow::ensure!(
+                    given.is_file(),
+                    "{} is no program to start as a relay",
+                    given.display()
+                );
+                given.clone()
+            }
+            None => {
+                let beside = std::env::current_exe()
+                    .context("cannot tell where this program is")?
+                    .with_file_name("local-server");
+                if !beside.is_file() {
+                    tracing::warn!(program = %beside.display(), "not found, so relays cannot be started; see --local-server");
+                    return Ok(None);
+                }
+                beside
+            }
+        };
+        let ip = self.relay_ip.unwrap_or(here.ip());
+        let launcher = ProcessLauncher::new(program, format!("http://{here}"), ip);
+        Ok(Some(Arc::new(launcher)))
+    }
+}
+
+async fn run(settings: Settings) -> anyhow::Result<()> {
+    let config = settings.manager()?;
+    let public = settings.public_url.as_deref().map(address::typed_url);
+    let public = public.transpose().map_err(anyhow::Error::msg)?;
+    let listen = settings.listen.unwrap_or(LISTEN);
+    let listener = net::bind(listen).await?;
+    let mut here = listener.local_addr()?;
+    if here.ip().is_unspecified() {
+        here.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    let url = public.unwrap_or_else(|| format!("http://{here}"));
+    let launcher = settings.launcher(here)?;
+    let stop = shutdown::on_signal()?;
+    tracing::info!(
+        primary = config.primary,
+        threshold = config.balancer.threshold,
+        launches = launcher.is_some(),
+        "viewers join at {url}/watch/STREAM.m3u8"
+    );
+    let manager = Manager::start(config, launcher, stop.clone());
+    let app = manager.router();
+    // Whoever started this may not read it.
+    let _ = writeln!(std::io::stdout(), "ready {url}");
+    let served = net::serve(listener, app, net::Limits::default(), stop);
+    tokio::join!(served, manager.ended());
+    Ok(())
+}
+
+fn set<T>(field: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *field = value;
+    }
+}
+
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 9000);
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> anyhow::Result<manager::Config> {
+        let program = std::iter::once(&NAME);
+        Settings::try_parse_from(program.chain(arguments))?
+            .complete()?
+            .manager()
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Settings::command().debug_assert();
+    }
+
+    #[test]
+    fn the_short_form_names_the_primary_and_the_threshold() {
+        let config = parse(&["10.0.0.1:8080", "3"]).unwrap();
+        assert_eq!(config.primary, "http://10.0.0.1:8080");
+        assert_eq!(config.balancer.threshold, 3);
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_its_value() {
+        for (arguments, told) in [
+            (vec![], "the primary is not named"),
+            (vec!["ftp://x", "3"], "must start with http://"),
+            (vec!["http://x", "0"], "threshold of 0"),
+            (
+                vec!["http://x", "--relay-viewers", "0"],
+                "relays of 0 viewers",
+            ),
+            (
+                vec!["http://x", "--heartbeat-seconds", "0"],
+                "heartbeat-seconds is 0, but must be 0.1",
+            ),
+            (
+                vec!["http://x", "--config", "/nowhere.toml"],
+                "cannot read the config file /nowhere.toml",
+            ),
+        ] {
+            let error = format!("{:#}", parse(&arguments).unwrap_err());
+            assert!(error.contains(told), "{error}");
+        }
+    }
+}
