@@ -8,3 +8,4 @@ pub mod synthetic;
 pub mod wire;
 
 pub use cutter::Grid;
+pub use synthetic::Synthetic;

@@ -43,9 +43,9 @@ fn text(seconds: u64, millis: u32) -> String {
     let style = "fontcolor=0xf5f5f4:shadowcolor=black@0.5:shadowx=2:shadowy=2";
     // Time is moved ahead to the wall clock's fraction of a second for the clock alone.
     format!(
-        ",drawtext=font=Sans\\:bold:text=SPILLWAY:fontsize=54:x=(w-text_w)/2:y=h*0.20:{style},\
-         setpts=PTS+{millis}/1000/TB,\
-         drawtext=font=Mono\\:bold:expansion=normal:text='{clock}':fontsize=96:x=(w-text_w)/2:y=h*0.36:{style},\
+        ",drawtext=font=Sans:text=SPILLWAY:fontsize=54:x=(w-text_w)/2:y=h*0.20:{style},\
+         settb=1/90000,setpts=PTS+{millis}/1000/TB,\
+         drawtext=font=Sans:expansion=normal:text='{clock}':fontsize=96:x=(w-text_w)/2:y=h*0.36:{style},\
          setpts=PTS-{millis}/1000/TB,\
          drawtext=font=Sans:text='UTC     picture %{{n}}':fontsize=30:x=(w-text_w)/2:y=h*0.53:{style}"
     )

@@ -23,6 +23,8 @@ pub(crate) struct Sound {
     waiting: [Vec<f32>; CHANNELS],
     /// Samples so far, the waiting ones included: the next one's place on the timeline.
     placed: i64,
+    /// One past the last sample in an encoded frame.
+    encoded: i64,
     /// Encoded frames that no part has taken yet, in order. Bounded by how far sound may be ahead of pictures.
     ready: VecDeque<Packet>,
 }
@@ -52,6 +54,7 @@ impl Sound {
             resampler: None,
             waiting: Default::default(),
             placed: 0,
+            encoded: 0,
             ready: VecDeque::new(),
         })
     }
@@ -99,7 +102,7 @@ impl Sound {
 
     /// Whether every frame that starts before sample `end` is encoded.
     pub(crate) fn reaches(&self, end: i64) -> bool {
-        self.encoded() >= end
+        self.encoded >= end
     }
 
     /// The frames that start before sample `end`.
@@ -108,11 +111,6 @@ impl Sound {
             .ready
             .partition_point(|packet| packet.pts().unwrap_or(0) < end);
         self.ready.drain(..count).collect()
-    }
-
-    /// One past the last sample in an encoded frame.
-    fn encoded(&self) -> i64 {
-        (self.placed - self.waiting[0].len() as i64 - i64::from(AAC_FRAME)).max(0)
     }
 
     fn append(&mut self, samples: &frame::Audio, skip: usize) -> Result<(), Error> {
@@ -169,8 +167,13 @@ impl Sound {
         loop {
             let mut packet = Packet::empty();
             match self.encoder.receive_packet(&mut packet) {
-                Ok(()) if packet.pts().is_none_or(|pts| pts < 0) => {}
-                Ok(()) => self.ready.push_back(packet),
+                Ok(()) => {
+                    let starts = packet.pts().unwrap_or(self.encoded);
+                    if starts >= 0 {
+                        self.encoded = starts + i64::from(AAC_FRAME);
+                        self.ready.push_back(packet);
+                    }
+                }
                 Err(why) if wants_more(&why) => return Ok(()),
                 Err(why) => return Err(failed("taking encoded sound")(why)),
             }
@@ -248,5 +251,5 @@ const CHANNELS: usize = 2;
 const SLACK: i64 = 30 * SAMPLE_RATE as i64 / 1000;
 /// Farther ahead than this is another clock.
 const FARTHEST: i64 = 10 * SAMPLE_RATE as i64;
-/// A frame leaves the encoder when the next one is put in.
-const ENCODER_DELAY: i64 = 2 * AAC_FRAME as i64;
+/// A frame may leave the encoder only when two more were put in; one for what does not fill a frame.
+const ENCODER_DELAY: i64 = 3 * AAC_FRAME as i64;
