@@ -1,5 +1,10 @@
 //! The traffic manager over HTTP, with nodes and a launcher that only pretend.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test an unwrap is an assertion, in its helpers too"
+)]
+
 #[path = "managing/town.rs"]
 mod town;
 
@@ -177,7 +182,7 @@ async fn a_manager_that_stops_ends_what_it_launched_and_holds_no_reader() {
     let events = town.events().await;
     assert_eq!(town.launcher.running(), 1);
     town.stop.cancel();
-    events.to_end().await;
+    events.drain().await;
     town.manager.ended().await;
     assert_eq!(town.launcher.running(), 0);
     town.served.await.unwrap();

@@ -111,6 +111,8 @@ pub struct Report {
     /// Ends when retired; another node goes back to standby.
     pub launched: bool,
     pub regions: BTreeMap<Region, Load>,
+    /// Viewers sent to another node who still ask this one for the way.
+    pub moved: u32,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -38,61 +38,61 @@ struct Settings {
     threshold_argument: Option<u32>,
 
     /// File of settings (TOML; a key is a flag without its dashes)
-    #[arg(long, env = "HLS_CONFIG", value_name = "FILE")]
+    #[arg(long, env = "SPILLWAY_CONFIG", value_name = "FILE")]
     #[serde(skip)]
     config: Option<PathBuf>,
 
     /// Base URL of the primary; the same as the first argument
-    #[arg(long, env = "HLS_PRIMARY", value_name = "URL")]
+    #[arg(long, env = "SPILLWAY_PRIMARY", value_name = "URL")]
     primary: Option<String>,
 
     /// The same as the second argument [default: 100]
-    #[arg(long, env = "HLS_THRESHOLD", value_name = "VIEWERS")]
+    #[arg(long, env = "SPILLWAY_THRESHOLD", value_name = "VIEWERS")]
     threshold: Option<u32>,
 
     /// Address and port to listen on [default: 0.0.0.0:9000]
-    #[arg(long, env = "HLS_LISTEN", value_name = "IP:PORT")]
+    #[arg(long, env = "SPILLWAY_LISTEN", value_name = "IP:PORT")]
     listen: Option<SocketAddr>,
 
     /// Where viewers reach this manager, if not at the address it listens on
-    #[arg(long, env = "HLS_PUBLIC_URL", value_name = "URL")]
+    #[arg(long, env = "SPILLWAY_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
 
     /// Most relays in use at a time [default: 16]
-    #[arg(long, env = "HLS_MAX_RELAYS", value_name = "RELAYS")]
+    #[arg(long, env = "SPILLWAY_MAX_RELAYS", value_name = "RELAYS")]
     max_relays: Option<usize>,
 
     /// Most relays of one region [default: 4]
-    #[arg(long, env = "HLS_MAX_RELAYS_PER_REGION", value_name = "RELAYS")]
+    #[arg(long, env = "SPILLWAY_MAX_RELAYS_PER_REGION", value_name = "RELAYS")]
     max_relays_per_region: Option<usize>,
 
     /// Viewers of one relay; when all of a region are full it gets another [default: unlimited]
-    #[arg(long, env = "HLS_RELAY_VIEWERS", value_name = "VIEWERS")]
+    #[arg(long, env = "SPILLWAY_RELAY_VIEWERS", value_name = "VIEWERS")]
     relay_viewers: Option<u32>,
 
     /// How long a region must be quiet before a relay drains, and rests after that [default: 10]
-    #[arg(long, env = "HLS_COOLDOWN_SECONDS", value_name = "SECONDS")]
+    #[arg(long, env = "SPILLWAY_COOLDOWN_SECONDS", value_name = "SECONDS")]
     cooldown_seconds: Option<f64>,
 
     /// How often nodes report; after three missed reports a node is lost [default: 2]
-    #[arg(long, env = "HLS_HEARTBEAT_SECONDS", value_name = "SECONDS")]
+    #[arg(long, env = "SPILLWAY_HEARTBEAT_SECONDS", value_name = "SECONDS")]
     heartbeat_seconds: Option<f64>,
 
     /// How long a joining viewer waits for a relay that is starting [default: 3]
-    #[arg(long, env = "HLS_JOIN_SECONDS", value_name = "SECONDS")]
+    #[arg(long, env = "SPILLWAY_JOIN_SECONDS", value_name = "SECONDS")]
     join_seconds: Option<f64>,
 
     /// How relays are started; standby local servers are put to use either way [default: process]
-    #[arg(long, env = "HLS_LAUNCHER")]
+    #[arg(long, env = "SPILLWAY_LAUNCHER")]
     launcher: Option<LauncherKind>,
 
     /// The program that is started as a relay [default: local-server beside this program]
-    #[arg(long, env = "HLS_LOCAL_SERVER", value_name = "PATH")]
+    #[arg(long, env = "SPILLWAY_LOCAL_SERVER", value_name = "PATH")]
     local_server: Option<PathBuf>,
 
     /// Address on which started relays listen and viewers reach them [default: that of --listen,
     /// else 127.0.0.1]
-    #[arg(long, env = "HLS_RELAY_IP", value_name = "IP")]
+    #[arg(long, env = "SPILLWAY_RELAY_IP", value_name = "IP")]
     relay_ip: Option<IpAddr>,
 }
 

@@ -1,30 +1,24 @@
-//! The task that owns everything the manager knows, and the way to ask it.
+//! The way to the task that owns everything the manager knows (`clerk`): messages and answers.
 //!
 //! Messages come by a bounded queue. A join that finds it full is answered from the routing
 //! snapshot; a heartbeat or an operator waits for a place.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-    time::{Duration, Instant, SystemTime},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use adaptation::region::{
-    self, Action, Balancer, Event, Kind, Refused, Region, Route, Standing, What,
-};
+use adaptation::region::{Refused, Region};
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
-    task::{JoinHandle, JoinSet},
+    task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Config, Routing,
-    launcher::{Ended, Launcher, Order},
-    report,
-    view::{self, Decision, NodeView, Overview, RegionView},
+    clerk::Clerk,
+    launcher::Launcher,
+    view::{Decision, Overview},
 };
-use crate::control::{Directive, Heartbeat, HeartbeatReply, NodeKind, VERSION};
+use crate::control::{Heartbeat, HeartbeatReply};
 
 /// The way to the task. Clones are cheap.
 #[derive(Clone, Debug)]
@@ -37,7 +31,7 @@ pub(super) struct Desk {
 }
 
 #[derive(Debug)]
-enum Message {
+pub(super) enum Message {
     Heartbeat(
         Box<Heartbeat>,
         oneshot::Sender<Result<HeartbeatReply, Refused>>,
@@ -53,7 +47,7 @@ pub(super) struct Join {
     /// A viewer will follow; otherwise somebody only wants to know.
     pub(super) counts: bool,
     /// May be told to wait for a relay.
-    patient: bool,
+    pub(super) patient: bool,
 }
 
 impl Join {
@@ -145,11 +139,7 @@ pub(super) fn open(
     stop: CancellationToken,
 ) -> (Desk, JoinHandle<()>) {
     let (messages, inbox) = mpsc::channel(QUEUE);
-    let (decisions, _) = broadcast::channel(DECISIONS);
-    let balancer = region::Config {
-        launcher: launcher.is_some(),
-        ..config.balancer.clone()
-    };
+    let (decisions, _) = broadcast::channel(LAG);
     let (routing_in, routing) = watch::channel(Arc::new(Routing {
         primary: config.primary.clone(),
         ready: false,
@@ -162,424 +152,12 @@ pub(super) fn open(
         join_patience: config.join_patience,
         stop: stop.clone(),
     };
-    let clerk = Clerk {
-        balancer: Balancer::new(balancer, Instant::now()),
-        config,
-        launcher,
-        nodes: BTreeMap::new(),
-        relays: BTreeMap::new(),
-        work: JoinSet::new(),
-        history: VecDeque::new(),
-        decisions,
-        routing: routing_in,
-        started: Instant::now(),
-    };
+    let clerk = Clerk::new(config, launcher, decisions, routing_in);
     (desk, tokio::spawn(clerk.run(inbox, stop)))
-}
-
-/// Who sits at the desk.
-struct Clerk {
-    config: Config,
-    balancer: Balancer,
-    launcher: Option<Arc<dyn Launcher>>,
-    /// The last heartbeat of each node that the balancer knows.
-    nodes: BTreeMap<String, Heartbeat>,
-    /// Relays launched by this manager and not known to have ended.
-    relays: BTreeMap<String, Launched>,
-    work: JoinSet<(String, Outcome)>,
-    /// Newest first.
-    history: VecDeque<Arc<Decision>>,
-    decisions: broadcast::Sender<Arc<Decision>>,
-    routing: watch::Sender<Arc<Routing>>,
-    started: Instant,
-}
-
-struct Launched {
-    stop: CancellationToken,
-    /// Told to retire; made to end if it is still there then.
-    overdue: Option<Instant>,
-}
-
-enum Outcome {
-    Runs(Ended),
-    Failed(String),
-    Ended(String),
-}
-
-impl Clerk {
-    async fn run(mut self, mut inbox: mpsc::Receiver<Message>, stop: CancellationToken) {
-        // Four looks per heartbeat: silence and deadlines are noticed soon enough.
-        let period = (self.config.balancer.heartbeat / 4).max(Duration::from_millis(10));
-        let mut ticks = tokio::time::interval(period);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                Some(message) = inbox.recv() => self.answer(message),
-                Some(done) = self.work.join_next() => self.done(done),
-                _ = ticks.tick() => self.tick(),
-                () = stop.cancelled() => break,
-            }
-        }
-        // Handlers find the queue closed and fall back to the snapshot.
-        drop(inbox);
-        self.end_relays().await;
-    }
-
-    fn answer(&mut self, message: Message) {
-        // Who asked may have gone away meanwhile; then nobody needs the answer.
-        match message {
-            Message::Heartbeat(heartbeat, reply) => {
-                let _ = reply.send(self.hear(*heartbeat));
-            }
-            Message::Join(join, reply) => {
-                let _ = reply.send(self.join(&join));
-            }
-            Message::Overview(reply) => {
-                let _ = reply.send(self.overview());
-            }
-        }
-    }
-
-    fn hear(&mut self, heartbeat: Heartbeat) -> Result<HeartbeatReply, Refused> {
-        let event = Event::Heartbeat(report::of(&heartbeat));
-        self.balancer.handle(event, Instant::now())?;
-        let name = heartbeat.node.clone();
-        if let Some(old) = self.nodes.insert(name.clone(), heartbeat) {
-            let new = &self.nodes[&name];
-            if (old.state, old.instance) != (new.state, new.instance) {
-                tracing::info!(node = name, state = ?new.state, url = new.url, "node reports a new state");
-            }
-        } else {
-            let new = &self.nodes[&name];
-            tracing::info!(node = name, kind = ?new.kind, state = ?new.state, url = new.url, "node heard");
-        }
-        self.act();
-        self.publish();
-        Ok(HeartbeatReply {
-            version: VERSION,
-            directive: self.directive(&name),
-            interval_ms: u64::try_from(self.config.balancer.heartbeat.as_millis())
-                .unwrap_or(u64::MAX),
-        })
-    }
-
-    fn directive(&self, node: &str) -> Directive {
-        match self.balancer.order(node) {
-            region::Order::Continue => Directive::Continue,
-            region::Order::Activate { region } => Directive::Activate {
-                upstream: self.primary_url().to_owned(),
-                region: region.to_string(),
-            },
-            region::Order::Drain { to } => Directive::Drain {
-                to: self.url(to.as_deref()).to_owned(),
-            },
-            region::Order::Retire => Directive::Retire,
-        }
-    }
-
-    fn join(&mut self, join: &Join) -> Joined {
-        let now = Instant::now();
-        let primary = self.balancer.primary_name();
-        let heard = primary.and_then(|name| self.nodes.get(name));
-        let streams = heard.map(|heartbeat| &heartbeat.load.streams);
-        if streams.is_some_and(|known| !known.is_empty() && !known.contains_key(&join.stream)) {
-            return Joined::NoStream;
-        }
-        let region = self.balancer.known(&join.region);
-        let route = if join.patient {
-            self.balancer.route(&region, now)
-        } else {
-            self.balancer.route_now(&region, now)
-        };
-        let node = match &route {
-            Route::Wait => return Joined::Wait,
-            Route::Primary { .. } => primary.map(str::to_owned),
-            Route::Relay { node } => Some(node.clone()),
-        };
-        let url = self.url(node.as_deref()).to_owned();
-        tracing::debug!(stream = join.stream, %region, ?route, url, "join");
-        if let Some(node) = node.filter(|_| join.counts) {
-            let region = region.clone();
-            self.tell(Event::Joined { region, node });
-        }
-        Joined::To { url, region }
-    }
-
-    fn tick(&mut self) {
-        let now = Instant::now();
-        for relay in self.relays.values_mut() {
-            if relay.overdue.is_some_and(|at| now >= at) {
-                relay.overdue = None;
-                relay.stop.cancel();
-            }
-        }
-        let _ = self.balancer.handle(Event::Tick, now);
-        self.nodes
-            .retain(|name, _| self.balancer.heard(name).is_some());
-        self.act();
-        self.publish();
-    }
-
-    fn done(&mut self, done: Result<(String, Outcome), tokio::task::JoinError>) {
-        let (node, outcome) = match done {
-            Ok(done) => done,
-            Err(error) => return tracing::error!(%error, "a launcher failed"),
-        };
-        match outcome {
-            Outcome::Runs(ended) => {
-                let name = node.clone();
-                let work = async move { (name, Outcome::Ended(ended.await)) };
-                self.work.spawn(work);
-                self.tell(Event::Launched { node });
-            }
-            Outcome::Failed(why) => {
-                self.relays.remove(&node);
-                self.tell(Event::LaunchFailed { node, why });
-            }
-            Outcome::Ended(why) => {
-                self.relays.remove(&node);
-                self.tell(Event::Ended { node, why });
-            }
-        }
-        self.publish();
-    }
-
-    fn tell(&mut self, event: Event) {
-        let _ = self.balancer.handle(event, Instant::now());
-        if self.act() {
-            self.publish();
-        }
-    }
-
-    /// Carries out what was decided; whether anything was.
-    fn act(&mut self) -> bool {
-        let mut acted = false;
-        while let Some(action) = self.balancer.poll() {
-            acted = true;
-            self.record(&action);
-            let Some(node) = action.node else { continue };
-            match action.what {
-                What::Launch => self.launch(node, action.region.unwrap_or_default()),
-                What::Retire => {
-                    let at = Instant::now() + self.config.retire_deadline;
-                    if let Some(relay) = self.relays.get_mut(&node) {
-                        relay.overdue = Some(at);
-                    }
-                }
-                What::Failed | What::Gone => {
-                    if let Some(relay) = self.relays.get(&node) {
-                        relay.stop.cancel();
-                    }
-                }
-                What::Activate | What::Adopt | What::Drain | What::Lost | What::Short => {}
-            }
-        }
-        acted
-    }
-
-    fn launch(&mut self, node: String, region: Region) {
-        let Some(launcher) = &self.launcher else {
-            return;
-        };
-        let stop = CancellationToken::new();
-        let order = Order {
-            node: node.clone(),
-            region: region.to_string(),
-            upstream: self.primary_url().to_owned(),
-        };
-        let launch = launcher.launch(order, stop.clone());
-        let relay = Launched {
-            stop,
-            overdue: None,
-        };
-        self.relays.insert(node.clone(), relay);
-        self.work.spawn(async move {
-            match launch.await {
-                Ok(ended) => (node, Outcome::Runs(ended)),
-                Err(error) => (node, Outcome::Failed(format!("{error:#}"))),
-            }
-        });
-    }
-
-    fn record(&mut self, action: &Action) {
-        let (node, region) = (action.node.as_deref(), action.region.as_ref());
-        let (region, what) = (region.map(Region::as_str), action.what.name());
-        match action.what {
-            What::Lost | What::Failed | What::Short => {
-                tracing::warn!(region, node, reason = action.reason, "{what}");
-            }
-            _ => tracing::info!(region, node, reason = action.reason, "{what}"),
-        }
-        let decision = Arc::new(Decision {
-            at: view::utc(SystemTime::now()),
-            region: region.map(Into::into),
-            node: action.node.clone(),
-            action: what,
-            reason: action.reason.clone(),
-        });
-        self.history.truncate(DECISIONS - 1);
-        self.history.push_front(decision.clone());
-        // Nobody may be listening.
-        let _ = self.decisions.send(decision);
-    }
-
-    /// Shows readers where joins go, if that has changed.
-    fn publish(&mut self) {
-        let now = Instant::now();
-        let regions = self.balancer.regions().map(|region| {
-            let route = self.balancer.route(region, now);
-            let node = match &route {
-                Route::Relay { node } => Some(node.as_str()),
-                Route::Primary { .. } | Route::Wait => None,
-            };
-            let url = self.url(node).to_owned();
-            (region.clone(), (route, url))
-        });
-        let routing = Routing {
-            primary: self.primary_url().to_owned(),
-            ready: self.balancer.ready(now),
-            regions: regions.collect(),
-        };
-        self.routing.send_if_modified(|old| {
-            let changed = **old != routing;
-            if changed {
-                *old = Arc::new(routing);
-            }
-            changed
-        });
-    }
-
-    /// Base URL of a node; of the primary if it is not known.
-    fn url(&self, node: Option<&str>) -> &str {
-        let known = node.and_then(|node| self.nodes.get(node));
-        known.map_or_else(|| self.primary_url(), |heartbeat| &heartbeat.url)
-    }
-
-    /// As the primary says itself, also when it is silent; before, as the operator said.
-    fn primary_url(&self) -> &str {
-        self.nodes
-            .values()
-            .find(|heartbeat| heartbeat.kind == NodeKind::Primary)
-            .map_or(&self.config.primary, |heartbeat| &heartbeat.url)
-    }
-
-    async fn end_relays(mut self) {
-        if self.relays.is_empty() {
-            return;
-        }
-        tracing::info!(
-            relays = self.relays.len(),
-            "ending the relays that were launched here"
-        );
-        for relay in self.relays.values() {
-            relay.stop.cancel();
-        }
-        while let Some(done) = self.work.join_next().await {
-            match done {
-                // Stopped between the two: its end is still to come.
-                Ok((node, Outcome::Runs(ended))) => {
-                    self.work
-                        .spawn(async move { (node, Outcome::Ended(ended.await)) });
-                }
-                Ok((node, Outcome::Ended(why) | Outcome::Failed(why))) => {
-                    tracing::info!(node, why, "relay ended");
-                }
-                Err(error) => tracing::error!(%error, "a launcher failed"),
-            }
-        }
-    }
-}
-
-/// For people to look at.
-impl Clerk {
-    fn overview(&self) -> Overview {
-        let now = Instant::now();
-        let regions = self.balancer.regions();
-        Overview {
-            ready: self.balancer.ready(now),
-            threshold: self.balancer.config().threshold,
-            uptime_s: self.started.elapsed().as_secs(),
-            regions: regions
-                .map(|region| self.region_view(region, now))
-                .collect(),
-            nodes: self
-                .balancer
-                .standings()
-                .map(|(name, region, standing)| self.node_view(name, region, standing, now))
-                .collect(),
-            decisions: self
-                .history
-                .iter()
-                .map(|decision| (**decision).clone())
-                .collect(),
-        }
-    }
-
-    fn region_view(&self, region: &Region, now: Instant) -> RegionView {
-        let (on_primary, on_relays) = self.balancer.counted(region);
-        let egress = self.nodes.values().map(|heartbeat| {
-            let load = &heartbeat.load;
-            let here = load.regions.get(region.as_str());
-            let (here, all) = (here.map_or(0, |here| here.viewers), load.viewers());
-            load.egress.bps() * u64::from(here) / u64::from(all.max(1))
-        });
-        RegionView {
-            region: region.to_string(),
-            viewers: on_primary + on_relays,
-            on_primary,
-            on_relays,
-            relays: self.balancer.relays(region),
-            threshold: self.balancer.config().threshold,
-            state: self.balancer.mood(region, now).name(),
-            egress_bps: egress.sum(),
-        }
-    }
-
-    fn node_view(
-        &self,
-        name: &str,
-        region: Option<&Region>,
-        standing: Standing,
-        now: Instant,
-    ) -> NodeView {
-        let heard = self.balancer.heard(name).unwrap_or(now);
-        let heard_ms = now.saturating_duration_since(heard).as_millis();
-        let heartbeat = self.nodes.get(name);
-        let load = heartbeat
-            .map(|heartbeat| heartbeat.load.clone())
-            .unwrap_or_default();
-        let uptime = |heartbeat: &Heartbeat| {
-            view::unix_millis(SystemTime::now()).saturating_sub(heartbeat.instance) / 1000
-        };
-        let kind = heartbeat.map_or(Kind::Relay, |heartbeat| report::of(heartbeat).kind);
-        NodeView {
-            node: name.into(),
-            kind: match kind {
-                Kind::Primary => "primary",
-                Kind::Relay => "relay",
-            },
-            region: region.map(ToString::to_string),
-            state: standing.name(),
-            url: heartbeat
-                .map(|heartbeat| heartbeat.url.clone())
-                .unwrap_or_default(),
-            viewers: load.viewers(),
-            egress_bps: load.egress.bps(),
-            budget_bps: load.budget.map(|budget| budget.bps()),
-            price: load.price,
-            heard_ms: u64::try_from(heard_ms).unwrap_or(u64::MAX),
-            uptime_s: heartbeat.map_or(0, uptime),
-            software: heartbeat
-                .map(|heartbeat| heartbeat.software.clone())
-                .unwrap_or_default(),
-            launched: heartbeat.is_none_or(|heartbeat| heartbeat.launched),
-            streams: load.streams,
-        }
-    }
 }
 
 /// Messages that wait. Beyond it joins are answered from the snapshot, the rest waits.
 const QUEUE: usize = 1024;
 
-/// Decisions kept for operators.
-const DECISIONS: usize = 200;
+/// Decisions that a reader may be behind. One that is further behind misses the oldest.
+const LAG: usize = 200;

@@ -1,16 +1,17 @@
 //! The traffic manager: hears nodes, routes joins, starts and ends relays.
 //!
-//! One task ([`desk`]) owns what is known; everybody else sends it a message or reads the routing
-//! snapshot. What to do is decided by `adaptation::region`; media is never touched here.
+//! One task (`clerk`) owns what is known; everybody else sends it a message over the `desk`, or reads
+//! the routing snapshot. What to do is decided by `adaptation::region`; media is never touched here.
 //!
 //! ```text
-//! heartbeat, join, launch result, tick -> desk -> Balancer -> actions -> launcher, directives
+//! heartbeat, join, launch result, tick -> clerk -> Balancer -> actions -> launcher, directives
 //!                                          |
 //!                                          +-> watch<Arc<Routing>>: who waits for a relay, and
 //!                                              everybody if the desk does not answer
 //! ```
 
 pub mod address;
+mod clerk;
 mod desk;
 pub mod launcher;
 mod report;

@@ -63,6 +63,7 @@ pub(super) fn of(heartbeat: &Heartbeat) -> Report {
         region: heartbeat.region.as_deref().map(Region::new),
         launched: heartbeat.launched,
         regions,
+        moved: heartbeat.load.moved,
     }
 }
 

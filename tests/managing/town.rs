@@ -344,7 +344,7 @@ impl Events {
     }
 
     /// Reads until the manager closes.
-    pub(crate) async fn to_end(mut self) {
+    pub(crate) async fn drain(mut self) {
         while let Ok(Some(_)) = self.answer.chunk().await {}
     }
 }

@@ -166,11 +166,12 @@ impl Balancer {
 
 /// Why a draining node may stop, if it may.
 fn drained(node: &Node, age: Duration, deadline: Duration) -> Option<String> {
-    let left = node.total();
+    let moved = node.report.as_ref().map_or(0, |report| report.moved);
+    let left = node.total().saturating_add(moved);
     let told = matches!(node.state(), Some(State::Draining | State::Standby));
     if told && left == 0 {
         Some(format!(
-            "its last viewer left {:.1} s after the word to drain",
+            "its last viewer is gone {:.1} s after the word to drain",
             age.as_secs_f64()
         ))
     } else if age >= deadline {

@@ -60,6 +60,7 @@ impl World {
             region: region.map(Region::new),
             launched,
             regions: BTreeMap::new(),
+            moved: 0,
         };
         let actor = Actor {
             report,
@@ -226,6 +227,12 @@ fn when_viewers_leave_the_relay_drains_and_is_retired() {
     assert_eq!(world.join("paris"), PRIMARY);
 
     world.set("relay-paris-1", "paris", 0);
+    let relay = world.nodes.get_mut("relay-paris-1").unwrap();
+    relay.report.moved = 1;
+    world.pass(6);
+    assert!(world.heard(What::Retire).is_empty(), "one asks for the way");
+    let relay = world.nodes.get_mut("relay-paris-1").unwrap();
+    relay.report.moved = 0;
     world.pass(6);
     assert_eq!(world.heard(What::Retire).len(), 1);
     assert_eq!(world.heard(What::Gone)[0].reason, "exit status 0");

@@ -137,12 +137,12 @@ impl Launcher for ProcessLauncher {
     }
 }
 
-/// The URL of the line `ready URL`; `None` if the output ends before.
+/// The URL of the line `ready URL ...`; `None` if the output ends before.
 async fn ready(stdout: &mut BufReader<ChildStdout>) -> Option<String> {
     let mut lines = stdout.lines();
     while let Ok(Some(line)) = lines.next_line().await {
         if let Some(url) = line.strip_prefix("ready ") {
-            return Some(url.trim().to_owned());
+            return url.split_whitespace().next().map(str::to_owned);
         }
     }
     None
@@ -156,4 +156,11 @@ fn describe(status: std::io::Result<ExitStatus>) -> String {
 }
 
 /// Settings of the manager that would mean something else to a relay, which inherits the rest.
-const OWN_SETTINGS: [&str; 4] = ["HLS_CONFIG", "HLS_LISTEN", "HLS_PUBLIC_URL", "HLS_NAME"];
+/// One private port for all of them would not do either.
+const OWN_SETTINGS: [&str; 5] = [
+    "SPILLWAY_CONFIG",
+    "SPILLWAY_LISTEN",
+    "SPILLWAY_PUBLIC_URL",
+    "SPILLWAY_NAME",
+    "SPILLWAY_PRIVATE_LISTEN",
+];

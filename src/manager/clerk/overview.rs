@@ -1,0 +1,98 @@
+//! What the clerk tells operators: everything known, as of now.
+
+use std::time::{Instant, SystemTime};
+
+use adaptation::region::{Region, Standing};
+
+use super::{
+    super::view::{self, NodeView, Overview, RegionView},
+    Clerk,
+};
+use crate::control::{Heartbeat, NodeKind};
+
+impl Clerk {
+    pub(super) fn overview(&self) -> Overview {
+        let now = Instant::now();
+        let regions = self.balancer.regions();
+        Overview {
+            ready: self.balancer.ready(now),
+            threshold: self.balancer.config().threshold,
+            uptime_s: self.started.elapsed().as_secs(),
+            regions: regions
+                .map(|region| self.region_view(region, now))
+                .collect(),
+            nodes: self
+                .balancer
+                .standings()
+                .map(|(name, region, standing)| self.node_view(name, region, standing, now))
+                .collect(),
+            decisions: self
+                .history
+                .iter()
+                .map(|decision| (**decision).clone())
+                .collect(),
+        }
+    }
+
+    fn region_view(&self, region: &Region, now: Instant) -> RegionView {
+        let (on_primary, on_relays) = self.balancer.counted(region);
+        let egress = self.nodes.values().map(|heartbeat| {
+            let load = &heartbeat.load;
+            let here = load.regions.get(region.as_str());
+            let (here, all) = (here.map_or(0, |here| here.viewers), load.viewers());
+            load.egress.bps() * u64::from(here) / u64::from(all.max(1))
+        });
+        RegionView {
+            region: region.to_string(),
+            viewers: on_primary + on_relays,
+            on_primary,
+            on_relays,
+            relays: self.balancer.relays(region),
+            threshold: self.balancer.config().threshold,
+            state: self.balancer.mood(region, now).name(),
+            egress_bps: egress.sum(),
+        }
+    }
+
+    fn node_view(
+        &self,
+        name: &str,
+        region: Option<&Region>,
+        standing: Standing,
+        now: Instant,
+    ) -> NodeView {
+        let heard = self.balancer.heard(name).unwrap_or(now);
+        let heard_ms = now.saturating_duration_since(heard).as_millis();
+        let heartbeat = self.nodes.get(name);
+        let load = heartbeat
+            .map(|heartbeat| heartbeat.load.clone())
+            .unwrap_or_default();
+        let uptime = |heartbeat: &Heartbeat| {
+            view::unix_millis(SystemTime::now()).saturating_sub(heartbeat.instance) / 1000
+        };
+        let kind = heartbeat.map_or(NodeKind::Relay, |heartbeat| heartbeat.kind);
+        NodeView {
+            node: name.into(),
+            kind: match kind {
+                NodeKind::Primary => "primary",
+                NodeKind::Relay => "relay",
+            },
+            region: region.map(ToString::to_string),
+            state: standing.name(),
+            url: heartbeat
+                .map(|heartbeat| heartbeat.url.clone())
+                .unwrap_or_default(),
+            viewers: load.viewers(),
+            egress_bps: load.egress.bps(),
+            budget_bps: load.budget.map(|budget| budget.bps()),
+            price: load.price,
+            heard_ms: u64::try_from(heard_ms).unwrap_or(u64::MAX),
+            uptime_s: heartbeat.map_or(0, uptime),
+            software: heartbeat
+                .map(|heartbeat| heartbeat.software.clone())
+                .unwrap_or_default(),
+            launched: heartbeat.is_none_or(|heartbeat| heartbeat.launched),
+            streams: load.streams,
+        }
+    }
+}
