@@ -48,9 +48,13 @@ fn table<T: Serialize>(layer: &T) -> Result<toml::Table, String> {
     toml::Table::try_from(layer).map_err(unnamed)
 }
 
-/// What is set in `upper` wins; tables are merged key by key.
+/// What is set in `upper` wins; tables are merged key by key, lists replaced as a whole.
 fn lay(lower: &mut toml::Table, upper: toml::Table) {
     for (key, value) in upper {
+        // A list that nobody gave: clap has no other word for it.
+        if value.as_array().is_some_and(Vec::is_empty) {
+            continue;
+        }
         match (lower.get_mut(&key), value) {
             (Some(toml::Value::Table(below)), toml::Value::Table(above)) => lay(below, above),
             (_, value) => {
@@ -87,6 +91,7 @@ mod tests {
     struct Program {
         listen_on: Option<String>,
         threshold: Option<u32>,
+        names: Vec<String>,
         limits: Limits,
     }
 
@@ -118,6 +123,21 @@ mod tests {
                 least: Some(2)
             }
         );
+    }
+
+    #[test]
+    fn a_list_of_the_file_stays_unless_another_is_given() {
+        let file = "names = ['a', 'b']\n";
+        let names = |names: &[&str]| {
+            let names = names.iter().map(|&name| name.to_owned()).collect();
+            let given = Program {
+                names,
+                ..Program::default()
+            };
+            over(given, file).unwrap().names
+        };
+        assert_eq!(names(&[]), ["a", "b"]);
+        assert_eq!(names(&["c"]), ["c"]);
     }
 
     #[test]
