@@ -93,6 +93,12 @@ impl RungSpec {
     }
 }
 
+impl std::fmt::Display for RungSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}@{}", self.size(), self.kbps)
+    }
+}
+
 impl FromStr for RungSpec {
     type Err = String;
 
@@ -151,6 +157,21 @@ impl Config {
                 option: "--rung",
                 why,
             });
+        }
+        // Pictures are handed down from rung to rung, so they must not grow on the way.
+        let mut rungs = self.rungs.clone();
+        rungs.sort_by_key(|rung| (rung.kbps, rung.width));
+        for pair in rungs.windows(2) {
+            let [cheap, dear] = [pair[0], pair[1]];
+            if dear.width < cheap.width || dear.height < cheap.height {
+                let why = format!(
+                    "{dear} is smaller than {cheap}; what costs more must be at least as large"
+                );
+                return Err(Error::Option {
+                    option: "--rung",
+                    why,
+                });
+            }
         }
         Ok(())
     }
@@ -249,6 +270,23 @@ mod tests {
             let why = text.parse::<RungSpec>().unwrap_err();
             assert!(why.contains(says) && why.contains("WxH@KBPS"), "{why}");
         }
+    }
+
+    #[test]
+    fn a_dearer_rung_is_not_smaller() {
+        let check = |rungs: [&str; 2]| {
+            Config::parse_from(["segmenter", "test", "--rung", rungs[0], "--rung", rungs[1]])
+                .check()
+        };
+        assert!(check(["1280x720@2000", "640x360@700"]).is_ok());
+        assert!(check(["640x360@700", "640x360@1100"]).is_ok());
+        let why = check(["1280x720@700", "640x360@2000"])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            why.contains("640x360@2000 is smaller than 1280x720@700"),
+            "{why}"
+        );
     }
 
     #[test]

@@ -148,13 +148,19 @@ impl Pipeline {
         self.picture(first.0, first.1)?;
         while self.pictures < self.limit {
             let waited = source.waited();
-            let event = source.next()?;
+            let event = source.next();
             self.idle(source.waited() - waited);
             match event {
-                Event::Picture(picture, time) => self.picture(picture, time)?,
-                Event::Sound(samples, time) => self.sound(samples, time)?,
-                Event::Restart => self.cadence.restart(),
-                Event::End => {
+                Err(why) => {
+                    // What came before it is not lost.
+                    self.show(1)?;
+                    self.finish()?;
+                    return Err(why);
+                }
+                Ok(Event::Picture(picture, time)) => self.picture(picture, time)?,
+                Ok(Event::Sound(samples, time)) => self.sound(samples, time)?,
+                Ok(Event::Restart) => self.cadence.restart(),
+                Ok(Event::End) => {
                     self.show(1)?;
                     break;
                 }

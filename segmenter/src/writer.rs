@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use playlists::MediaTime;
 use segmenter::{
     Grid,
@@ -131,7 +131,7 @@ impl Writer {
             last: span.last,
             start: self.origin + self.grid.time(span.first_frame),
             duration: self.grid.time(span.end_frame()) - self.grid.time(span.first_frame),
-            media: Bytes::from(media),
+            media,
         }
     }
 }

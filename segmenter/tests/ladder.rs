@@ -2,7 +2,11 @@
 
 mod support;
 
-use std::{collections::HashSet, path::Path};
+use std::{
+    collections::HashSet,
+    io::{Read, Write},
+    path::Path,
+};
 
 use bytes::Bytes;
 use playlists::MediaTime;
@@ -381,6 +385,180 @@ fn an_address_where_nobody_answers_may_be_tried_again() {
     assert!(!refused.end.unwrap().fatal && !refused.success);
 }
 
+#[test]
+fn a_feed_that_falls_silent_loses_nothing_that_came() {
+    let picture = "testsrc2=size=320x180:rate=25:duration=5";
+    let clip = clip(
+        "feed.ts",
+        &["-f", "lavfi", "-i", picture, "-c:v", "libx264", "-g", "25"],
+    );
+    let media = std::fs::read(clip).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/live.ts", listener.local_addr().unwrap());
+    let feed = std::thread::spawn(move || {
+        let (mut viewer, _) = listener.accept().unwrap();
+        viewer.write_all(b"HTTP/1.0 200 OK\r\n\r\n").unwrap();
+        viewer.write_all(&media).unwrap();
+        viewer // stays open, and silent
+    });
+    let run = segment(&[&address, "--timeout", "2", "--rung", "320x180@200"]);
+    drop(feed.join().unwrap());
+    let end = run.end.as_ref().unwrap();
+    assert!(
+        end.error.as_ref().unwrap().contains("said nothing for 2 s") && !end.fatal,
+        "{end:?}"
+    );
+    let length: MediaTime = run.parts.iter().map(|part| part.duration).sum();
+    assert!(length.seconds() > 4.5, "{length} s");
+    assert!(run.parts.last().unwrap().last);
+}
+
+#[test]
+fn damage_is_left_out_and_the_rest_goes_on() {
+    let picture = "testsrc2=size=320x180:rate=25:duration=6";
+    let clip = clip(
+        "damaged.ts",
+        &[
+            "-f",
+            "lavfi",
+            "-i",
+            picture,
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=duration=6",
+            "-c:v",
+            "libx264",
+            "-g",
+            "25",
+        ],
+    );
+    let mut media = std::fs::read(&clip).unwrap();
+    let middle = media.len() / 2;
+    for (number, octet) in media[middle..middle + 20_000].iter_mut().enumerate() {
+        *octet ^= (number * 7 % 251) as u8;
+    }
+    std::fs::write(&clip, media).unwrap();
+    let run = segment(&[&clip, "--rung", "320x180@200"]);
+    check(&run);
+    let length: MediaTime = run.parts.iter().map(|part| part.duration).sum();
+    assert!(length.seconds() > 5.5, "{length} s");
+}
+
+#[test]
+fn turned_interlaced_and_changing_pictures_all_fit_the_ladder() {
+    let encoded = clip(
+        "lying.mp4",
+        &[
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=size=640x360:rate=30:duration=2",
+            "-c:v",
+            "libx264",
+        ],
+    );
+    let turned = clip(
+        "turned.mp4",
+        &["-i", &encoded, "-c", "copy", "-metadata:s:v", "rotate=90"],
+    );
+    let fields = "testsrc2=size=720x576:rate=50:duration=3,interlace,setsar=16/11";
+    let interlaced = clip(
+        "interlaced.ts",
+        &[
+            "-f",
+            "lavfi",
+            "-i",
+            fields,
+            "-c:v",
+            "mpeg2video",
+            "-flags",
+            "+ildct+ilme",
+            "-b:v",
+            "4M",
+        ],
+    );
+    let wide = clip(
+        "wide.ts",
+        &[
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=size=640x360:rate=25:duration=3",
+            "-c:v",
+            "libx264",
+        ],
+    );
+    let narrow = clip(
+        "narrow.ts",
+        &[
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=size=320x240:rate=25:duration=3",
+            "-c:v",
+            "libx264",
+        ],
+    );
+    let changing = clip(
+        "changing.ts",
+        &[
+            "-f",
+            "lavfi",
+            "-i",
+            "color=size=64x64:duration=0.1",
+            "-c:v",
+            "libx264",
+        ],
+    );
+    std::fs::write(
+        &changing,
+        [std::fs::read(wide).unwrap(), std::fs::read(narrow).unwrap()].concat(),
+    )
+    .unwrap();
+
+    for (name, size, seconds) in [
+        (&turned, (360, 640), 2.0),
+        (&interlaced, (854, 480), 3.0),
+        (&changing, (640, 360), 6.0),
+    ] {
+        let run = segment(&[name]);
+        check(&run);
+        let top = run.hello.as_ref().unwrap().ladder.top();
+        assert_eq!((top.width, top.height), size, "{name}");
+        let length: MediaTime = run
+            .parts
+            .iter()
+            .filter(|part| part.rung == 0)
+            .map(|part| part.duration)
+            .sum();
+        assert!(
+            (length.seconds() - seconds).abs() < 0.2,
+            "{name}: {length} s"
+        );
+    }
+}
+
+#[test]
+fn the_segmenter_leaves_quietly_when_its_reader_does() {
+    let mut segmenter = std::process::Command::new(env!("CARGO_BIN_EXE_segmenter"))
+        .args(["test", "--pace", "off", "--rung", "320x180@200"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut some = [0; 1000];
+    segmenter
+        .stdout
+        .take()
+        .unwrap()
+        .read_exact(&mut some)
+        .unwrap(); // and closes it
+    let output = segmenter.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert!(!String::from_utf8(output.stderr).unwrap().contains("ERROR"));
+}
+
 /// Holds a run to every rule that does not depend on its input.
 fn check(run: &Run) {
     assert!(run.success, "{}", run.stderr);
@@ -492,6 +670,9 @@ fn check_init(run: &Run, rungs: usize) {
     }
 }
 
+/// A sample's duration, whether it is a sync sample, and its composition offset.
+type Timing = (u32, bool, i32);
+
 /// One part in all rungs: the same pictures at the same times, and the very same sound.
 fn check_shares(shares: &[Part]) {
     let sound = |part: &Part| -> Vec<Vec<u8>> {
@@ -502,7 +683,7 @@ fn check_shares(shares: &[Part]) {
             .map(|sample| sample.data)
             .collect()
     };
-    let times = |part: &Part| -> Vec<(u64, Vec<(u32, bool, i32)>)> {
+    let times = |part: &Part| -> Vec<(u64, Vec<Timing>)> {
         let tracks = boxes::fragment(&part.media).into_iter();
         tracks
             .map(|track| {

@@ -145,7 +145,8 @@ impl Demuxed {
                 Err(ff::Error::Other { errno }) if errno == ff::util::error::EAGAIN => {
                     std::thread::sleep(Duration::from_millis(5))
                 }
-                Err(_) if self.patience.is_over() => {
+                // The only one who breaks off a read is our own patience.
+                Err(ff::Error::Exit) => {
                     return Err(Error::Silent {
                         input: self.name.clone(),
                         seconds: self.patience.limit.as_secs(),
