@@ -89,11 +89,12 @@ async fn watch(meter: Arc<Meter>, viewers: Arc<Viewers>, seat: Seat, media: Medi
             () = meter.connection.requested.notified() => {}
         }
         let open = meter.connection.is_open();
-        let progress = meter.sample(Instant::now());
+        let now = Instant::now();
+        let progress = meter.sample(now);
         account(&viewers.egress, progress.acked - accounted);
         accounted = progress.acked;
         if progress.acked >= meter.octets || !open {
-            viewers.delivered(&seat, &meter.result(&progress, media), Instant::now());
+            viewers.delivered(&seat, &meter.result(&progress, media, now), now);
             return;
         }
     }
@@ -157,15 +158,18 @@ impl Meter {
         tells.then(|| Bitrate::of(progress.acked, elapsed))
     }
 
-    fn result(&self, progress: &Progress, media: MediaTime) -> adaptation::Delivery {
+    /// What came of it. One that broke off lasted until it did.
+    fn result(&self, progress: &Progress, media: MediaTime, now: Instant) -> adaptation::Delivery {
+        let complete = progress.acked >= self.octets;
+        let until = if complete { progress.at } else { now };
         adaptation::Delivery {
             octets: progress.acked,
             media,
-            elapsed: progress.at.saturating_duration_since(self.started),
+            elapsed: until.saturating_duration_since(self.started),
             min_rtt: progress.min_rtt,
             capacity: progress.capacity,
             receiver_limited: progress.receiver_limited,
-            complete: progress.acked >= self.octets,
+            complete,
         }
     }
 }

@@ -1,1 +1,6 @@
-//! x
+//! Spillway's laboratory: programs under test, links that can be narrowed, and real players, for
+//! the tests and the tools that look at a running system from outside.
+
+pub mod link;
+pub mod player;
+pub mod program;

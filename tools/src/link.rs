@@ -1,0 +1,94 @@
+//! A link that can be narrowed: a network namespace for the viewer, and a token bucket on the way
+//! to it. Needs root; rates only, since delay and loss need queueing disciplines that not every
+//! kernel has.
+
+use std::{
+    process::Output,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+};
+
+use anyhow::{Context as _, bail};
+use tokio::process::Command;
+
+/// A namespace with one link to the host. Dropping it takes both away.
+#[derive(Debug)]
+pub struct Link {
+    namespace: String,
+    device: String,
+    subnet: u32,
+}
+
+impl Link {
+    /// Why there can be no link here, or nothing.
+    pub async fn obstacle() -> Option<String> {
+        match Self::new(1000).await {
+            Ok(_) => None,
+            Err(error) => Some(format!("{error:#}")),
+        }
+    }
+
+    /// A link that carries `kbps` toward the namespace.
+    pub async fn new(kbps: u32) -> anyhow::Result<Self> {
+        let subnet = (std::process::id() + NEXT.fetch_add(1, Relaxed)) % 200 + 20;
+        let link = Self { namespace: format!("spillway-{subnet}"), device: format!("spill{subnet}"), subnet };
+        let (namespace, device) = (link.namespace.clone(), link.device.clone());
+        let (host, viewer) = (format!("{}/24", link.host()), format!("{}/24", link.viewer()));
+        ip(&["netns", "add", &namespace]).await?;
+        ip(&["link", "add", &device, "type", "veth", "peer", "name", "viewer", "netns", &namespace]).await?;
+        ip(&["addr", "add", &host, "dev", &device]).await?;
+        ip(&["link", "set", &device, "up"]).await?;
+        ip(&["-n", &namespace, "addr", "add", &viewer, "dev", "viewer"]).await?;
+        ip(&["-n", &namespace, "link", "set", "viewer", "up"]).await?;
+        ip(&["-n", &namespace, "link", "set", "lo", "up"]).await?;
+        link.set(kbps).await?;
+        Ok(link)
+    }
+
+    /// Changes what the link carries, while it is used.
+    pub async fn set(&self, kbps: u32) -> anyhow::Result<()> {
+        let rate = format!("{kbps}kbit");
+        // A queue of 100 ms, as a home router's might be, and a burst that suits any rate used here.
+        let shape = ["qdisc", "replace", "dev", &self.device, "root", "tbf", "rate", &rate];
+        run("tc", &[&shape[..], &["burst", "16kb", "latency", "100ms"]].concat()).await.map(|_| ())
+    }
+
+    /// The host's address on the link.
+    pub fn host(&self) -> String {
+        format!("10.213.{}.1", self.subnet)
+    }
+
+    fn viewer(&self) -> String {
+        format!("10.213.{}.2", self.subnet)
+    }
+
+    /// `program`, to be run at the far end.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.namespace, program]);
+        command
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // Takes the link with it. Nothing can be done about a failure here, nor is it worth a panic.
+        let _ = std::process::Command::new("ip").args(["netns", "del", &self.namespace]).output();
+        let _ = std::process::Command::new("ip").args(["link", "del", &self.device]).output();
+    }
+}
+
+async fn ip(arguments: &[&str]) -> anyhow::Result<()> {
+    run("ip", arguments).await.map(|_| ())
+}
+
+async fn run(program: &str, arguments: &[&str]) -> anyhow::Result<Output> {
+    let said = || format!("{program} {}", arguments.join(" "));
+    let output = Command::new(program).args(arguments).output().await.with_context(said)?;
+    if !output.status.success() {
+        bail!("{}: {}", said(), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(output)
+}
+
+/// So that links of one process do not meet.
+static NEXT: AtomicU32 = AtomicU32::new(0);
