@@ -69,11 +69,12 @@ impl Config {
 
     /// Total of a region at or below which `relays` relays are one too many: 70 % of what would
     /// be left without it, and at least one viewer less, so that the next join changes nothing.
-    pub(crate) fn low(&self, relays: usize) -> u32 {
+    /// `limit` is what the primary takes of the region.
+    pub(crate) fn low(&self, limit: u32, relays: usize) -> u32 {
         let others = u32::try_from(relays.saturating_sub(1)).unwrap_or(u32::MAX);
         // Without a known capacity nobody can say that fewer relays would do before the primary does.
         let others = self.relay_viewers.unwrap_or(0).saturating_mul(others);
-        let room = self.threshold.saturating_add(others);
+        let room = limit.saturating_add(others);
         (u64::from(room) * 7 / 10)
             .min(u64::from(room.saturating_sub(1)))
             .try_into()
@@ -113,6 +114,8 @@ pub struct Report {
     pub regions: BTreeMap<Region, Load>,
     /// Viewers sent to another node who still ask this one for the way.
     pub moved: u32,
+    /// Congestion price, utility per Mbit/s; above 0 while its egress holds viewers down.
+    pub price: f64,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -162,6 +165,8 @@ pub enum What {
     Adopt,
     /// Three heartbeats missed, or its process ended.
     Lost,
+    /// The primary's egress is short: it takes no more of its largest region, as if that had reached the threshold.
+    Press,
     /// A relay did not come up. If there is a process, it is to be ended.
     Failed,
     /// A retired relay's process ended, as it should.
@@ -179,6 +184,7 @@ impl What {
             Self::Retire => "retire",
             Self::Adopt => "adopt",
             Self::Lost => "lost",
+            Self::Press => "press",
             Self::Failed => "failed",
             Self::Gone => "gone",
             Self::Short => "short",

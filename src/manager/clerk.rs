@@ -244,7 +244,12 @@ impl Clerk {
                         relay.stop.cancel();
                     }
                 }
-                What::Activate | What::Adopt | What::Drain | What::Lost | What::Short => {}
+                What::Activate
+                | What::Adopt
+                | What::Drain
+                | What::Lost
+                | What::Press
+                | What::Short => {}
             }
         }
         acted
@@ -278,7 +283,7 @@ impl Clerk {
         let (node, region) = (action.node.as_deref(), action.region.as_ref());
         let (region, what) = (region.map(Region::as_str), action.what.name());
         match action.what {
-            What::Lost | What::Failed | What::Short => {
+            What::Lost | What::Failed | What::Short | What::Press => {
                 tracing::warn!(region, node, reason = action.reason, "{what}");
             }
             _ => tracing::info!(region, node, reason = action.reason, "{what}"),

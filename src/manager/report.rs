@@ -64,6 +64,7 @@ pub(super) fn of(heartbeat: &Heartbeat) -> Report {
         launched: heartbeat.launched,
         regions,
         moved: heartbeat.load.moved,
+        price: heartbeat.load.price,
     }
 }
 

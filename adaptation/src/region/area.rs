@@ -33,6 +33,8 @@ pub(super) struct Area {
     pub(super) low_since: Option<Instant>,
     /// Cool-down after a drain.
     pub(super) rests_until: Option<Instant>,
+    /// What the primary takes of it since its egress was short, less than the threshold.
+    pub(super) pressed: Option<u32>,
     /// Back-off after failures.
     blocked_until: Option<Instant>,
     failures: u32,
@@ -49,6 +51,7 @@ impl Area {
         Self {
             low_since: None,
             rests_until: None,
+            pressed: None,
             blocked_until: None,
             failures: 0,
             named: 0,

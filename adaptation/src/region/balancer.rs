@@ -24,6 +24,8 @@ pub struct Balancer {
     ready_at: Instant,
     /// Time of the last event.
     seen: Instant,
+    /// The primary's egress has been short since then, or since a region was pressed for it.
+    pub(super) short_since: Option<Instant>,
 }
 
 impl Balancer {
@@ -35,6 +37,7 @@ impl Balancer {
         Self {
             ready_at: now + config.heartbeat * 2,
             seen: now,
+            short_since: None,
             config,
             nodes: BTreeMap::new(),
             areas: BTreeMap::new(),
@@ -60,7 +63,10 @@ impl Balancer {
             Event::Launched { .. } => {}
             Event::LaunchFailed { node, why } => self.launch_failed(&node, &why, now),
             Event::Ended { node, why } => self.ended(&node, &why, now),
-            Event::Tick => self.pass(now),
+            Event::Tick => {
+                self.pass(now);
+                self.press(now);
+            }
         }
         let regions: Vec<_> = self.areas.keys().cloned().collect();
         for region in &regions {
@@ -207,13 +213,14 @@ impl Balancer {
         }
         let (on_primary, total) = (self.on_primary(region), self.everywhere(region));
         let serving = self.count(|node| node.serves(region) && node.ready());
-        let low = serving > 0 && total <= self.config.low(serving);
+        let limit = self.limit(region);
+        let low = serving > 0 && total <= self.config.low(limit, serving);
         let Some(area) = self.areas.get_mut(region) else {
             return;
         };
         area.low_since = low.then(|| area.low_since.unwrap_or(now));
         let quiet = area.low_since.map(|since| now.duration_since(since));
-        if on_primary < self.config.threshold {
+        if on_primary < limit {
             area.short = false;
         } else if self.roomiest(region, None).is_none() && self.pending(region, now) == 0 {
             self.grow(region, on_primary, serving, now);
@@ -223,11 +230,61 @@ impl Balancer {
         }
     }
 
+    /// When the primary's egress stays short, its largest region spills before the threshold.
+    fn press(&mut self, now: Instant) {
+        let primary = self.primary().filter(|node| !node.silent);
+        let report = primary.and_then(|node| node.report.as_ref());
+        let price = report.map_or(0.0, |report| report.price);
+        if price <= 0.0 || !self.ready(now) {
+            self.short_since = None;
+            return self.relieve();
+        }
+        let since = *self.short_since.get_or_insert(now);
+        if now.duration_since(since) < self.config.cooldown {
+            return;
+        }
+        // Next time another: what this one has on the primary may not be all that is too much.
+        self.short_since = Some(now);
+        let open = self.areas.iter().filter(|(_, area)| area.pressed.is_none());
+        let largest = open
+            .map(|(region, _)| (self.on_primary(region), region.clone()))
+            .max();
+        let Some((on_primary @ 1.., region)) = largest else {
+            return;
+        };
+        let limit = on_primary.min(self.config.threshold);
+        if let Some(area) = self.areas.get_mut(&region) {
+            area.pressed = Some(limit);
+        }
+        self.actions.push_back(Action {
+            what: What::Press,
+            reason: format!(
+                "the primary's egress has been short for {:?} (price {price:.3}); {region} is the \
+                 largest part of it and may have no more than {} there",
+                self.config.cooldown,
+                viewers(limit)
+            ),
+            region: Some(region),
+            node: None,
+        });
+    }
+
+    /// A region without relays needs no limit of its own once there is egress again. (One with
+    /// relays keeps it until they have drained, else its viewers would go to and fro.)
+    fn relieve(&mut self) {
+        for (region, area) in &mut self.areas {
+            let relays = |node: &Node| node.serves(region) || node.drains(region);
+            if area.pressed.is_some() && !self.nodes.values().any(relays) {
+                area.pressed = None;
+            }
+        }
+    }
+
     fn grow(&mut self, region: &Region, on_primary: u32, serving: usize, now: Instant) {
         let mut reason = format!(
             "{} of {region} on the primary reach the threshold of {}",
             viewers(on_primary),
-            self.config.threshold
+            self.limit(region)
         );
         if serving > 0 {
             reason += &format!(", and its relays ({serving}) are full");
@@ -296,8 +353,12 @@ impl Balancer {
         let emptiest = self.pick(|node| node.serves(region) && node.ready(), Node::total);
         let Some(name) = emptiest else { return };
         self.turn(&name, Phase::Draining(region.clone()), now);
-        let (low, cooldown) = (self.config.low(serving), self.config.cooldown);
+        let low = self.config.low(self.limit(region), serving);
+        let cooldown = self.config.cooldown;
         if let Some(area) = self.areas.get_mut(region) {
+            if serving == 1 {
+                area.pressed = None;
+            }
             area.low_since = None;
             area.rests_until = Some(now + cooldown);
             area.proved();

@@ -42,7 +42,7 @@ impl Balancer {
         let region = self.known(region);
         let primary = self.primary();
         let silent = primary.is_some_and(|node| node.silent);
-        if !silent && self.on_primary(&region) < self.config.threshold {
+        if !silent && self.on_primary(&region) < self.limit(&region) {
             return Route::Primary { overloaded: false };
         }
         if let Some(node) = self.roomiest(&region, None) {
@@ -84,7 +84,7 @@ impl Balancer {
     fn refuge(&self, region: &Region, name: &str, node: &Node) -> Option<String> {
         let silent = self.primary().is_none_or(|node| node.silent);
         let there = self.on_primary(region).saturating_add(node.viewers(region));
-        if !silent && there <= self.config.threshold {
+        if !silent && there <= self.limit(region) {
             return None;
         }
         self.roomiest(region, Some(name)).map(Into::into)
@@ -104,6 +104,15 @@ impl Balancer {
         self.config
             .relay_viewers
             .is_none_or(|most| node.total() < most)
+    }
+
+    /// Viewers of the region from which on the primary takes no more of it: the threshold, or
+    /// less while its egress is short.
+    pub fn limit(&self, region: &Region) -> u32 {
+        let pressed = self.areas.get(region).and_then(|area| area.pressed);
+        pressed.map_or(self.config.threshold, |most| {
+            most.min(self.config.threshold)
+        })
     }
 
     /// Viewers of the region on the primary, with those on their way.

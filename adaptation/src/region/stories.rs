@@ -61,6 +61,7 @@ impl World {
             launched,
             regions: BTreeMap::new(),
             moved: 0,
+            price: 0.0,
         };
         let actor = Actor {
             report,
@@ -575,6 +576,58 @@ fn a_threshold_of_one_drains_only_an_empty_region() {
     assert_eq!(world.heard(What::Drain).len(), 1);
 }
 
+fn set_price(world: &mut World, price: f64) {
+    world.nodes.get_mut("primary").unwrap().report.price = price;
+}
+
+#[test]
+fn an_egress_that_stays_short_spills_the_largest_region_before_the_threshold() {
+    let mut world = World::ready(Config::default());
+    world.set("primary", "paris", 20);
+    world.set("primary", "lyon", 7);
+    set_price(&mut world, 0.5);
+    world.pass(8);
+    set_price(&mut world, 0.0);
+    world.pass(8);
+    assert!(world.said.is_empty(), "it did not stay short");
+
+    set_price(&mut world, 0.5);
+    world.pass(14);
+    set_price(&mut world, 0.0);
+    world.pass(6);
+    assert_eq!(
+        world.heard(What::Press)[0].reason,
+        "the primary's egress has been short for 10s (price 0.500); paris is the largest part of \
+         it and may have no more than 20 viewers there"
+    );
+    assert_eq!(world.join("paris"), relay("relay-paris-1"));
+    assert_eq!(world.join("lyon"), PRIMARY);
+    world.pass(60);
+    assert!(world.heard(What::Drain).is_empty(), "21 viewers need it");
+
+    world.set("primary", "paris", 13);
+    world.pass(14);
+    assert_eq!(world.heard(What::Drain).len(), 1);
+    assert_eq!(world.balancer.limit(&Region::new("paris")), 100);
+}
+
+#[test]
+fn one_region_after_another_is_pressed_while_the_egress_is_short() {
+    let mut world = World::ready(Config {
+        launcher: false,
+        ..Config::default()
+    });
+    world.set("primary", "paris", 20);
+    world.set("primary", "lyon", 7);
+    set_price(&mut world, 0.5);
+    world.pass(60);
+    assert_eq!(world.heard(What::Press).len(), 2);
+    assert_eq!(world.join("lyon"), Route::Primary { overloaded: true });
+    set_price(&mut world, 0.0);
+    world.pass(4);
+    assert_eq!(world.join("lyon"), PRIMARY);
+}
+
 #[derive(Clone, Debug)]
 enum Deed {
     Pass(u32),
@@ -583,6 +636,7 @@ enum Deed {
     Mute(u8),
     End(u8),
     Oblige(bool),
+    Price(bool),
     Standby,
 }
 
@@ -594,6 +648,7 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
         1 => (0u8..8).prop_map(Deed::Mute),
         1 => (0u8..8).prop_map(Deed::End),
         1 => any::<bool>().prop_map(Deed::Oblige),
+        1 => any::<bool>().prop_map(Deed::Price),
         1 => Just(Deed::Standby),
     ];
     prop::collection::vec(deed, 1..80)
@@ -627,6 +682,7 @@ impl World {
                 }
             }
             Deed::Oblige(obliging) => self.obliging = obliging,
+            Deed::Price(short) => set_price(self, if short { 0.5 } else { 0.0 }),
             Deed::Standby => {
                 let name = format!("standby-{}", self.steps);
                 self.add(&name, Kind::Relay, State::Standby, None, false);

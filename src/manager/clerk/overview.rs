@@ -48,7 +48,7 @@ impl Clerk {
             on_primary,
             on_relays,
             relays: self.balancer.relays(region),
-            threshold: self.balancer.config().threshold,
+            threshold: self.balancer.limit(region),
             state: self.balancer.mood(region, now).name(),
             egress_bps: egress.sum(),
         }
