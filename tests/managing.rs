@@ -18,6 +18,7 @@ use std::{
 
 use spillway::manager::launcher::{Launcher as _, Order, ProcessLauncher};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 use town::{Node, PRIMARY, Town, Works, config, primary_report, relay_report};
 
 const PARIS: &str = "/watch/demo.m3u8?region=paris";
@@ -186,6 +187,26 @@ async fn a_manager_that_stops_ends_what_it_launched_and_holds_no_reader() {
     town.manager.ended().await;
     assert_eq!(town.launcher.running(), 0);
     town.served.await.unwrap();
+}
+
+#[tokio::test]
+async fn with_nobody_at_the_desk_joins_follow_the_last_routing() {
+    let town = Town::new(config()).await;
+    let primary = town.primary().await;
+    primary.set("paris", 3);
+    town.until(|routing| routing.node_for(&region("paris")) != PRIMARY)
+        .await;
+    let router = town.manager.router();
+    town.stop.cancel();
+    town.manager.ended().await;
+    let join = axum::http::Request::get(PARIS)
+        .body(axum::body::Body::empty())
+        .unwrap();
+    let answer = router.oneshot(join).await.unwrap();
+    assert_eq!(
+        answer.headers()["location"],
+        at("http://relay-paris-1.test")
+    );
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 use spillway::{
-    config,
+    assets, config,
     manager::{
         self, Manager, address,
         launcher::{Launcher, ProcessLauncher},
@@ -238,7 +238,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         "viewers join at {url}/watch/STREAM.m3u8"
     );
     let manager = Manager::start(config, launcher, stop.clone());
-    let app = manager.router();
+    let app = manager.router().merge(assets::ops());
     // Whoever started this may not read it.
     let _ = writeln!(std::io::stdout(), "ready {url}");
     let served = net::serve(listener, app, net::Limits::default(), stop);
