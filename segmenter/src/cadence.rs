@@ -58,6 +58,10 @@ pub(crate) struct Cadence {
     offset: Option<MediaTime>,
     /// Slot of the picture that is held.
     held: Option<u64>,
+    /// Input time of the last picture.
+    last: Option<MediaTime>,
+    /// Pictures in a row that came after their slot was over.
+    late: u32,
     pub(crate) dropped: u64,
     pub(crate) repeated: u64,
 }
@@ -68,6 +72,8 @@ impl Cadence {
             grid,
             offset: None,
             held: None,
+            last: None,
+            late: 0,
             dropped: 0,
             repeated: 0,
         }
@@ -76,6 +82,7 @@ impl Cadence {
     /// The input starts over, or its clock cannot be trusted: the next picture follows the last one.
     pub(crate) fn restart(&mut self) {
         self.offset = None;
+        self.last = None;
     }
 
     /// The run's time at which the input's `time` falls; `None` until a picture came.
@@ -87,19 +94,27 @@ impl Cadence {
     pub(crate) fn arrive(&mut self, time: MediaTime) -> u64 {
         let next = self.held.map_or(0, |held| held + 1);
         let expected = self.grid.time(next);
-        let run = self.run_time(time).unwrap_or(expected);
-        if self.offset.is_none() || run - expected > FORWARD || expected - run > BACKWARD {
-            self.offset = Some(time - expected);
-            return self.hold(next);
+        let last = self.last.replace(time).unwrap_or(time);
+        let Some(run) = self.run_time(time) else {
+            return self.anchor(time, next);
+        };
+        if run - expected > FORWARD || last - time > BACKWARD || self.late > self.grid.fps() {
+            return self.anchor(time, next);
         }
         let slot = self.slot(run);
-        match self.held {
-            Some(held) if slot <= held => {
-                self.dropped += 1;
-                0
-            }
-            _ => self.hold(slot),
+        self.late = if slot + 1 < next { self.late + 1 } else { 0 };
+        if slot < next {
+            self.dropped += 1;
+            return 0;
         }
+        self.hold(slot)
+    }
+
+    /// From now on the input's `time` is that of `slot`.
+    fn anchor(&mut self, time: MediaTime, slot: u64) -> u64 {
+        self.offset = Some(time - self.grid.time(slot));
+        self.late = 0;
+        self.hold(slot)
     }
 
     /// No picture came for long: the one held is shown up to run time `until`. Says how often.
@@ -124,9 +139,10 @@ impl Cadence {
     }
 }
 
-/// Longer gaps are no gaps: the sender's clock was set anew. A shorter step back is a late picture.
+/// Longer gaps are no gaps, and earlier pictures no late ones: the sender's clock was set anew. So it was when
+/// pictures are late for a whole second, because no viewer would see another one.
 const FORWARD: MediaTime = MediaTime::from_flicks(10 * MediaTime::PER_SECOND);
-const BACKWARD: MediaTime = MediaTime::from_flicks(3 * MediaTime::PER_SECOND);
+const BACKWARD: MediaTime = MediaTime::from_flicks(MediaTime::PER_SECOND / 2);
 
 #[cfg(test)]
 mod tests {
@@ -225,6 +241,16 @@ mod tests {
         assert_eq!(cadence.fill(MediaTime::from_seconds(3.0)), 50);
         assert_eq!(cadence.arrive(MediaTime::from_seconds(2.0)), 0);
         assert_eq!(cadence.arrive(MediaTime::from_seconds(3.04)), 1);
+    }
+
+    #[test]
+    fn pictures_that_are_late_for_good_are_shown_again() {
+        let mut cadence = cadence(25);
+        shown(&mut cadence, [0.0]);
+        cadence.fill(MediaTime::from_seconds(2.0));
+        let shown = shown(&mut cadence, (1..100).map(|n| f64::from(n) / 25.0));
+        assert!(shown[..25].iter().all(|times| *times == 0));
+        assert_eq!(shown[27..].iter().sum::<u64>(), 72);
     }
 
     #[test]

@@ -237,10 +237,12 @@ impl Demuxed {
         }
         if self.looped {
             self.patience.start();
-            self.input.seek(0, ..).map_err(|why| Error::Read {
-                input: self.name.clone(),
-                why: format!("it cannot start over: {why}"),
-            })?;
+            self.input
+                .seek(self.start(), ..)
+                .map_err(|why| Error::Read {
+                    input: self.name.clone(),
+                    why: format!("it cannot start over: {why}"),
+                })?;
             self.video.decoder.flush();
             if let Some(track) = &mut self.audio {
                 track.decoder.flush();
@@ -253,6 +255,18 @@ impl Demuxed {
         self.ready
             .pop_front()
             .ok_or_else(|| failed("ending the input")(ff::Error::Bug))
+    }
+
+    /// Where the pictures start, in microseconds, as libav seeks.
+    fn start(&self) -> i64 {
+        let start = self
+            .input
+            .stream(self.video.index)
+            .map_or(0, |stream| stream.start_time());
+        if start == ff::ffi::AV_NOPTS_VALUE {
+            return 0;
+        }
+        media_time(start, self.video.base).to_ticks(1_000_000)
     }
 
     /// Leaves out something damaged. Nothing but damage, for long, is no input.
