@@ -41,6 +41,10 @@ pub struct Config {
     pub launch_deadline: Duration,
     /// From the word to drain until viewers that are still there are left to themselves.
     pub drain_deadline: Duration,
+    /// From the word to drain until players that were sent elsewhere, but still ask the old node
+    /// for the way, are left to themselves. Most ask for as long as they play, and a node that
+    /// only points the way costs next to nothing.
+    pub moved_deadline: Duration,
     /// Whether relays can be started at all; if not, only standby nodes are put to use.
     pub launcher: bool,
 }
@@ -56,6 +60,7 @@ impl Default for Config {
             heartbeat: Duration::from_secs(2),
             launch_deadline: Duration::from_secs(30),
             drain_deadline: Duration::from_secs(120),
+            moved_deadline: Duration::from_secs(6 * 3600),
             launcher: true,
         }
     }

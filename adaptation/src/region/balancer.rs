@@ -301,6 +301,8 @@ impl Balancer {
         let employed = self.count(Node::employed);
         let short = if here >= self.config.relays_per_region {
             format!("the region has its limit of relays ({here})")
+        } else if employed >= self.config.relays && self.make_room(region, now) {
+            return;
         } else if employed >= self.config.relays {
             format!("the limit of relays in all ({employed}) is reached")
         } else if let Some(name) = self.standby(region) {
@@ -321,6 +323,26 @@ impl Balancer {
                 reason: format!("{reason}, but {short}; the primary serves them all"),
             });
         }
+    }
+
+    /// A region that needs a relay comes before players that only ask a drained one for the way:
+    /// they can be reloaded. Whether a place will be free soon.
+    fn make_room(&mut self, region: &Region, now: Instant) -> bool {
+        if self.count(|node| node.phase == Phase::Retiring && node.launched()) > 0 {
+            return true;
+        }
+        let points = |node: &Node| matches!(node.phase, Phase::Draining(_)) && node.total() == 0;
+        let Some(name) = self.pick(points, Node::moved) else {
+            return false;
+        };
+        let node = self.nodes.get(&name);
+        let (home, moved) = node.map_or((None, 0), |node| (node.region().cloned(), node.moved()));
+        let reason = format!(
+            "its place is needed for {region}; {} still asked it for the way",
+            viewers(moved)
+        );
+        self.retire(&name, home, reason, now);
+        true
     }
 
     fn launch(&mut self, region: &Region, reason: String, now: Instant) {

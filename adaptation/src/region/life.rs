@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Balancer, Region, State, What,
+    Balancer, Config, Region, State, What,
     balancer::REGION_MEMORY,
     node::{Node, Phase},
     viewers,
@@ -62,7 +62,7 @@ impl Balancer {
                 self.overdue(name, &region, now);
             }
             Phase::Draining(region) => {
-                if let Some(reason) = drained(node, age, self.config.drain_deadline) {
+                if let Some(reason) = drained(node, age, &self.config) {
                     let region = region.clone();
                     self.retire(name, Some(region), reason, now);
                 }
@@ -81,7 +81,13 @@ impl Balancer {
         }
     }
 
-    fn retire(&mut self, name: &str, region: Option<Region>, reason: String, now: Instant) {
+    pub(super) fn retire(
+        &mut self,
+        name: &str,
+        region: Option<Region>,
+        reason: String,
+        now: Instant,
+    ) {
         self.turn(name, Phase::Retiring, now);
         self.say(What::Retire, region, name, reason);
     }
@@ -165,19 +171,18 @@ impl Balancer {
 }
 
 /// Why a draining node may stop, if it may.
-fn drained(node: &Node, age: Duration, deadline: Duration) -> Option<String> {
-    let moved = node.report.as_ref().map_or(0, |report| report.moved);
-    let left = node.total().saturating_add(moved);
+fn drained(node: &Node, age: Duration, config: &Config) -> Option<String> {
+    let (left, moved) = (node.total(), node.moved());
     let told = matches!(node.state(), Some(State::Draining | State::Standby));
-    if told && left == 0 {
+    let after = format!("{:.1} s after the word to drain", age.as_secs_f64());
+    if told && left == 0 && moved == 0 {
+        Some(format!("its last viewer is gone {after}"))
+    } else if left > 0 && age >= config.drain_deadline {
+        Some(format!("{} still there {after}", viewers(left)))
+    } else if age >= config.moved_deadline {
         Some(format!(
-            "its last viewer is gone {:.1} s after the word to drain",
-            age.as_secs_f64()
-        ))
-    } else if age >= deadline {
-        Some(format!(
-            "{} still there {deadline:?} after the word to drain",
-            viewers(left)
+            "{} still ask it for the way {after}",
+            viewers(moved)
         ))
     } else {
         None

@@ -216,6 +216,11 @@ impl Node {
         )
     }
 
+    /// Players sent elsewhere that still ask here for the way.
+    pub(super) fn moved(&self) -> u32 {
+        self.report.as_ref().map_or(0, |report| report.moved)
+    }
+
     pub(super) fn standing(&self) -> Standing {
         if self.silent || self.phase == Phase::Lost {
             return Standing::Lost;

@@ -242,6 +242,31 @@ fn when_viewers_leave_the_relay_drains_and_is_retired() {
 }
 
 #[test]
+fn a_drained_relay_points_the_way_until_its_place_is_needed() {
+    let mut world = World::ready(Config {
+        relays: 1,
+        ..threshold_3()
+    });
+    world.set("primary", "paris", 3);
+    world.pass(8);
+    let relay_1 = world.nodes.get_mut("relay-paris-1").unwrap();
+    relay_1.report.moved = 1;
+    world.set("primary", "paris", 1);
+    world.pass(3600);
+    assert_eq!(world.heard(What::Drain).len(), 1);
+    assert!(world.heard(What::Retire).is_empty());
+
+    world.set("primary", "lyon", 3);
+    world.pass(8);
+    assert_eq!(
+        world.heard(What::Retire)[0].reason,
+        "its place is needed for lyon; 1 viewer still asked it for the way"
+    );
+    assert_eq!(world.join("lyon"), relay("relay-lyon-1"));
+    assert!(world.heard(What::Short).is_empty());
+}
+
+#[test]
 fn a_crowd_that_joins_at_once_gets_one_relay() {
     let mut world = World::ready(threshold_3());
     let routes: Vec<_> = (0..50).map(|_| world.join("paris")).collect();
