@@ -11,6 +11,7 @@ pub mod manager;
 pub mod net;
 pub mod node;
 pub mod origin;
+pub mod player;
 pub mod source;
 pub mod shutdown;
 pub mod store;
