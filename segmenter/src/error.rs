@@ -40,6 +40,10 @@ pub(crate) enum Error {
     Wire(#[from] segmenter::wire::WireError),
     #[error("stdout cannot be written: {0}")]
     Stdout(std::io::Error),
+    #[error(
+        "stdout is a terminal, and the parts are no text; pipe them to the origin or into a file"
+    )]
+    Terminal,
     /// Whoever read stdout has gone; there is nobody left to tell.
     #[error("nobody reads stdout any more")]
     ReaderGone,
@@ -54,7 +58,10 @@ impl Error {
     pub(crate) fn fatal(&self) -> bool {
         match self {
             Self::Open { fatal, .. } => *fatal,
-            Self::NoVideo { .. } | Self::NoPicture { .. } | Self::Option { .. } => true,
+            Self::NoVideo { .. }
+            | Self::NoPicture { .. }
+            | Self::Option { .. }
+            | Self::Terminal => true,
             _ => false,
         }
     }

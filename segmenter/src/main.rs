@@ -19,7 +19,21 @@ use tracing_subscriber::EnvFilter;
 use crate::{config::Config, error::Error, writer::Stdout};
 
 fn main() -> ExitCode {
-    let config = Config::parse();
+    let config = match Config::try_parse() {
+        Ok(config) => config,
+        Err(why) => {
+            if why.use_stderr() {
+                let first = why
+                    .to_string()
+                    .lines()
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned();
+                last_word(Some(first), true);
+            }
+            why.exit()
+        }
+    };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let stderr = std::io::stderr;
     tracing_subscriber::fmt()
@@ -42,12 +56,7 @@ fn main() -> ExitCode {
         // Nobody is left to tell, and it was they who ended it.
         Err(Error::ReaderGone) => ExitCode::SUCCESS,
         Err(why) => {
-            let end = Frame::End(End {
-                error: Some(why.to_string()),
-                fatal: why.fatal(),
-            });
-            // If stdout is gone as well, stderr still says why.
-            let _ = Stdout::open().and_then(|mut stdout| stdout.write(&end));
+            last_word(Some(why.to_string()), why.fatal());
             failed(&why)
         }
     }
@@ -57,6 +66,12 @@ fn run(config: &Config) -> Result<Stdout, Error> {
     config.check()?;
     libav::start()?;
     pipeline::run(config)
+}
+
+/// Tells the reader why it ends. If stdout is gone as well, stderr still says why.
+fn last_word(error: Option<String>, fatal: bool) {
+    let end = Frame::End(End { error, fatal });
+    let _ = Stdout::open().and_then(|mut stdout| stdout.write(&end));
 }
 
 fn failed(why: &Error) -> ExitCode {

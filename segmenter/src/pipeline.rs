@@ -62,7 +62,8 @@ struct Pipeline {
     cadence: Cadence,
     shaper: Shaper,
     sound: Sound,
-    has_sound: bool,
+    /// No part waits for sound: there is none in the input, or it has stopped.
+    sound_missing: bool,
     patience: MediaTime,
     top: SyncSender<Work>,
     progress: Arc<Progress>,
@@ -124,7 +125,7 @@ impl Pipeline {
             cadence: Cadence::new(grid),
             shaper: Shaper::new(look, top_size),
             sound,
-            has_sound: about.has_sound,
+            sound_missing: !about.has_sound,
             patience: about.patience,
             top,
             progress,
@@ -196,7 +197,10 @@ impl Pipeline {
             self.unplaced.push((samples, time));
             return Ok(());
         };
-        self.sound.place(&mut samples, at)?;
+        if self.sound.place(&mut samples, at)? && self.sound_missing {
+            tracing::info!(at = %self.sound.until(), "the sound is back");
+            self.sound_missing = false;
+        }
         // The pictures have stopped while the sound goes on: the last one stays on the screen.
         let shown = self.grid.time(self.pictures);
         if self.sound.until() - shown > self.patience {
@@ -250,8 +254,11 @@ impl Pipeline {
             }
             let end = self.grid.sample(span.end_frame());
             let shown = self.grid.time(self.pictures);
-            let late = !self.has_sound || shown - self.sound.until() > self.patience;
-            if !self.sound.reaches(end) && late {
+            if shown - self.sound.until() > self.patience && !self.sound_missing {
+                tracing::warn!(at = %self.sound.until(), "the sound has stopped; silence stands in for it");
+                self.sound_missing = true;
+            }
+            if !self.sound.reaches(end) && self.sound_missing {
                 self.sound.fill(self.grid.time(span.end_frame()))?;
             }
             if !self.sound.reaches(end) {

@@ -24,7 +24,7 @@ pub enum Frame {
     Part(Part),
     /// About once a second: how encoding goes.
     Health(Health),
-    /// Last, when the input ended or failed. A pipe that closes without it is a crash.
+    /// Last, when the input ended or failed; the only one if it could not be opened. A pipe that closes without it is a crash.
     End(End),
 }
 

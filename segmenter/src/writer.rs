@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     os::fd::AsFd,
     sync::{
         Arc,
@@ -30,6 +30,9 @@ pub(crate) struct Stdout {
 
 impl Stdout {
     pub(crate) fn open() -> Result<Self, Error> {
+        if io::stdout().is_terminal() {
+            return Err(Error::Terminal);
+        }
         let owned = io::stdout()
             .as_fd()
             .try_clone_to_owned()

@@ -434,8 +434,8 @@ impl Patience {
     }
 }
 
-/// Sound and pictures of a file may lie this many seconds apart, those of a live input only this many.
-const PATIENCE_FILE: f64 = 10.0;
+/// How many seconds sound and pictures of a file may lie apart, and those of a live input, where waiting is delay.
+const PATIENCE_FILE: f64 = 3.0;
 const PATIENCE_LIVE: f64 = 1.5;
 const DECODER_THREADS: usize = 2;
 /// Damaged packets in a row after which an input is given up.

@@ -148,7 +148,7 @@ impl Made {
             rate,
             has_sound,
             unpaced: true,
-            patience: MediaTime::from_seconds(10.0),
+            patience: MediaTime::from_seconds(1.0),
             turns: 0,
         };
         made.first = pictures
