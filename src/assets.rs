@@ -22,14 +22,20 @@ struct Ops;
 pub fn player<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
         .route("/", get(async || file::<Player>("index.html")))
-        .route("/assets/{*path}", get(async |Path(path): Path<String>| file::<Player>(&format!("assets/{path}"))))
+        .route(
+            "/assets/{*path}",
+            get(async |Path(path): Path<String>| file::<Player>(&format!("assets/{path}"))),
+        )
 }
 
 /// The page to run it by: `/ops`.
 pub fn ops<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
         .route("/ops", get(async || file::<Ops>("index.html")))
-        .route("/ops/assets/{*path}", get(async |Path(path): Path<String>| file::<Ops>(&format!("assets/{path}"))))
+        .route(
+            "/ops/assets/{*path}",
+            get(async |Path(path): Path<String>| file::<Ops>(&format!("assets/{path}"))),
+        )
 }
 
 fn file<Folder: RustEmbed>(path: &str) -> Response {
@@ -44,5 +50,12 @@ fn file<Folder: RustEmbed>(path: &str) -> Response {
         _ => "application/octet-stream",
     };
     // Names are not versioned: a new build must be seen at the next visit.
-    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache")], file.data.into_owned()).into_response()
+    (
+        [
+            (header::CONTENT_TYPE, kind),
+            (header::CACHE_CONTROL, "no-cache"),
+        ],
+        file.data.into_owned(),
+    )
+        .into_response()
 }

@@ -61,15 +61,23 @@ pub struct NodeConfig {
 
 impl NodeConfig {
     fn budget(&self) -> anyhow::Result<Option<Bitrate>> {
-        let Some(mbps) = self.egress_mbps else { return Ok(None) };
-        anyhow::ensure!(mbps.is_finite() && mbps > 0.0, "egress-mbps is {mbps}; it has to be above 0");
+        let Some(mbps) = self.egress_mbps else {
+            return Ok(None);
+        };
+        anyhow::ensure!(
+            mbps.is_finite() && mbps > 0.0,
+            "egress-mbps is {mbps}; it has to be above 0"
+        );
         Ok(Some(Bitrate::from_bps((mbps * 1e6) as u64)))
     }
 
     /// Fewer than three segments no player starts on.
     pub fn listed(&self) -> anyhow::Result<usize> {
         let listed = self.listed_segments.unwrap_or(8);
-        anyhow::ensure!((3..=1000).contains(&listed), "listed-segments is {listed}; it has to be 3 to 1000");
+        anyhow::ensure!(
+            (3..=1000).contains(&listed),
+            "listed-segments is {listed}; it has to be 3 to 1000"
+        );
         Ok(listed)
     }
 }
@@ -103,7 +111,11 @@ pub struct Role {
 
 impl Node {
     /// Binds, and serves until `stop`; reports if there is a manager.
-    pub async fn start(config: &NodeConfig, role: Role, stop: &CancellationToken) -> anyhow::Result<Self> {
+    pub async fn start(
+        config: &NodeConfig,
+        role: Role,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Self> {
         let listener = net::bind(config.listen.unwrap_or(LISTEN)).await?;
         let private = net::bind(config.private_listen.unwrap_or(PRIVATE)).await?;
         let (address, private_address) = (listener.local_addr()?, private.local_addr()?);
@@ -112,32 +124,63 @@ impl Node {
             None => url_of(address, config.manager.as_ref())?,
         };
         let name = config.name.clone().unwrap_or_else(|| role.name.to_owned());
-        let origin = Origin::new(name, Store::default(), config.budget()?, config.max_viewers.unwrap_or(10_000));
+        let origin = Origin::new(
+            name,
+            Store::default(),
+            config.budget()?,
+            config.max_viewers.unwrap_or(10_000),
+        );
         let fetcher = Fetcher::new()?;
         let (directive_sender, directives) = watch::channel(Directive::Continue);
         let (state, states) = watch::channel(role.state);
 
         let mut tasks = JoinSet::new();
-        let limits = Limits { connections: config.max_connections.unwrap_or(20_000), ..Limits::default() };
+        let limits = Limits {
+            connections: config.max_connections.unwrap_or(20_000),
+            ..Limits::default()
+        };
         let public = origin::public(origin.clone()).merge(assets::player());
         tasks.spawn(net::serve(listener, public, limits, stop.clone()));
-        tasks.spawn(net::serve(private, ops::private(origin.clone()), Limits::default(), stop.clone()));
+        tasks.spawn(net::serve(
+            private,
+            ops::private(origin.clone()),
+            Limits::default(),
+            stop.clone(),
+        ));
         tasks.spawn(origin.clone().run(stop.clone()));
         if let Some(manager) = &config.manager {
             let identity = Identity {
                 manager: manager.clone(),
                 node: origin.node.clone(),
-                instance: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64,
+                instance: SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .unwrap_or_default()
+                    .as_millis() as u64,
                 kind: role.kind,
                 url: url.as_str().trim_end_matches('/').to_owned(),
                 region: role.region,
                 launched: role.launched,
             };
             let (origin, fetcher, stop) = (origin.clone(), fetcher.clone(), stop.clone());
-            tasks.spawn(reporter::run(identity, origin, fetcher, states, directive_sender, stop));
+            tasks.spawn(reporter::run(
+                identity,
+                origin,
+                fetcher,
+                states,
+                directive_sender,
+                stop,
+            ));
         }
         tracing::info!(node = %origin.node, %url, private = %private_address, "serving");
-        Ok(Self { origin, url, private: private_address, fetcher, directives, state, tasks })
+        Ok(Self {
+            origin,
+            url,
+            private: private_address,
+            fetcher,
+            directives,
+            state,
+            tasks,
+        })
     }
 
     /// Waits until everything has stopped; the caller has cancelled `stop`.
@@ -161,7 +204,11 @@ fn url_of(address: SocketAddr, manager: Option<&Url>) -> anyhow::Result<Url> {
 /// The local address of the route to `url`. Connecting a datagram socket sends nothing.
 fn toward(url: &Url) -> Option<IpAddr> {
     let target = url.socket_addrs(|| None).ok()?.into_iter().next()?;
-    let any: SocketAddr = if target.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
+    let any: SocketAddr = if target.is_ipv4() {
+        ([0, 0, 0, 0], 0).into()
+    } else {
+        ([0u16; 8], 0).into()
+    };
     let socket = UdpSocket::bind(any).ok()?;
     socket.connect(target).ok()?;
     Some(socket.local_addr().ok()?.ip())
@@ -171,9 +218,15 @@ fn toward(url: &Url) -> Option<IpAddr> {
 pub fn beside(given: Option<&PathBuf>, name: &str) -> anyhow::Result<PathBuf> {
     let path = match given {
         Some(path) => path.clone(),
-        None => std::env::current_exe().context("where this program is")?.with_file_name(name),
+        None => std::env::current_exe()
+            .context("where this program is")?
+            .with_file_name(name),
     };
-    anyhow::ensure!(path.is_file(), "the {name} program is not at {}; say where with --{name}", path.display());
+    anyhow::ensure!(
+        path.is_file(),
+        "the {name} program is not at {}; say where with --{name}",
+        path.display()
+    );
     Ok(path)
 }
 

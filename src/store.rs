@@ -37,7 +37,11 @@ impl std::str::FromStr for StreamName {
 
     fn from_str(name: &str) -> Result<Self, StreamNameError> {
         let fits = (1..=64).contains(&name.len());
-        if fits && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+        if fits
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        {
             Ok(Self(name.into()))
         } else {
             Err(StreamNameError(name.chars().take(80).collect()))
@@ -88,7 +92,12 @@ impl Store {
             streams.insert(name.clone(), Consumer(receiver.clone()));
             streams
         });
-        Some(Producer { name: name.clone(), store: self.clone(), window: None, sender })
+        Some(Producer {
+            name: name.clone(),
+            store: self.clone(),
+            window: None,
+            sender,
+        })
     }
 
     pub fn stream(&self, name: &str) -> Option<Consumer> {
@@ -96,7 +105,11 @@ impl Store {
     }
 
     pub fn streams(&self) -> Vec<(StreamName, Consumer)> {
-        self.0.load().iter().map(|(name, consumer)| (name.clone(), consumer.clone())).collect()
+        self.0
+            .load()
+            .iter()
+            .map(|(name, consumer)| (name.clone(), consumer.clone()))
+            .collect()
     }
 
     fn remove(&self, name: &StreamName) {
@@ -119,8 +132,18 @@ pub struct Published {
 
 impl Published {
     fn new(window: Window) -> Self {
-        let canonical = window.format().ladder.rungs().iter().map(|_| OnceLock::new()).collect();
-        Self { window, viewer: OnceLock::new(), canonical }
+        let canonical = window
+            .format()
+            .ladder
+            .rungs()
+            .iter()
+            .map(|_| OnceLock::new())
+            .collect();
+        Self {
+            window,
+            viewer: OnceLock::new(),
+            canonical,
+        }
     }
 
     /// The media playlist of this snapshot.
@@ -129,7 +152,8 @@ impl Published {
             View::Viewer => &self.viewer,
             View::Canonical { rung } => &self.canonical[rung],
         };
-        text.get_or_init(|| render::media(&self.window, view).into()).clone()
+        text.get_or_init(|| render::media(&self.window, view).into())
+            .clone()
     }
 }
 
@@ -157,14 +181,21 @@ impl Producer {
 
     /// Starts publishing in `format`; a window in another format is gone.
     pub fn begin(&mut self, format: Format) {
-        if self.window.as_ref().is_none_or(|window| **window.format() != format) {
+        if self
+            .window
+            .as_ref()
+            .is_none_or(|window| **window.format() != format)
+        {
             self.window = Some(Window::new(format));
         }
     }
 
     /// Starts over in the same format; for when what comes does not follow what is there.
     pub fn begin_anew(&mut self) {
-        self.window = self.window.take().map(|window| Window::new(Format::clone(window.format())));
+        self.window = self
+            .window
+            .take()
+            .map(|window| Window::new(Format::clone(window.format())));
     }
 
     pub fn window(&self) -> Option<&Window> {
@@ -173,7 +204,10 @@ impl Producer {
 
     /// Opens a segment; readers see it with its first part.
     pub fn open(&mut self, head: Head) -> Result<(), WindowError> {
-        self.window.as_mut().ok_or(WindowError::NoSegment)?.open(head)
+        self.window
+            .as_mut()
+            .ok_or(WindowError::NoSegment)?
+            .open(head)
     }
 
     /// Publishes the next part, and with the segment's last one the segment.
@@ -204,7 +238,10 @@ impl Producer {
     }
 
     fn publish(&self) {
-        let snapshot = self.window.clone().map(|window| Arc::new(Published::new(window)));
+        let snapshot = self
+            .window
+            .clone()
+            .map(|window| Arc::new(Published::new(window)));
         self.sender.send_replace(snapshot);
     }
 }

@@ -33,7 +33,10 @@ async fn a_player_that_cannot_adapt_keeps_playing_while_the_link_falls_to_a_sixt
     let rungs = common::json(&format!("{}/v1/streams", primary.private)).await[0]["rungs"].clone();
     let kbps = |rung: u64| rungs[rung as usize]["measured_kbps"].as_u64().unwrap();
     let top = rungs.as_array().unwrap().len() as u64 - 1;
-    assert!(kbps(top) > 1000, "the test needs a rung above the narrow link: {rungs}");
+    assert!(
+        kbps(top) > 1000,
+        "the test needs a rung above the narrow link: {rungs}"
+    );
 
     let url = format!("{}/live/live/index.m3u8", primary.url);
     let mut player = Ffmpeg::play(link.command("ffmpeg"), &url).unwrap();
@@ -43,12 +46,23 @@ async fn a_player_that_cannot_adapt_keeps_playing_while_the_link_falls_to_a_sixt
         playback
     });
 
-    let wide = until(&primary, Duration::from_secs(30), |look| look.rung == top).await.unwrap();
+    let wide = until(&primary, Duration::from_secs(30), |look| look.rung == top)
+        .await
+        .unwrap();
     link.set(1000).await.unwrap();
     let dropped = Instant::now();
-    let narrow = until(&primary, Duration::from_secs(20), |look| kbps(look.rung) < 1000).await.unwrap();
+    let narrow = until(&primary, Duration::from_secs(20), |look| {
+        kbps(look.rung) < 1000
+    })
+    .await
+    .unwrap();
     let late = narrow.segments - wide.segments;
-    until(&primary, Duration::from_secs(20).saturating_sub(dropped.elapsed()), |_| false).await;
+    until(
+        &primary,
+        Duration::from_secs(20).saturating_sub(dropped.elapsed()),
+        |_| false,
+    )
+    .await;
     link.set(6000).await.unwrap();
     let widened = Instant::now();
     let back = until(&primary, Duration::from_secs(30), |look| look.rung == top).await;
@@ -65,22 +79,44 @@ async fn a_player_that_cannot_adapt_keeps_playing_while_the_link_falls_to_a_sixt
         playback.complaints,
     );
     // The first segment chosen after the drop may have been chosen before it was felt.
-    assert!(late <= 2, "a rung that fits came {late} segments after the drop");
-    assert!(back <= Duration::from_secs(20), "back on the top rung only after {back:?}");
-    assert!(playback.stalls.len() <= 1 && playback.stalled() <= Duration::from_secs(1), "{:?}", playback.stalls);
-    assert!(playback.media > Duration::from_secs(65), "played only {:?}", playback.media);
+    assert!(
+        late <= 2,
+        "a rung that fits came {late} segments after the drop"
+    );
+    assert!(
+        back <= Duration::from_secs(20),
+        "back on the top rung only after {back:?}"
+    );
+    assert!(
+        playback.stalls.len() <= 1 && playback.stalled() <= Duration::from_secs(1),
+        "{:?}",
+        playback.stalls
+    );
+    assert!(
+        playback.media > Duration::from_secs(65),
+        "played only {:?}",
+        playback.media
+    );
     // It reads the init section anew with each reload, and warns that it skips it; that is all it may say.
     let broken = |line: &&String| !line.contains("duplicated MOOV") && !line.contains("repeated");
     assert_eq!(playback.complaints.iter().find(broken), None);
 }
 
 /// Looks at the one viewer until it is as `wanted`.
-async fn until(primary: &Primary, patience: Duration, wanted: impl Fn(Look) -> bool) -> Option<Look> {
+async fn until(
+    primary: &Primary,
+    patience: Duration,
+    wanted: impl Fn(Look) -> bool,
+) -> Option<Look> {
     let deadline = Instant::now() + patience;
     while Instant::now() < deadline {
         if let Some(viewer) = primary.viewers().await.first() {
             let number = |key: &str| viewer[key].as_u64();
-            let look = Look { at: Instant::now(), segments: number("segments")?, rung: number("rung")? };
+            let look = Look {
+                at: Instant::now(),
+                segments: number("segments")?,
+                rung: number("rung")?,
+            };
             if wanted(look) {
                 return Some(look);
             }

@@ -88,11 +88,26 @@ impl Config {
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     let stop = shutdown::on_signal().context("waiting for signals")?;
-    let state = if config.upstream.is_some() { NodeState::Filling } else { NodeState::Standby };
+    let state = if config.upstream.is_some() {
+        NodeState::Filling
+    } else {
+        NodeState::Standby
+    };
     let (region, launched) = (config.region.clone(), config.launched);
-    let role = Role { kind: NodeKind::Relay, region, launched, state, name: "local-server" };
+    let role = Role {
+        kind: NodeKind::Relay,
+        region,
+        launched,
+        state,
+        name: "local-server",
+    };
     let node = Node::start(&config.node, role, &stop).await?;
-    let mut relay = Relay { node: &node, listed: config.node.listed()?, streaming: None, stop: stop.clone() };
+    let mut relay = Relay {
+        node: &node,
+        listed: config.node.listed()?,
+        streaming: None,
+        stop: stop.clone(),
+    };
     ready(&node);
     if let Some(upstream) = &config.upstream {
         relay.stream_from(upstream.clone()).await;
@@ -100,7 +115,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     relay.obey(config.launched).await;
     relay.standby().await;
     stop.cancel();
-    if tokio::time::timeout(STOPPING, node.stopped()).await.is_err() {
+    if tokio::time::timeout(STOPPING, node.stopped())
+        .await
+        .is_err()
+    {
         tracing::warn!(after = ?STOPPING, "some tasks did not stop in time");
     }
     Ok(())
@@ -134,11 +152,16 @@ impl Relay<'_> {
                         self.stream_from(upstream).await;
                         self.serve();
                     }
-                    Err(error) => tracing::error!(upstream, %error, "told to stream from what is not a URL"),
+                    Err(error) => {
+                        tracing::error!(upstream, %error, "told to stream from what is not a URL")
+                    }
                 },
                 Directive::Drain { to } => {
                     tracing::info!(to, "told to drain");
-                    self.node.origin.stance.store(Arc::new(Stance::Draining { to }));
+                    self.node
+                        .origin
+                        .stance
+                        .store(Arc::new(Stance::Draining { to }));
                     self.node.state.send_replace(NodeState::Draining);
                 }
                 Directive::Retire if launched => {
@@ -175,16 +198,36 @@ impl Relay<'_> {
 
     /// Follows `upstream`, if it does not do so already.
     async fn stream_from(&mut self, upstream: Url) {
-        if self.streaming.as_ref().is_some_and(|streaming| streaming.upstream == upstream) {
+        if self
+            .streaming
+            .as_ref()
+            .is_some_and(|streaming| streaming.upstream == upstream)
+        {
             return;
         }
         self.standby().await;
         self.node.state.send_replace(NodeState::Filling);
         let stop = self.stop.child_token();
-        let source = Upstream { base: upstream.clone(), fetcher: self.node.fetcher.clone(), listed: self.listed };
-        let follow = tokio::spawn(upstream::run(source, self.node.origin.store.clone(), stop.clone()));
-        let announce = tokio::spawn(announce(self.node.origin.store.clone(), self.node.state.clone(), stop.clone()));
-        self.streaming = Some(Streaming { upstream, tasks: vec![follow, announce], stop });
+        let source = Upstream {
+            base: upstream.clone(),
+            fetcher: self.node.fetcher.clone(),
+            listed: self.listed,
+        };
+        let follow = tokio::spawn(upstream::run(
+            source,
+            self.node.origin.store.clone(),
+            stop.clone(),
+        ));
+        let announce = tokio::spawn(announce(
+            self.node.origin.store.clone(),
+            self.node.state.clone(),
+            stop.clone(),
+        ));
+        self.streaming = Some(Streaming {
+            upstream,
+            tasks: vec![follow, announce],
+            stop,
+        });
     }
 
     /// Stops streaming; costs the upstream nothing from then on.
@@ -202,7 +245,11 @@ impl Relay<'_> {
 }
 
 /// Says so once there is a stream that a viewer can start on.
-async fn announce(store: spillway::store::Store, state: tokio::sync::watch::Sender<NodeState>, stop: CancellationToken) {
+async fn announce(
+    store: spillway::store::Store,
+    state: tokio::sync::watch::Sender<NodeState>,
+    stop: CancellationToken,
+) {
     let playable = async {
         loop {
             for (_, mut stream) in store.streams() {
@@ -227,7 +274,10 @@ async fn announce(store: spillway::store::Store, state: tokio::sync::watch::Send
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the one line for scripts that wait for this program")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the one line for scripts that wait for this program"
+)]
 fn ready(node: &Node) {
     println!("ready {} private http://{}/", node.url, node.private);
 }

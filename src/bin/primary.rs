@@ -103,7 +103,15 @@ impl Config {
         if let Some(source) = self.source.take() {
             let name = self.stream.clone().unwrap_or_else(|| "live".into());
             let Encoding { rung, preset, once } = self.encoding.clone();
-            self.streams.insert(name, StreamConfig { source, rung, preset, once });
+            self.streams.insert(
+                name,
+                StreamConfig {
+                    source,
+                    rung,
+                    preset,
+                    once,
+                },
+            );
         }
         anyhow::ensure!(
             !self.streams.is_empty(),
@@ -117,26 +125,46 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let stop = shutdown::on_signal().context("waiting for signals")?;
     let segmenter = beside(config.segmenter.as_ref(), "segmenter")?;
     let listed = config.node.listed()?;
-    let role = Role { kind: NodeKind::Primary, region: None, launched: false, state: NodeState::Active, name: "primary" };
+    let role = Role {
+        kind: NodeKind::Primary,
+        region: None,
+        launched: false,
+        state: NodeState::Active,
+        name: "primary",
+    };
     let node = Node::start(&config.node, role, &stop).await?;
 
     let mut sources = JoinSet::new();
     for (name, stream) in &config.streams {
         let name: StreamName = name.parse()?;
-        let producer = node.origin.store.create(&name).with_context(|| format!("stream {name} is there twice"))?;
-        sources.spawn(live::run(stream.live(&segmenter, listed), producer, stop.clone()));
+        let producer = node
+            .origin
+            .store
+            .create(&name)
+            .with_context(|| format!("stream {name} is there twice"))?;
+        sources.spawn(live::run(
+            stream.live(&segmenter, listed),
+            producer,
+            stop.clone(),
+        ));
     }
     ready(&node);
     let code = watch(&mut sources, &stop).await;
     stop.cancel();
-    if tokio::time::timeout(STOPPING, node.stopped()).await.is_err() {
+    if tokio::time::timeout(STOPPING, node.stopped())
+        .await
+        .is_err()
+    {
         tracing::warn!(after = ?STOPPING, "some tasks did not stop in time");
     }
     Ok(code)
 }
 
 /// Waits for the word to stop, or until no stream is left.
-async fn watch(sources: &mut JoinSet<Result<(), live::Ended>>, stop: &CancellationToken) -> ExitCode {
+async fn watch(
+    sources: &mut JoinSet<Result<(), live::Ended>>,
+    stop: &CancellationToken,
+) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     while let Some(ended) = sources.join_next().await {
         match ended {
@@ -157,14 +185,20 @@ async fn watch(sources: &mut JoinSet<Result<(), live::Ended>>, stop: &Cancellati
     code
 }
 
-#[expect(clippy::print_stdout, reason = "the one line for scripts that wait for this program")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the one line for scripts that wait for this program"
+)]
 fn ready(node: &Node) {
     println!("ready {} private http://{}/", node.url, node.private);
 }
 
 impl StreamConfig {
     fn live(&self, segmenter: &std::path::Path, listed: usize) -> Live {
-        let (listens, remote) = (self.source.starts_with("rtmp://"), self.source.contains("://"));
+        let (listens, remote) = (
+            self.source.starts_with("rtmp://"),
+            self.source.contains("://"),
+        );
         let made = self.source == "test" || self.source.starts_with("lavfi:");
         let ends = self.once || made;
         let mut arguments = Vec::new();
@@ -181,6 +215,12 @@ impl StreamConfig {
             arguments.push("--loop".to_owned());
         }
         arguments.extend(["--".to_owned(), self.source.clone()]);
-        Live { program: segmenter.to_owned(), arguments, listed, ends, listens }
+        Live {
+            program: segmenter.to_owned(),
+            arguments,
+            listed,
+            ends,
+            listens,
+        }
     }
 }

@@ -11,16 +11,22 @@ pub struct Fetcher(Client);
 
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
+    #[error("no HTTP client: {why}")]
+    Client { why: String },
     #[error("{url}: {why}")]
-    Transport { url: Url, why: String },
+    Transport { url: Box<Url>, why: String },
     #[error("{url}: answered {status}{}{}", if said.is_empty() { "" } else { ": " }, said)]
-    Status { url: Url, status: StatusCode, said: String },
+    Status {
+        url: Box<Url>,
+        status: StatusCode,
+        said: String,
+    },
     #[error("{url}: longer than {MAX_BODY} octets")]
-    TooLong { url: Url },
+    TooLong { url: Box<Url> },
     #[error("{url}: not text")]
-    NotText { url: Url },
+    NotText { url: Box<Url> },
     #[error("{url}: no answer within {patience:?}")]
-    Late { url: Url, patience: Duration },
+    Late { url: Box<Url>, patience: Duration },
 }
 
 /// An answer, and where it came from once redirects were followed.
@@ -38,15 +44,19 @@ impl Fetcher {
             .pool_idle_timeout(IDLE)
             .user_agent(concat!("spillway/", env!("CARGO_PKG_VERSION")))
             .build();
-        let url = || Url::parse("http://localhost/").expect("a constant URL");
-        client.map(Self).map_err(|error| FetchError::Transport { url: url(), why: error.to_string() })
+        client.map(Self).map_err(|error| FetchError::Client {
+            why: error.to_string(),
+        })
     }
 
     /// The body of `url`, in full, within `patience`.
     pub async fn get(&self, url: Url, patience: Duration) -> Result<Fetched, FetchError> {
         match tokio::time::timeout(patience, self.get_in_time(url.clone())).await {
             Ok(result) => result,
-            Err(_) => Err(FetchError::Late { url, patience }),
+            Err(_) => Err(FetchError::Late {
+                url: name(&url),
+                patience,
+            }),
         }
     }
 
@@ -55,7 +65,9 @@ impl Fetcher {
         let fetched = self.get(url, patience).await?;
         match String::from_utf8(fetched.body.into()) {
             Ok(text) => Ok((fetched.url, text)),
-            Err(_) => Err(FetchError::NotText { url: fetched.url }),
+            Err(_) => Err(FetchError::NotText {
+                url: name(&fetched.url),
+            }),
         }
     }
 
@@ -66,38 +78,82 @@ impl Fetcher {
         message: &impl serde::Serialize,
         patience: Duration,
     ) -> Result<T, FetchError> {
-        let transport = |error: reqwest::Error| FetchError::Transport { url: url.clone(), why: cause(&error) };
-        let answer = self.0.post(url.clone()).json(message).timeout(patience).send().await.map_err(transport)?;
+        let transport = |error: reqwest::Error| FetchError::Transport {
+            url: name(&url),
+            why: cause(&error),
+        };
+        let answer = self
+            .0
+            .post(url.clone())
+            .json(message)
+            .timeout(patience)
+            .send()
+            .await
+            .map_err(transport)?;
         let status = answer.status();
         if !status.is_success() {
-            let said = answer.text().await.unwrap_or_default().trim().chars().take(200).collect();
-            return Err(FetchError::Status { url, status, said });
+            let said = answer
+                .text()
+                .await
+                .unwrap_or_default()
+                .trim()
+                .chars()
+                .take(200)
+                .collect();
+            return Err(FetchError::Status {
+                url: name(&url),
+                status,
+                said,
+            });
         }
         answer.json().await.map_err(transport)
     }
 
     async fn get_in_time(&self, url: Url) -> Result<Fetched, FetchError> {
-        let transport = |error: reqwest::Error| FetchError::Transport { url: url.clone(), why: cause(&error) };
+        let transport = |error: reqwest::Error| FetchError::Transport {
+            url: name(&url),
+            why: cause(&error),
+        };
         let mut answer = self.0.get(url.clone()).send().await.map_err(transport)?;
-        let (from, status, headers) = (answer.url().clone(), answer.status(), answer.headers().clone());
+        let (from, status, headers) = (
+            answer.url().clone(),
+            answer.status(),
+            answer.headers().clone(),
+        );
         let expected = answer.content_length().unwrap_or(0);
         if expected > MAX_BODY {
-            return Err(FetchError::TooLong { url: from });
+            return Err(FetchError::TooLong { url: name(&from) });
         }
         let mut body = BytesMut::with_capacity(expected as usize);
         // A body that breaks off is an error here: hyper knows its length.
         while let Some(chunk) = answer.chunk().await.map_err(transport)? {
             if body.len() + chunk.len() > MAX_BODY as usize {
-                return Err(FetchError::TooLong { url: from });
+                return Err(FetchError::TooLong { url: name(&from) });
             }
             body.extend_from_slice(&chunk);
         }
         if !status.is_success() {
-            let said = String::from_utf8_lossy(&body).trim().chars().take(200).collect();
-            return Err(FetchError::Status { url: from, status, said });
+            let said = String::from_utf8_lossy(&body)
+                .trim()
+                .chars()
+                .take(200)
+                .collect();
+            return Err(FetchError::Status {
+                url: name(&from),
+                status,
+                said,
+            });
         }
-        Ok(Fetched { url: from, headers, body: body.freeze() })
+        Ok(Fetched {
+            url: from,
+            headers,
+            body: body.freeze(),
+        })
     }
+}
+
+fn name(url: &Url) -> Box<Url> {
+    Box::new(url.clone())
 }
 
 /// The innermost cause: "connection refused" says more than "error sending request".

@@ -63,7 +63,8 @@ pub async fn serve(listener: TcpListener, app: Router, limits: Limits, stop: Can
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.head)
-        .half_close(false);
+        .half_close(false)
+        .max_buf_size(HEAD);
     let (slots, tracker) = (
         Arc::new(Semaphore::new(limits.connections)),
         TaskTracker::new(),
@@ -138,6 +139,9 @@ fn prepare(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
     let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(NOT_SENT);
 }
+
+/// A longer request head is refused.
+const HEAD: usize = 64 * 1024;
 
 /// Measured: without it the kernel swallows a segment and writing looks three times as fast as the link.
 const NOT_SENT: u32 = 128 * 1024;

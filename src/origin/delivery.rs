@@ -42,7 +42,11 @@ impl Delivery {
     pub fn new<'a>(chunks: impl Iterator<Item = &'a Bytes>, measure: Option<Measure>) -> Self {
         let chunks: Vec<Bytes> = chunks.cloned().collect();
         let left = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        Self { chunks: chunks.into_iter(), left, measure }
+        Self {
+            chunks: chunks.into_iter(),
+            left,
+            measure,
+        }
     }
 }
 
@@ -50,7 +54,10 @@ impl Body for Delivery {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         // Not before: the answer to a HEAD has a body that is never sent.
         if let Some(measure) = self.measure.take() {
             measure.begin(self.left);
@@ -127,26 +134,46 @@ struct Progress {
 impl Meter {
     fn begin(connection: Arc<Connection>, octets: u64, now: Instant) -> Self {
         let (info, before) = (connection.sample(), connection.written());
-        let progress = Progress { acked: 0, at: now, capacity: None, receiver_limited: 0.0, min_rtt: info.min_rtt };
-        Self { connection, octets, started: now, before, info, progress: Mutex::new(progress) }
+        let progress = Progress {
+            acked: 0,
+            at: now,
+            capacity: None,
+            receiver_limited: 0.0,
+            min_rtt: info.min_rtt,
+        };
+        Self {
+            connection,
+            octets,
+            started: now,
+            before,
+            info,
+            progress: Mutex::new(progress),
+        }
     }
 
     fn sample(&self, now: Instant) -> Progress {
         let info = self.connection.sample();
         let busy = info.busy.saturating_sub(self.info.busy);
-        let limited = info.receiver_limited.saturating_sub(self.info.receiver_limited);
+        let limited = info
+            .receiver_limited
+            .saturating_sub(self.info.receiver_limited);
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let acked = info.acked.saturating_sub(self.before).min(self.octets);
         // Later octets of the connection may have been acknowledged since; the first sample that
         // finds this delivery whole tells when it was.
         if acked > progress.acked {
-            progress.at = now.checked_sub(info.last_ack).map_or(now, |at| at.max(self.started));
+            progress.at = now
+                .checked_sub(info.last_ack)
+                .map_or(now, |at| at.max(self.started));
         }
         progress.acked = acked.max(progress.acked);
         progress.capacity = progress.capacity.max(info.capacity);
         progress.min_rtt = info.min_rtt;
-        progress.receiver_limited =
-            if busy.is_zero() { 0.0 } else { (limited.as_secs_f64() / busy.as_secs_f64()).min(1.0) };
+        progress.receiver_limited = if busy.is_zero() {
+            0.0
+        } else {
+            (limited.as_secs_f64() / busy.as_secs_f64()).min(1.0)
+        };
         *progress
     }
 
@@ -154,7 +181,9 @@ impl Meter {
     pub fn pace(&self, now: Instant) -> Option<Bitrate> {
         let progress = *self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let elapsed = now.saturating_duration_since(self.started);
-        let tells = elapsed >= TELLING && progress.acked < self.octets && progress.receiver_limited < READER_LIMITED;
+        let tells = elapsed >= TELLING
+            && progress.acked < self.octets
+            && progress.receiver_limited < READER_LIMITED;
         tells.then(|| Bitrate::of(progress.acked, elapsed))
     }
 

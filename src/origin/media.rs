@@ -46,14 +46,25 @@ pub async fn chosen(
         let known = origin.viewers.moved(&seat, now);
         return Ok(elsewhere(to, &uri, known));
     }
-    let number = name.strip_suffix(".m4s").and_then(|number| number.parse().ok());
+    let number = name
+        .strip_suffix(".m4s")
+        .and_then(|number| number.parse().ok());
     let number: u64 = number.ok_or_else(|| Refusal::not_found(format!("{name}: not a segment")))?;
-    let window = consumer.now().ok_or_else(|| Refusal::not_found(format!("{} has no media", seat.stream)))?;
+    let window = consumer
+        .now()
+        .ok_or_else(|| Refusal::not_found(format!("{} has no media", seat.stream)))?;
     let segment = complete(&window, number)?;
-    let ceiling = origin.share.load().ceiling(seat.stream.as_str(), seat.viewer.key);
+    let ceiling = origin
+        .share
+        .load()
+        .ceiling(seat.stream.as_str(), seat.viewer.key);
     let ask = Ask {
         number,
-        offer: Offer { sizes: segment.sizes(), duration: segment.duration(), start: 1.min(segment.sizes().len() - 1) },
+        offer: Offer {
+            sizes: segment.sizes(),
+            duration: segment.duration(),
+            start: 1.min(segment.sizes().len() - 1),
+        },
         ceiling: ceiling.min(segment.sizes().len() - 1),
         hint: hint.seen.map(Bitrate::from_kbps),
         patience: Duration::from_secs(window.format().target_duration()) * 3,
@@ -61,7 +72,12 @@ pub async fn chosen(
     let (pin, estimate) = origin.viewers.decide(&seat, &ask, now);
     let rung = &window.format().ladder.rungs()[pin.rung].name;
     tracing::debug!(viewer = %seat.viewer, number, %rung, ?pin, ?estimate, ceiling = ask.ceiling, "rung chosen");
-    let measure = Measure { viewers: origin.viewers.clone(), seat, connection, media: segment.duration() };
+    let measure = Measure {
+        viewers: origin.viewers.clone(),
+        seat,
+        connection,
+        media: segment.duration(),
+    };
     let mut response = media(segment, pin.rung, Some(measure), NO_STORE);
     let headers = response.headers_mut();
     put(headers, "spillway-rung", rung.as_str());
@@ -79,22 +95,32 @@ pub async fn canonical(
     Path((stream, epoch, rung, name)): Path<(String, u64, String, String)>,
 ) -> Result<Response, Refusal> {
     let (stream, consumer) = stream_of(&origin, &stream)?;
-    let window = consumer.now().ok_or_else(|| Refusal::not_found(format!("{stream} has no media")))?;
+    let window = consumer
+        .now()
+        .ok_or_else(|| Refusal::not_found(format!("{stream} has no media")))?;
     let index = window.format().ladder.index(&rung);
-    let rung = index.ok_or_else(|| Refusal::not_found(format!("stream {stream} has no rung {rung:?}")))?;
-    let (number, part) = canonical_name(&name).ok_or_else(|| Refusal::not_found(format!("{name}: not a segment")))?;
+    let rung =
+        index.ok_or_else(|| Refusal::not_found(format!("stream {stream} has no rung {rung:?}")))?;
+    let (number, part) = canonical_name(&name)
+        .ok_or_else(|| Refusal::not_found(format!("{name}: not a segment")))?;
     let segment = match part {
         None => complete(&window, number)?,
-        Some(_) => window.segment(number).ok_or_else(|| gone(&window, number))?,
+        Some(_) => window
+            .segment(number)
+            .ok_or_else(|| gone(&window, number))?,
     };
     if segment.head.epoch != Epoch(epoch) {
-        return Err(Refusal::not_found(format!("segment {number} is not of epoch {epoch}")));
+        return Err(Refusal::not_found(format!(
+            "segment {number} is not of epoch {epoch}"
+        )));
     }
     match part {
         None => Ok(media(segment, rung, None, FOREVER)),
         Some(index) => {
             let part = segment.parts.get(index);
-            let part = part.ok_or_else(|| Refusal::not_found(format!("segment {number} has no part {index} yet")))?;
+            let part = part.ok_or_else(|| {
+                Refusal::not_found(format!("segment {number} has no part {index} yet"))
+            })?;
             Ok(octets(Body::from(part.media[rung].clone()), FOREVER))
         }
     }
@@ -106,19 +132,32 @@ pub async fn init(
     Path((stream, epoch)): Path<(String, u64)>,
 ) -> Result<Response, Refusal> {
     let (stream, consumer) = stream_of(&origin, &stream)?;
-    let window = consumer.now().ok_or_else(|| Refusal::not_found(format!("{stream} has no media")))?;
+    let window = consumer
+        .now()
+        .ok_or_else(|| Refusal::not_found(format!("{stream} has no media")))?;
     let init = window.init(Epoch(epoch));
-    let init = init.ok_or_else(|| Refusal::not_found(format!("stream {stream} has no epoch {epoch} any more")))?;
+    let init = init.ok_or_else(|| {
+        Refusal::not_found(format!("stream {stream} has no epoch {epoch} any more"))
+    })?;
     Ok(octets(Body::from(init.media.clone()), FOREVER))
 }
 
 fn complete(window: &Published, number: u64) -> Result<&Arc<Segment>, Refusal> {
-    window.segment(number).filter(|segment| segment.complete).ok_or_else(|| gone(window, number))
+    window
+        .segment(number)
+        .filter(|segment| segment.complete)
+        .ok_or_else(|| gone(window, number))
 }
 
 fn gone(window: &Published, number: u64) -> Refusal {
-    let mut segments = window.segments().filter(|segment| segment.complete).map(|segment| segment.number());
-    let (first, last) = (segments.next().unwrap_or(0), segments.next_back().unwrap_or(0));
+    let mut segments = window
+        .segments()
+        .filter(|segment| segment.complete)
+        .map(|segment| segment.number());
+    let (first, last) = (
+        segments.next().unwrap_or(0),
+        segments.next_back().unwrap_or(0),
+    );
     Refusal::not_found(format!("no segment {number}; there are {first} to {last}"))
 }
 
@@ -130,8 +169,16 @@ fn canonical_name(name: &str) -> Option<(u64, Option<usize>)> {
     }
 }
 
-fn media(segment: &Segment, rung: usize, measure: Option<Measure>, cache: &'static str) -> Response {
-    octets(Body::new(Delivery::new(segment.media(rung), measure)), cache)
+fn media(
+    segment: &Segment,
+    rung: usize,
+    measure: Option<Measure>,
+    cache: &'static str,
+) -> Response {
+    octets(
+        Body::new(Delivery::new(segment.media(rung), measure)),
+        cache,
+    )
 }
 
 fn octets(body: Body, cache: &'static str) -> Response {

@@ -50,7 +50,12 @@ pub struct Origin {
 }
 
 impl Origin {
-    pub fn new(node: String, store: Store, budget: Option<Bitrate>, max_viewers: usize) -> Arc<Self> {
+    pub fn new(
+        node: String,
+        store: Store,
+        budget: Option<Bitrate>,
+        max_viewers: usize,
+    ) -> Arc<Self> {
         Arc::new(Self {
             node,
             store,
@@ -65,13 +70,25 @@ impl Origin {
     /// The work that goes on beside the requests: sharing the egress, forgetting the silent.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let allocator = Allocator::new(self.budget);
-        share::run(self.store.clone(), self.viewers.clone(), allocator, self.share.clone(), stop).await;
+        share::run(
+            self.store.clone(),
+            self.viewers.clone(),
+            allocator,
+            self.share.clone(),
+            stop,
+        )
+        .await;
     }
 }
 
 /// What viewers, relays and players reach.
 pub fn public(origin: Arc<Origin>) -> Router {
-    let names = ["spillway-rung", "spillway-reason", "spillway-estimate", "spillway-node"];
+    let names = [
+        "spillway-rung",
+        "spillway-reason",
+        "spillway-estimate",
+        "spillway-node",
+    ];
     let cors = CorsLayer::new()
         .allow_origin(Any)
         .allow_methods(Any)
@@ -82,10 +99,16 @@ pub fn public(origin: Arc<Origin>) -> Router {
         .route("/live", get(playlist::streams))
         .route("/live/{stream}/index.m3u8", get(playlist::join))
         .route("/live/{stream}/{playlist}", get(playlist::canonical))
-        .route("/live/{stream}/v/{viewer}/index.m3u8", get(playlist::viewer))
+        .route(
+            "/live/{stream}/v/{viewer}/index.m3u8",
+            get(playlist::viewer),
+        )
         .route("/live/{stream}/v/{viewer}/{name}", get(media::chosen))
         .route("/live/{stream}/{epoch}/init.mp4", get(media::init))
-        .route("/live/{stream}/{epoch}/{rung}/{name}", get(media::canonical))
+        .route(
+            "/live/{stream}/{epoch}/{rung}/{name}",
+            get(media::canonical),
+        )
         .layer(cors)
         .with_state(origin)
 }
@@ -101,23 +124,42 @@ pub struct Refusal {
 
 impl Refusal {
     fn not_found(why: impl Into<String>) -> Self {
-        Self { status: StatusCode::NOT_FOUND, why: why.into(), again: None }
+        Self {
+            status: StatusCode::NOT_FOUND,
+            why: why.into(),
+            again: None,
+        }
     }
 
     fn bad_request(why: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, why: why.into(), again: None }
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            why: why.into(),
+            again: None,
+        }
     }
 
     fn later(why: impl Into<String>, again: u32) -> Self {
-        Self { status: StatusCode::SERVICE_UNAVAILABLE, why: why.into(), again: Some(again) }
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            why: why.into(),
+            again: Some(again),
+        }
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let mut response = (self.status, [(header::CACHE_CONTROL, NO_STORE)], self.why + "\n").into_response();
+        let mut response = (
+            self.status,
+            [(header::CACHE_CONTROL, NO_STORE)],
+            self.why + "\n",
+        )
+            .into_response();
         if let Some(seconds) = self.again {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

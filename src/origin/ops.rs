@@ -33,7 +33,11 @@ async fn ready(State(origin): State<Arc<Origin>>) -> Response {
         .map(|(name, _)| name.to_string())
         .collect();
     let ready = !draining && !streams.is_empty() && waiting.is_empty();
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     let body = json!({ "ready": ready, "draining": draining, "streams": streams.len(), "without_media": waiting });
     (status, Json(body)).into_response()
 }
@@ -42,7 +46,9 @@ async fn streams(State(origin): State<Arc<Origin>>) -> Json<Value> {
     let census = origin.viewers.census();
     let streams = origin.store.streams().into_iter();
     let streams = streams.map(|(name, stream)| {
-        let Some(window) = stream.now() else { return json!({ "stream": name, "viewers": 0 }) };
+        let Some(window) = stream.now() else {
+            return json!({ "stream": name, "viewers": 0 });
+        };
         let rates = window.rates();
         let rungs = window.format().ladder.rungs().iter().zip(rates);
         json!({
@@ -74,10 +80,15 @@ async fn viewers(State(origin): State<Arc<Origin>>) -> Json<Value> {
 
 async fn viewer(State(origin): State<Arc<Origin>>, Path(id): Path<String>) -> Response {
     let reports = origin.viewers.report(Instant::now()).into_iter();
-    match reports.filter(|report| report.viewer == id).collect::<Vec<_>>() {
-        reports if reports.is_empty() => {
-            (StatusCode::NOT_FOUND, format!("no viewer {id:?} on this node\n")).into_response()
-        }
+    match reports
+        .filter(|report| report.viewer == id)
+        .collect::<Vec<_>>()
+    {
+        reports if reports.is_empty() => (
+            StatusCode::NOT_FOUND,
+            format!("no viewer {id:?} on this node\n"),
+        )
+            .into_response(),
         reports => Json(reports).into_response(),
     }
 }

@@ -26,7 +26,10 @@ pub async fn streams(State(origin): State<Arc<Origin>>) -> impl IntoResponse {
     let streams: Vec<_> = streams
         .map(|(name, _)| serde_json::json!({ "name": name, "url": format!("/live/{name}/index.m3u8") }))
         .collect();
-    ([(header::CACHE_CONTROL, NO_STORE)], Json(serde_json::json!({ "node": origin.node, "streams": streams })))
+    (
+        [(header::CACHE_CONTROL, NO_STORE)],
+        Json(serde_json::json!({ "node": origin.node, "streams": streams })),
+    )
 }
 
 #[derive(Debug, Deserialize)]
@@ -53,14 +56,23 @@ pub async fn join(
         Some("client") => render::all_variants(ladder),
         None | Some("server") => {
             if origin.viewers.count() >= origin.max_viewers {
-                let why = format!("this node has its {} viewers; try again shortly", origin.max_viewers);
+                let why = format!(
+                    "this node has its {} viewers; try again shortly",
+                    origin.max_viewers
+                );
                 return Err(Refusal::later(why, 5));
             }
-            let region = join.region.as_deref().map(Region::named).unwrap_or_default();
+            let region = join
+                .region
+                .as_deref()
+                .map(Region::named)
+                .unwrap_or_default();
             render::one_variant(ladder, &format!("v/{}/index.m3u8", ViewerId::mint(region)))
         }
         Some(other) => {
-            return Err(Refusal::bad_request(format!("abr={other:?} is neither \"server\" nor \"client\"")));
+            return Err(Refusal::bad_request(format!(
+                "abr={other:?} is neither \"server\" nor \"client\""
+            )));
         }
     };
     Ok(playlist(text))
@@ -84,13 +96,24 @@ pub async fn viewer(
 ) -> Result<Response, Refusal> {
     let (name, stream) = stream_of(&origin, &stream)?;
     let viewer: ViewerId = viewer.parse().map_err(Refusal::not_found)?;
-    let seat = Seat { stream: name.clone(), viewer };
+    let seat = Seat {
+        stream: name.clone(),
+        viewer,
+    };
     if let Stance::Draining { to } = &**origin.stance.load() {
         let known = origin.viewers.moved(&seat, std::time::Instant::now());
         return Ok(elsewhere(to, &uri, known));
     }
     origin.viewers.touch(&seat, std::time::Instant::now());
-    let window = reach(&name, stream, &Reload { part: None, ..reload }).await?;
+    let window = reach(
+        &name,
+        stream,
+        &Reload {
+            part: None,
+            ..reload
+        },
+    )
+    .await?;
     Ok(playlist(window.playlist(View::Viewer)))
 }
 
@@ -101,7 +124,9 @@ pub async fn canonical(
     Query(reload): Query<Reload>,
 ) -> Result<Response, Refusal> {
     let (name, stream) = stream_of(&origin, &stream)?;
-    let rung = file.strip_suffix(".m3u8").ok_or_else(|| Refusal::not_found(format!("{file}: not a playlist")))?;
+    let rung = file
+        .strip_suffix(".m3u8")
+        .ok_or_else(|| Refusal::not_found(format!("{file}: not a playlist")))?;
     let window = reach(&name, stream, &reload).await?;
     let rung = window
         .format()
@@ -113,9 +138,12 @@ pub async fn canonical(
 
 /// The stream called `name`, or a refusal that says so. Leaves nothing behind.
 pub(super) fn stream_of(origin: &Origin, name: &str) -> Result<(StreamName, Consumer), Refusal> {
-    let parsed: StreamName = name.parse().map_err(|error| Refusal::not_found(format!("{error}")))?;
+    let parsed: StreamName = name
+        .parse()
+        .map_err(|error| Refusal::not_found(format!("{error}")))?;
     let stream = origin.store.stream(name);
-    let stream = stream.ok_or_else(|| Refusal::not_found(format!("no stream {name:?} on this node")))?;
+    let stream =
+        stream.ok_or_else(|| Refusal::not_found(format!("no stream {name:?} on this node")))?;
     Ok((parsed, stream))
 }
 
@@ -131,7 +159,11 @@ async fn playable(name: &StreamName, mut stream: Consumer) -> Result<Arc<Publish
 
 /// The window, once it holds what a blocking reload asks for. A source that is late must not
 /// end the viewing: after three target durations the answer is what there is.
-async fn reach(name: &StreamName, mut stream: Consumer, reload: &Reload) -> Result<Arc<Published>, Refusal> {
+async fn reach(
+    name: &StreamName,
+    mut stream: Consumer,
+    reload: &Reload,
+) -> Result<Arc<Published>, Refusal> {
     let now = match stream.now().filter(|now| now.is_playable()) {
         Some(now) => now,
         None => playable(name, stream.clone()).await?,
@@ -148,24 +180,48 @@ async fn reach(name: &StreamName, mut stream: Consumer, reload: &Reload) -> Resu
     }
     let patience = Duration::from_secs(now.format().target_duration()) * 3;
     let wait = stream.wait(|window| window.reaches(number, reload.part));
-    Ok(tokio::time::timeout(patience, wait).await.ok().flatten().unwrap_or(now))
+    Ok(tokio::time::timeout(patience, wait)
+        .await
+        .ok()
+        .flatten()
+        .unwrap_or(now))
 }
 
 /// A redirect to the same place on another node, with what is known of the viewer's path.
-pub(super) fn elsewhere(to: &str, uri: &axum::http::Uri, known: Option<playlists::Bitrate>) -> Response {
+pub(super) fn elsewhere(
+    to: &str,
+    uri: &axum::http::Uri,
+    known: Option<playlists::Bitrate>,
+) -> Response {
     let query = uri.query().into_iter().flat_map(|query| query.split('&'));
-    let query = query.filter(|pair| !pair.starts_with("seen=")).map(str::to_owned);
-    let query: Vec<_> = query.chain(known.map(|rate| format!("seen={}", rate.kbps()))).collect();
+    let query = query
+        .filter(|pair| !pair.starts_with("seen="))
+        .map(str::to_owned);
+    let query: Vec<_> = query
+        .chain(known.map(|rate| format!("seen={}", rate.kbps())))
+        .collect();
     let mark = if query.is_empty() { "" } else { "?" };
-    let target = format!("{}{}{mark}{}", to.trim_end_matches('/'), uri.path(), query.join("&"));
-    ([(header::CACHE_CONTROL, NO_STORE)], Redirect::temporary(&target)).into_response()
+    let target = format!(
+        "{}{}{mark}{}",
+        to.trim_end_matches('/'),
+        uri.path(),
+        query.join("&")
+    );
+    (
+        [(header::CACHE_CONTROL, NO_STORE)],
+        Redirect::temporary(&target),
+    )
+        .into_response()
 }
 
 fn playlist(text: impl Into<axum::body::Body>) -> Response {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(M3U8));
     // It changes with every part, and who waits for the next must not get the last from a cache.
-    headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-cache"));
+    headers.insert(
+        header::CACHE_CONTROL,
+        header::HeaderValue::from_static("no-cache"),
+    );
     (headers, text.into()).into_response()
 }
 

@@ -38,7 +38,9 @@ pub async fn run(
     directives: watch::Sender<Directive>,
     stop: CancellationToken,
 ) {
-    let Ok(url) = identity.manager.join("v1/heartbeat") else { return };
+    let Ok(url) = identity.manager.join("v1/heartbeat") else {
+        return;
+    };
     let (mut interval, mut heard) = (INTERVAL, true);
     loop {
         let heartbeat = identity.heartbeat(&origin, *state.borrow_and_update());
@@ -53,7 +55,9 @@ pub async fn run(
                 }
                 heard = true;
                 interval = Duration::from_millis(reply.interval_ms.clamp(100, 60_000));
-                directives.send_if_modified(|now| std::mem::replace(now, reply.directive.clone()) != reply.directive);
+                directives.send_if_modified(|now| {
+                    std::mem::replace(now, reply.directive.clone()) != reply.directive
+                });
             }
             Err(error) if heard => {
                 heard = false;

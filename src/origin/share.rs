@@ -28,7 +28,9 @@ pub struct Share {
 impl Share {
     /// The highest rung that the budget allows this viewer.
     pub fn ceiling(&self, stream: &str, viewer: u64) -> usize {
-        self.classes.get(stream).map_or(usize::MAX, |class| self.allocation.ceiling(*class, viewer))
+        self.classes
+            .get(stream)
+            .map_or(usize::MAX, |class| self.allocation.ceiling(*class, viewer))
     }
 
     /// Utility per Mbit/s that one more bit would buy; 0 when nobody is held down.
@@ -63,7 +65,11 @@ pub async fn run(
             overloaded = next.allocation.overload;
             let (viewers, budget) = (viewers.count(), allocator.budget);
             if overloaded {
-                tracing::warn!(viewers, ?budget, "even the cheapest rung for everybody is above the egress budget");
+                tracing::warn!(
+                    viewers,
+                    ?budget,
+                    "even the cheapest rung for everybody is above the egress budget"
+                );
             } else {
                 tracing::info!(viewers, ?budget, "the egress budget suffices again");
             }
@@ -72,18 +78,34 @@ pub async fn run(
     }
 }
 
-fn share_out(store: &Store, viewers: &Viewers, allocator: &mut Allocator, turn: u64, egress: Bitrate) -> Share {
+fn share_out(
+    store: &Store,
+    viewers: &Viewers,
+    allocator: &mut Allocator,
+    turn: u64,
+    egress: Bitrate,
+) -> Share {
     let streams = store.streams();
-    let rates: BTreeMap<_, _> =
-        streams.into_iter().filter_map(|(name, stream)| Some((name, stream.now()?.rates()))).collect();
+    let rates: BTreeMap<_, _> = streams
+        .into_iter()
+        .filter_map(|(name, stream)| Some((name, stream.now()?.rates())))
+        .collect();
     let mut demand = viewers.demand(&rates);
     let (mut classes, mut places) = (Vec::new(), BTreeMap::new());
     for (name, rates) in rates {
         let viewers = demand.remove(&name).unwrap_or_default();
         places.insert(name, classes.len());
-        classes.push(Class { rates, weight: 1.0, viewers });
+        classes.push(Class {
+            rates,
+            weight: 1.0,
+            viewers,
+        });
     }
-    Share { allocation: allocator.allocate(&classes, turn), classes: places, egress }
+    Share {
+        allocation: allocator.allocate(&classes, turn),
+        classes: places,
+        egress,
+    }
 }
 
 /// A counter's rate over the last [`Rate::SPAN`].
@@ -95,7 +117,12 @@ impl Rate {
 
     fn push(&mut self, octets: u64, now: Instant) -> Bitrate {
         self.0.push_back((now, octets));
-        while self.0.len() > 2 && self.0.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= Self::SPAN) {
+        while self.0.len() > 2
+            && self
+                .0
+                .get(1)
+                .is_some_and(|(at, _)| now.duration_since(*at) >= Self::SPAN)
+        {
             self.0.pop_front();
         }
         let (since, before) = self.0[0];

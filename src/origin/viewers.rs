@@ -81,8 +81,14 @@ impl FromStr for ViewerId {
         const SHAPE: &str = "a viewer id is 16 hexadecimal digits, a dot and a region";
         let (key, region) = text.split_once('.').ok_or(SHAPE)?;
         let hex = key.len() == 16 && key.bytes().all(|b| b.is_ascii_hexdigit());
-        let key = hex.then(|| u64::from_str_radix(key, 16).ok()).flatten().ok_or(SHAPE)?;
-        Ok(Self { key, region: Region::named(region) })
+        let key = hex
+            .then(|| u64::from_str_radix(key, 16).ok())
+            .flatten()
+            .ok_or(SHAPE)?;
+        Ok(Self {
+            key,
+            region: Region::named(region),
+        })
     }
 }
 
@@ -132,7 +138,12 @@ struct Seated {
 
 impl Viewers {
     pub fn new(rule: Box<dyn Rule>) -> Self {
-        Self { seats: DashMap::new(), arrivals: DashMap::new(), rule, egress: AtomicU64::new(0) }
+        Self {
+            seats: DashMap::new(),
+            arrivals: DashMap::new(),
+            rule,
+            egress: AtomicU64::new(0),
+        }
     }
 
     /// The rung of a segment for a viewer, who takes a seat with the first.
@@ -148,7 +159,9 @@ impl Viewers {
         seated.ceiling = ask.ceiling;
         seated.moved = false;
         let in_flight = seated.pace(now);
-        let pin = seated.viewer.decide(ask.number, &ask.offer, ask.ceiling, in_flight, &*self.rule);
+        let pin = seated
+            .viewer
+            .decide(ask.number, &ask.offer, ask.ceiling, in_flight, &*self.rule);
         seated.segments += u64::from(pin.fresh);
         (pin, seated.viewer.estimate().map(|estimate| estimate.rate))
     }
@@ -198,12 +211,23 @@ impl Viewers {
     }
 
     /// The demand of each stream's viewers: what their own paths would allow, given its rungs' rates.
-    pub fn demand(&self, rates: &BTreeMap<StreamName, Vec<Bitrate>>) -> BTreeMap<StreamName, Vec<Demand>> {
-        let mut demand: BTreeMap<_, Vec<_>> = rates.keys().map(|name| (name.clone(), Vec::new())).collect();
+    pub fn demand(
+        &self,
+        rates: &BTreeMap<StreamName, Vec<Bitrate>>,
+    ) -> BTreeMap<StreamName, Vec<Demand>> {
+        let mut demand: BTreeMap<_, Vec<_>> = rates
+            .keys()
+            .map(|name| (name.clone(), Vec::new()))
+            .collect();
         for seated in &self.seats {
             let stream = &seated.key().stream;
-            if let (Some(rates), Some(demand), false) = (rates.get(stream), demand.get_mut(stream), seated.moved) {
-                demand.push(Demand { key: seated.key().viewer.key, cap: seated.viewer.own_cap(rates) });
+            if let (Some(rates), Some(demand), false) =
+                (rates.get(stream), demand.get_mut(stream), seated.moved)
+            {
+                demand.push(Demand {
+                    key: seated.key().viewer.key,
+                    cap: seated.viewer.own_cap(rates),
+                });
             }
         }
         demand
@@ -218,7 +242,15 @@ impl Viewers {
         let arrivals = self.arrivals.iter();
         let mut census = Census {
             regions: arrivals
-                .map(|arrived| (arrived.key().to_string(), RegionLoad { viewers: 0, arrivals: *arrived }))
+                .map(|arrived| {
+                    (
+                        arrived.key().to_string(),
+                        RegionLoad {
+                            viewers: 0,
+                            arrivals: *arrived,
+                        },
+                    )
+                })
                 .collect(),
             ..Census::default()
         };
@@ -228,7 +260,11 @@ impl Viewers {
                 continue;
             }
             let seat = seated.key();
-            census.regions.entry(seat.viewer.region.to_string()).or_default().viewers += 1;
+            census
+                .regions
+                .entry(seat.viewer.region.to_string())
+                .or_default()
+                .viewers += 1;
             *census.streams.entry(seat.stream.to_string()).or_default() += 1;
         }
         census
@@ -236,7 +272,10 @@ impl Viewers {
 
     /// Everything known of each viewer, for operators.
     pub fn report(&self, now: Instant) -> Vec<ViewerReport> {
-        self.seats.iter().map(|seated| seated.report(seated.key(), now)).collect()
+        self.seats
+            .iter()
+            .map(|seated| seated.report(seated.key(), now))
+            .collect()
     }
 }
 
@@ -286,7 +325,10 @@ impl Seated {
     /// The pace of the slowest delivery that has been outstanding for long enough to tell.
     fn pace(&mut self, now: Instant) -> Option<Bitrate> {
         self.outstanding.retain(|meter| meter.strong_count() > 0);
-        self.outstanding.iter().filter_map(|meter| meter.upgrade()?.pace(now)).min()
+        self.outstanding
+            .iter()
+            .filter_map(|meter| meter.upgrade()?.pace(now))
+            .min()
     }
 
     fn report(&self, seat: &Seat, now: Instant) -> ViewerReport {

@@ -11,7 +11,9 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use playlists::{Epoch, Format, Head, Init, MediaTime, Part, Segment, WallTime, Window, WindowError};
+use playlists::{
+    Epoch, Format, Head, Init, MediaTime, Part, Segment, WallTime, Window, WindowError,
+};
 use segmenter::wire::{self, Frame, Hello, WireError};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
@@ -42,7 +44,11 @@ pub enum Ended {
     #[error("stream {stream}: {why}")]
     Fatal { stream: StreamName, why: String },
     #[error("stream {stream}: cannot start {program}: {error}")]
-    Spawn { stream: StreamName, program: String, error: std::io::Error },
+    Spawn {
+        stream: StreamName,
+        program: String,
+        error: std::io::Error,
+    },
 }
 
 /// Why one run of the segmenter is over.
@@ -63,7 +69,10 @@ enum Stopped {
     #[error("{0}")]
     Window(#[from] WindowError),
     #[error("a {found} frame came where {expected} was due")]
-    Order { found: &'static str, expected: String },
+    Order {
+        found: &'static str,
+        expected: String,
+    },
 }
 
 /// Keeps `producer` fed until `stop`, or until the input has ended or can never work.
@@ -124,7 +133,9 @@ fn spawn(live: &Live, run: &Run) -> std::io::Result<Child> {
 /// Reads one run of the segmenter to its end, publishing what it makes.
 async fn follow(mut child: Child, mut run: Run, live: &Live, producer: &mut Producer) -> Stopped {
     let Some(mut output) = child.stdout.take() else {
-        return Stopped::Crashed { status: "it has no output".into() };
+        return Stopped::Crashed {
+            status: "it has no output".into(),
+        };
     };
     let mut stopped = loop {
         match run.next(&mut output, live.listens).await {
@@ -133,7 +144,11 @@ async fn follow(mut child: Child, mut run: Run, live: &Live, producer: &mut Prod
                     break stopped;
                 }
             }
-            Ok(None) => break Stopped::Crashed { status: String::new() },
+            Ok(None) => {
+                break Stopped::Crashed {
+                    status: String::new(),
+                };
+            }
             Err(stopped) => break stopped,
         }
     };
@@ -170,14 +185,18 @@ impl Run {
         let last = producer.window().and_then(Window::last_complete).cloned();
         // Media time goes on from where the last run ended, or from the clock if that is later,
         // so that `tfdt` never steps back, not even over a restart of this node.
-        let covered = last.as_ref().map(|last| last.head.date_time.later(last.duration()));
+        let covered = last
+            .as_ref()
+            .map(|last| last.head.date_time.later(last.duration()));
         let origin = covered.map_or(now, |covered| covered.max(now));
         Self {
             epoch,
             origin: MediaTime::from_ticks(origin.millis() - MEDIA_ZERO, 1000),
             // A stream that is new to this node starts from the clock, so that players that knew
             // it before a restart see the break.
-            timeline: last.as_ref().map_or(epoch.0 / 1000, |last| last.head.timeline + 1),
+            timeline: last
+                .as_ref()
+                .map_or(epoch.0 / 1000, |last| last.head.timeline + 1),
             last,
             input: BytesMut::new(),
             hello: None,
@@ -187,7 +206,11 @@ impl Run {
         }
     }
 
-    async fn next(&mut self, output: &mut (impl AsyncRead + Unpin), listens: bool) -> Result<Option<Frame>, Stopped> {
+    async fn next(
+        &mut self,
+        output: &mut (impl AsyncRead + Unpin),
+        listens: bool,
+    ) -> Result<Option<Frame>, Stopped> {
         loop {
             if let Some(frame) = Frame::decode(&mut self.input)? {
                 return Ok(Some(frame));
@@ -196,7 +219,9 @@ impl Run {
             let read = output.read_buf(&mut self.input);
             let octets = match self.hello {
                 None if listens => read.await?,
-                _ => tokio::time::timeout(SILENCE, read).await.map_err(|_| Stopped::Silent)??,
+                _ => tokio::time::timeout(SILENCE, read)
+                    .await
+                    .map_err(|_| Stopped::Silent)??,
             };
             if octets == 0 {
                 return Ok(None);
@@ -218,18 +243,27 @@ impl Run {
                 tracing::debug!(stream = %producer.name(), ?health, "segmenter");
             }
             Frame::End(wire::End { error: None, .. }) => return Err(Stopped::Input),
-            Frame::End(wire::End { error: Some(why), fatal }) => return Err(Stopped::Failed { why, fatal }),
+            Frame::End(wire::End {
+                error: Some(why),
+                fatal,
+            }) => return Err(Stopped::Failed { why, fatal }),
         }
         Ok(())
     }
 
     /// Gathers the shares of a part, and publishes it with the last.
     fn part(&mut self, part: wire::Part, producer: &mut Producer) -> Result<(), Stopped> {
-        let order = |found, expected: &str| Stopped::Order { found, expected: expected.to_owned() };
+        let order = |found, expected: &str| Stopped::Order {
+            found,
+            expected: expected.to_owned(),
+        };
         let hello = self.hello.as_ref().ok_or_else(|| order("part", "hello"))?;
         let init = self.init.as_ref().ok_or_else(|| order("part", "init"))?;
         if usize::from(part.rung) != self.shares.len() {
-            return Err(order("part", &format!("rung {} of its part", self.shares.len())));
+            return Err(order(
+                "part",
+                &format!("rung {} of its part", self.shares.len()),
+            ));
         }
         self.shares.push(part.media);
         if self.shares.len() < hello.ladder.rungs().len() {
@@ -251,7 +285,14 @@ impl Run {
             })?;
         }
         let media = std::mem::take(&mut self.shares);
-        producer.push(Part { duration: part.duration, independent: part.independent, media }, part.last)?;
+        producer.push(
+            Part {
+                duration: part.duration,
+                independent: part.independent,
+                media,
+            },
+            part.last,
+        )?;
         Ok(())
     }
 
@@ -260,24 +301,36 @@ impl Run {
     fn shared_init(&self, media: Bytes) -> Arc<Init> {
         match self.last.as_ref().map(|last| &last.head.init) {
             Some(init) if init.media == media => init.clone(),
-            _ => Arc::new(Init { epoch: self.epoch, media }),
+            _ => Arc::new(Init {
+                epoch: self.epoch,
+                media,
+            }),
         }
     }
 }
 
 fn format(hello: &Hello, listed: usize) -> Format {
-    Format { ladder: hello.ladder.clone(), segment: hello.segment, part: hello.part, listed }
+    Format {
+        ladder: hello.ladder.clone(),
+        segment: hello.segment,
+        part: hello.part,
+        listed,
+    }
 }
 
 /// Goes on from the last segment; a stream that is new to this node starts where it would be
 /// had it run for ever.
 fn first_number(last: Option<&Segment>, length: MediaTime, live_at: WallTime) -> u64 {
     let length = (length.seconds() * 1000.0).max(1.0) as i64;
-    last.map_or((live_at.millis() / length).max(1) as u64, |last| last.number() + 1)
+    last.map_or((live_at.millis() / length).max(1) as u64, |last| {
+        last.number() + 1
+    })
 }
 
 fn now() -> WallTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     WallTime::from_millis(since.as_millis() as i64)
 }
 

@@ -5,15 +5,11 @@
 
 mod rung;
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use playlists::{
-    Bitrate, Epoch, Format, Head, Init, Ladder, LadderError, MediaTime, Part, Rung, RungName, WallTime, Window,
-    WindowError,
+    Bitrate, Epoch, Format, Head, Init, Ladder, LadderError, MediaTime, Part, Rung, RungName,
+    WallTime, Window, WindowError,
     parse::{self, ListedSegment, MediaPlaylist, ParseError, Variant},
 };
 use reqwest::Url;
@@ -41,7 +37,7 @@ enum Lost {
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error("{url}: {error}")]
-    Playlist { url: Url, error: ParseError },
+    Playlist { url: Box<Url>, error: ParseError },
     #[error("its ladder: {0}")]
     Ladder(#[from] LadderError),
     #[error("{0}")]
@@ -74,7 +70,11 @@ pub async fn run(upstream: Upstream, store: Store, stop: CancellationToken) {
             }
             Err(_) => {}
         }
-        let pause = if trouble || streams.is_empty() { BACK_OFF_MIN } else { LOOK_AGAIN };
+        let pause = if trouble || streams.is_empty() {
+            BACK_OFF_MIN
+        } else {
+            LOOK_AGAIN
+        };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = stop.cancelled() => break,
@@ -92,11 +92,19 @@ async fn streams_of(upstream: &Upstream) -> Result<Vec<StreamName>, FetchError> 
     struct Entry {
         name: StreamName,
     }
-    let url = join(&upstream.base, "live").map_err(|_| FetchError::NotText { url: upstream.base.clone() })?;
+    let url = join(&upstream.base, "live").map_err(|_| FetchError::NotText {
+        url: upstream.base.clone().into(),
+    })?;
     let (url, text) = upstream.fetcher.text(url, PATIENCE).await?;
-    let listing: Listing =
-        serde_json::from_str(&text).map_err(|error| FetchError::Transport { url, why: error.to_string() })?;
-    Ok(listing.streams.into_iter().map(|entry| entry.name).collect())
+    let listing: Listing = serde_json::from_str(&text).map_err(|error| FetchError::Transport {
+        url: url.into(),
+        why: error.to_string(),
+    })?;
+    Ok(listing
+        .streams
+        .into_iter()
+        .map(|entry| entry.name)
+        .collect())
 }
 
 /// Follows one stream until `stop`. The window stays while the upstream is away.
@@ -130,21 +138,33 @@ async fn stream(upstream: Upstream, mut producer: Producer, stop: CancellationTo
 }
 
 fn edge(producer: &Producer) -> Option<u64> {
-    producer.window().and_then(Window::last_complete).map(|last| last.number())
+    producer
+        .window()
+        .and_then(Window::last_complete)
+        .map(|last| last.number())
 }
 
 /// One attempt: learns the ladder, starts a follower for each rung, joins what they bring.
 async fn follow(upstream: &Upstream, producer: &mut Producer) -> Result<(), Lost> {
-    let index = join(&upstream.base, &format!("live/{}/index.m3u8?abr=client", producer.name()))?;
+    let index = join(
+        &upstream.base,
+        &format!("live/{}/index.m3u8?abr=client", producer.name()),
+    )?;
     let (index, text) = upstream.fetcher.text(index, JOIN_PATIENCE).await?;
-    let variants = parse::multivariant(&text).map_err(|error| Lost::Playlist { url: index.clone(), error })?;
+    let variants = parse::multivariant(&text).map_err(|error| Lost::Playlist {
+        url: index.clone().into(),
+        error,
+    })?;
     let ladder = Ladder::new(variants.iter().map(rung_of).collect::<Result<_, _>>()?)?;
     let mut urls = Vec::new();
     for rung in ladder.rungs() {
         urls.push(join(&index, &format!("{}.m3u8", rung.name))?);
     }
     let (url, text) = upstream.fetcher.text(urls[0].clone(), PATIENCE).await?;
-    let list = parse::media(&text).map_err(|error| Lost::Playlist { url, error })?;
+    let list = parse::media(&text).map_err(|error| Lost::Playlist {
+        url: url.into(),
+        error,
+    })?;
     let start = Start::choose(&list, edge(producer));
     producer.begin(format(ladder, &list, upstream.listed));
     if edge(producer).is_some_and(|edge| edge + 1 != start.from) {
@@ -156,11 +176,19 @@ async fn follow(upstream: &Upstream, producer: &mut Producer) -> Result<(), Lost
     let mut queues = Vec::new();
     for url in urls {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let follower = Follower { url, fetcher: upstream.fetcher.clone(), start };
+        let follower = Follower {
+            url,
+            fetcher: upstream.fetcher.clone(),
+            start,
+        };
         followers.spawn(follower.run(sender));
         queues.push(receiver);
     }
-    let mut inits = Inits { upstream, index, known: BTreeMap::new() };
+    let mut inits = Inits {
+        upstream,
+        index,
+        known: BTreeMap::new(),
+    };
     tokio::select! {
         joined = assemble(&mut queues, &mut inits, producer) => joined,
         lost = first_failure(&mut followers) => Err(lost),
@@ -206,7 +234,14 @@ async fn assemble(
                 }
                 let (duration, independent) = (lead.duration, lead.independent);
                 let media = shares.into_iter().map(|share| share.media).collect();
-                producer.push(Part { duration, independent, media }, false)?;
+                producer.push(
+                    Part {
+                        duration,
+                        independent,
+                        media,
+                    },
+                    false,
+                )?;
             }
         }
     }
@@ -221,7 +256,10 @@ fn shares(items: Vec<Item>) -> Result<Option<Vec<Share>>, Lost> {
     };
     let (number, _) = place(&items[0]);
     if items.iter().any(|item| place(item) != place(&items[0])) {
-        return Err(Lost::Segment { number, why: "its rungs are not made of the same parts" });
+        return Err(Lost::Segment {
+            number,
+            why: "its rungs are not made of the same parts",
+        });
     }
     let shares = items.into_iter().map(|item| match item {
         Item::Part(share) => Some(share),
@@ -230,12 +268,24 @@ fn shares(items: Vec<Item>) -> Result<Option<Vec<Share>>, Lost> {
     Ok(shares.collect())
 }
 
-async fn head(segment: &ListedSegment, inits: &mut Inits<'_>, producer: &Producer) -> Result<Head, Lost> {
+async fn head(
+    segment: &ListedSegment,
+    inits: &mut Inits<'_>,
+    producer: &Producer,
+) -> Result<Head, Lost> {
     let (number, timeline) = (segment.number, segment.timeline);
-    let map = segment.map.as_deref().ok_or(Lost::Segment { number, why: "no EXT-X-MAP" })?;
-    let last = producer.window().and_then(|window| window.segments().next_back());
+    let map = segment.map.as_deref().ok_or(Lost::Segment {
+        number,
+        why: "no EXT-X-MAP",
+    })?;
+    let last = producer
+        .window()
+        .and_then(|window| window.segments().next_back());
     let follows_on = last.map(|last| last.head.date_time.later(last.duration()));
-    let uri = segment.uri.as_deref().or(segment.parts.first().map(|part| part.uri.as_str()));
+    let uri = segment
+        .uri
+        .as_deref()
+        .or(segment.parts.first().map(|part| part.uri.as_str()));
     Ok(Head {
         number,
         epoch: uri.and_then(epoch_in).unwrap_or(Epoch(timeline)),
@@ -244,7 +294,10 @@ async fn head(segment: &ListedSegment, inits: &mut Inits<'_>, producer: &Produce
         // but players that come from another node must find the same.
         discontinuity: segment.discontinuity,
         timeline,
-        date_time: segment.date_time.or(follows_on).unwrap_or(WallTime::from_millis(0)),
+        date_time: segment
+            .date_time
+            .or(follows_on)
+            .unwrap_or(WallTime::from_millis(0)),
     })
 }
 
@@ -260,8 +313,15 @@ impl Inits<'_> {
         if let Some(init) = self.known.get(uri) {
             return Ok(init.clone());
         }
-        let fetched = self.upstream.fetcher.get(join(&self.index, uri)?, PATIENCE).await?;
-        let init = Arc::new(Init { epoch: epoch_in(uri).unwrap_or(Epoch(timeline)), media: fetched.body });
+        let fetched = self
+            .upstream
+            .fetcher
+            .get(join(&self.index, uri)?, PATIENCE)
+            .await?;
+        let init = Arc::new(Init {
+            epoch: epoch_in(uri).unwrap_or(Epoch(timeline)),
+            media: fetched.body,
+        });
         self.known.insert(uri.to_owned(), init.clone());
         Ok(init)
     }
@@ -279,15 +339,26 @@ impl Start {
     /// Right behind what is held already, if that is still listed; else as far back from the edge
     /// as a player starts.
     fn choose(list: &MediaPlaylist, edge: Option<u64>) -> Self {
-        let complete: Vec<u64> =
-            list.segments.iter().filter(|segment| segment.uri.is_some()).map(|segment| segment.number).collect();
+        let complete: Vec<u64> = list
+            .segments
+            .iter()
+            .filter(|segment| segment.uri.is_some())
+            .map(|segment| segment.number)
+            .collect();
         let parts_from = complete.last().map_or_else(
             || list.segments.first().map_or(0, |first| first.number),
             |last| last + 1,
         );
-        let behind = edge.map(|edge| edge + 1).filter(|next| *next == parts_from || complete.contains(next));
+        let behind = edge
+            .map(|edge| edge + 1)
+            .filter(|next| *next == parts_from || complete.contains(next));
         let first = complete.len().saturating_sub(BEHIND);
-        Self { from: behind.or(complete.get(first).copied()).unwrap_or(parts_from), parts_from }
+        Self {
+            from: behind
+                .or(complete.get(first).copied())
+                .unwrap_or(parts_from),
+            parts_from,
+        }
     }
 }
 
@@ -300,7 +371,9 @@ fn rung_of(variant: &Variant) -> Result<Rung, LadderError> {
         width,
         height,
         bandwidth: variant.bandwidth,
-        average: variant.average.unwrap_or(Bitrate::from_bps(variant.bandwidth.bps())),
+        average: variant
+            .average
+            .unwrap_or(Bitrate::from_bps(variant.bandwidth.bps())),
         codecs: variant.codecs.clone().unwrap_or_default(),
         frame_rate: variant.frame_rate.unwrap_or_default(),
     })
@@ -308,10 +381,22 @@ fn rung_of(variant: &Variant) -> Result<Rung, LadderError> {
 
 fn format(ladder: Ladder, list: &MediaPlaylist, listed: usize) -> Format {
     let target = MediaTime::from_seconds(list.target_duration as f64);
-    let longest = list.segments.iter().filter(|segment| segment.uri.is_some()).map(|segment| segment.duration).max();
+    let longest = list
+        .segments
+        .iter()
+        .filter(|segment| segment.uri.is_some())
+        .map(|segment| segment.duration)
+        .max();
     // A length that rounds to another target duration would be one no playlist here may have.
-    let segment = longest.filter(|longest| longest.seconds().round() == target.seconds()).unwrap_or(target);
-    Format { ladder, segment, part: list.part_target.unwrap_or(segment), listed }
+    let segment = longest
+        .filter(|longest| longest.seconds().round() == target.seconds())
+        .unwrap_or(target);
+    Format {
+        ladder,
+        segment,
+        part: list.part_target.unwrap_or(segment),
+        listed,
+    }
 }
 
 /// Our own names begin with the epoch, and keep it over every node.
@@ -320,7 +405,10 @@ fn epoch_in(uri: &str) -> Option<Epoch> {
 }
 
 fn join(base: &Url, reference: &str) -> Result<Url, Lost> {
-    base.join(reference).map_err(|_| Lost::Url { what: "URI", text: reference.to_owned() })
+    base.join(reference).map_err(|_| Lost::Url {
+        what: "URI",
+        text: reference.to_owned(),
+    })
 }
 
 const LOOK_AGAIN: Duration = Duration::from_secs(5);

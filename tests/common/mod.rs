@@ -23,13 +23,29 @@ impl Primary {
     /// Starts one on free ports of `ip`, with `source` and more arguments, and waits until it can be watched.
     pub(crate) async fn start(ip: &str, source: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_primary"));
-        command.args([ip, source, "--listen", &format!("{ip}:0"), "--private-listen", "127.0.0.1:0"]);
-        command.args(["--segmenter".as_ref(), sibling(env!("CARGO_BIN_EXE_primary"), "segmenter").unwrap().as_os_str()]);
+        command.args([
+            ip,
+            source,
+            "--listen",
+            &format!("{ip}:0"),
+            "--private-listen",
+            "127.0.0.1:0",
+        ]);
+        command.args([
+            "--segmenter".as_ref(),
+            sibling(env!("CARGO_BIN_EXE_primary"), "segmenter")
+                .unwrap()
+                .as_os_str(),
+        ]);
         command.args(arguments).env("RUST_LOG", "debug");
         let mut program = Program::start("primary", command).unwrap();
         let urls = program.ready().await.unwrap();
         let [url, private] = <[String; 2]>::try_from(urls).unwrap();
-        let primary = Self { program, url, private };
+        let primary = Self {
+            program,
+            url,
+            private,
+        };
         primary.playable().await;
         primary
     }
@@ -44,13 +60,19 @@ impl Primary {
                 return;
             }
             let said = self.program.said();
-            assert!(tokio::time::Instant::now() < deadline, "nothing to watch; it said {said:#?}");
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "nothing to watch; it said {said:#?}"
+            );
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 
     pub(crate) async fn viewers(&self) -> Vec<Value> {
-        json(&format!("{}/v1/viewers", self.private)).await["viewers"].as_array().cloned().unwrap_or_default()
+        json(&format!("{}/v1/viewers", self.private)).await["viewers"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
     }
 }
 
@@ -61,5 +83,8 @@ pub(crate) async fn json(url: &str) -> Value {
 /// Says loudly that a test cannot run here. In CI it has to.
 pub(crate) fn skip(test: &str, why: &str) {
     eprintln!("SKIPPED {test}: {why}");
-    assert!(std::env::var_os("CI").is_none(), "{test} has to run in CI, but: {why}");
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "{test} has to run in CI, but: {why}"
+    );
 }

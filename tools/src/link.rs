@@ -30,11 +30,21 @@ impl Link {
     /// A link that carries `kbps` toward the namespace.
     pub async fn new(kbps: u32) -> anyhow::Result<Self> {
         let subnet = (std::process::id() + NEXT.fetch_add(1, Relaxed)) % 200 + 20;
-        let link = Self { namespace: format!("spillway-{subnet}"), device: format!("spill{subnet}"), subnet };
+        let link = Self {
+            namespace: format!("spillway-{subnet}"),
+            device: format!("spill{subnet}"),
+            subnet,
+        };
         let (namespace, device) = (link.namespace.clone(), link.device.clone());
-        let (host, viewer) = (format!("{}/24", link.host()), format!("{}/24", link.viewer()));
+        let (host, viewer) = (
+            format!("{}/24", link.host()),
+            format!("{}/24", link.viewer()),
+        );
         ip(&["netns", "add", &namespace]).await?;
-        ip(&["link", "add", &device, "type", "veth", "peer", "name", "viewer", "netns", &namespace]).await?;
+        ip(&[
+            "link", "add", &device, "type", "veth", "peer", "name", "viewer", "netns", &namespace,
+        ])
+        .await?;
         ip(&["addr", "add", &host, "dev", &device]).await?;
         ip(&["link", "set", &device, "up"]).await?;
         ip(&["-n", &namespace, "addr", "add", &viewer, "dev", "viewer"]).await?;
@@ -48,8 +58,22 @@ impl Link {
     pub async fn set(&self, kbps: u32) -> anyhow::Result<()> {
         let rate = format!("{kbps}kbit");
         // A queue of 100 ms, as a home router's might be, and a burst that suits any rate used here.
-        let shape = ["qdisc", "replace", "dev", &self.device, "root", "tbf", "rate", &rate];
-        run("tc", &[&shape[..], &["burst", "16kb", "latency", "100ms"]].concat()).await.map(|_| ())
+        let shape = [
+            "qdisc",
+            "replace",
+            "dev",
+            &self.device,
+            "root",
+            "tbf",
+            "rate",
+            &rate,
+        ];
+        run(
+            "tc",
+            &[&shape[..], &["burst", "16kb", "latency", "100ms"]].concat(),
+        )
+        .await
+        .map(|_| ())
     }
 
     /// The host's address on the link.
@@ -72,8 +96,12 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         // Takes the link with it. Nothing can be done about a failure here, nor is it worth a panic.
-        let _ = std::process::Command::new("ip").args(["netns", "del", &self.namespace]).output();
-        let _ = std::process::Command::new("ip").args(["link", "del", &self.device]).output();
+        let _ = std::process::Command::new("ip")
+            .args(["netns", "del", &self.namespace])
+            .output();
+        let _ = std::process::Command::new("ip")
+            .args(["link", "del", &self.device])
+            .output();
     }
 }
 
@@ -83,9 +111,17 @@ async fn ip(arguments: &[&str]) -> anyhow::Result<()> {
 
 async fn run(program: &str, arguments: &[&str]) -> anyhow::Result<Output> {
     let said = || format!("{program} {}", arguments.join(" "));
-    let output = Command::new(program).args(arguments).output().await.with_context(said)?;
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .await
+        .with_context(said)?;
     if !output.status.success() {
-        bail!("{}: {}", said(), String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "{}: {}",
+            said(),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(output)
 }

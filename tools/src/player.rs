@@ -17,9 +17,21 @@ pub struct Ffmpeg {
 impl Ffmpeg {
     /// Plays `url` with `command`, which runs ffmpeg somewhere.
     pub fn play(mut command: Command, url: &str) -> anyhow::Result<Self> {
-        command.args(["-nostdin", "-hide_banner", "-v", "warning", "-stats_period", "0.1", "-progress", "pipe:1"]);
+        command.args([
+            "-nostdin",
+            "-hide_banner",
+            "-v",
+            "warning",
+            "-stats_period",
+            "0.1",
+            "-progress",
+            "pipe:1",
+        ]);
         command.args(["-i", url, "-map", "0:v", "-map", "0:a", "-f", "null", "-"]);
-        Ok(Self { program: Program::start("ffmpeg", command)?, started: Instant::now() })
+        Ok(Self {
+            program: Program::start("ffmpeg", command)?,
+            started: Instant::now(),
+        })
     }
 
     /// Lets it play for `span` of wall time, then says what its viewer would have seen.

@@ -27,8 +27,14 @@ pub struct Program {
 impl Program {
     /// Starts `command`; what it prints is kept, and can be waited for.
     pub fn start(name: &str, mut command: Command) -> anyhow::Result<Self> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().with_context(|| format!("starting {name}"))?;
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("starting {name}"))?;
         let said = Arc::new(Mutex::new(Vec::new()));
         let (sender, lines) = watch::channel(0);
         if let Some(stdout) = child.stdout.take() {
@@ -37,7 +43,12 @@ impl Program {
         if let Some(stderr) = child.stderr.take() {
             tokio::spawn(keep(stderr, said.clone(), sender));
         }
-        Ok(Self { name: name.to_owned(), child, said, lines })
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+            said,
+            lines,
+        })
     }
 
     pub fn pid(&self) -> Option<u32> {
@@ -46,12 +57,19 @@ impl Program {
 
     /// Everything it said so far.
     pub fn said(&self) -> Vec<String> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.said
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The first line for which `wanted` has an answer; an error with what it said instead, if it
     /// does not say it within `patience` or ends before.
-    pub async fn says<T>(&mut self, patience: Duration, wanted: impl Fn(&str) -> Option<T>) -> anyhow::Result<T> {
+    pub async fn says<T>(
+        &mut self,
+        patience: Duration,
+        wanted: impl Fn(&str) -> Option<T>,
+    ) -> anyhow::Result<T> {
         let mut lines = self.lines.clone();
         let search = async {
             let mut seen = 0;
@@ -69,22 +87,35 @@ impl Program {
         match tokio::time::timeout(patience, search).await {
             Ok(Some(found)) => Ok(found),
             Ok(None) => bail!("{} ended; it said:\n{}", self.name, self.said().join("\n")),
-            Err(_) => bail!("{} did not say it within {patience:?}; it said:\n{}", self.name, self.said().join("\n")),
+            Err(_) => bail!(
+                "{} did not say it within {patience:?}; it said:\n{}",
+                self.name,
+                self.said().join("\n")
+            ),
         }
     }
 
     /// The base URLs of its line `ready URL [private URL]`.
     pub async fn ready(&mut self) -> anyhow::Result<Vec<String>> {
         self.says(READY, |line| {
-            let urls = line.strip_prefix("ready ")?.split(' ').filter(|word| word.starts_with("http"));
-            Some(urls.map(|url| url.trim_end_matches('/').to_owned()).collect())
+            let urls = line
+                .strip_prefix("ready ")?
+                .split(' ')
+                .filter(|word| word.starts_with("http"));
+            Some(
+                urls.map(|url| url.trim_end_matches('/').to_owned())
+                    .collect(),
+            )
         })
         .await
     }
 
     /// `kill -9`.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
-        self.child.kill().await.with_context(|| format!("killing {}", self.name))
+        self.child
+            .kill()
+            .await
+            .with_context(|| format!("killing {}", self.name))
     }
 
     /// Asks it to stop, as an operator would, and waits until it has.
@@ -102,7 +133,11 @@ impl Program {
     }
 }
 
-async fn keep(output: impl AsyncRead + Unpin, said: Arc<Mutex<Vec<String>>>, lines: watch::Sender<usize>) {
+async fn keep(
+    output: impl AsyncRead + Unpin,
+    said: Arc<Mutex<Vec<String>>>,
+    lines: watch::Sender<usize>,
+) {
     let mut output = BufReader::new(output).lines();
     while let Ok(Some(line)) = output.next_line().await {
         let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
@@ -113,36 +148,60 @@ async fn keep(output: impl AsyncRead + Unpin, said: Arc<Mutex<Vec<String>>>, lin
 
 /// Sends a signal such as `TERM` to `pid`; one that is gone needs none.
 pub fn signal(pid: u32, name: &str) {
-    let _ = std::process::Command::new("kill").args(["-s", name, &pid.to_string()]).output();
+    let _ = std::process::Command::new("kill")
+        .args(["-s", name, &pid.to_string()])
+        .output();
 }
 
 /// Whether there is such a process, and it is not a zombie.
 pub fn is_running(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| !rest.trim_start().starts_with('Z')))
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        stat.rsplit(')')
+            .next()
+            .is_some_and(|rest| !rest.trim_start().starts_with('Z'))
+    })
 }
 
 /// The processes whose parent is `pid`, with their command lines.
 pub fn children(pid: u32) -> Vec<(u32, String)> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let pids = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.filter(|child| parent(*child) == Some(pid))
         .map(|child| {
             let line = std::fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
-            (child, String::from_utf8_lossy(&line).replace('\0', " ").trim().to_owned())
+            (
+                child,
+                String::from_utf8_lossy(&line)
+                    .replace('\0', " ")
+                    .trim()
+                    .to_owned(),
+            )
         })
         .collect()
 }
 
 fn parent(pid: u32) -> Option<u32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
+    stat.rsplit(')')
+        .next()?
+        .split_whitespace()
+        .nth(1)?
+        .parse()
+        .ok()
 }
 
 /// The program called `name` in the folder of `beside`, which is one of the same build.
 pub fn sibling(beside: &str, name: &str) -> anyhow::Result<PathBuf> {
     let path = Path::new(beside).with_file_name(name);
-    anyhow::ensure!(path.is_file(), "{} is not built; run tools/test, or cargo build --workspace", path.display());
+    anyhow::ensure!(
+        path.is_file(),
+        "{} is not built; run tools/test, or cargo build --workspace",
+        path.display()
+    );
     Ok(path)
 }
 

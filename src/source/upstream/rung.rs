@@ -19,7 +19,9 @@ use crate::net::Fetcher;
 pub(super) enum Item {
     Part(Share),
     /// The segment has no more parts.
-    Complete { number: u64 },
+    Complete {
+        number: u64,
+    },
     /// The stream has no more segments.
     Ended,
 }
@@ -52,7 +54,10 @@ struct Place {
 impl Follower {
     /// Sends everything from the start on, until the stream has ended or nobody listens.
     pub(super) async fn run(self, items: mpsc::Sender<Item>) -> Result<(), Lost> {
-        let mut place = Place { number: self.start.from, parts: 0 };
+        let mut place = Place {
+            number: self.start.from,
+            parts: 0,
+        };
         let mut url = self.url.clone();
         loop {
             let list = self.list(url, PATIENCE * 2).await?;
@@ -60,9 +65,16 @@ impl Follower {
             if let Some(first) = list.segments.first()
                 && first.number > place.number
             {
-                return Err(Lost::Segment { number: place.number, why: "it is not listed any more" });
+                return Err(Lost::Segment {
+                    number: place.number,
+                    why: "it is not listed any more",
+                });
             }
-            for segment in list.segments.iter().filter(|segment| segment.number >= self.start.from) {
+            for segment in list
+                .segments
+                .iter()
+                .filter(|segment| segment.number >= self.start.from)
+            {
                 if segment.number < place.number {
                     continue;
                 }
@@ -84,7 +96,10 @@ impl Follower {
 
     async fn list(&self, url: Url, patience: Duration) -> Result<MediaPlaylist, Lost> {
         let (url, text) = self.fetcher.text(url, patience).await?;
-        parse::media(&text).map_err(|error| Lost::Playlist { url, error })
+        parse::media(&text).map_err(|error| Lost::Playlist {
+            url: url.into(),
+            error,
+        })
     }
 
     /// What to ask for next: the playlist that has one part more (RFC 8216bis section 6.2.5.2).
@@ -110,15 +125,26 @@ impl Follower {
         let number = segment.number;
         let whole = number < self.start.parts_from || segment.parts.is_empty();
         let parts = match (&segment.uri, whole) {
-            (Some(uri), true) => &[ListedPart { uri: uri.clone(), duration: segment.duration, independent: true }][..],
+            (Some(uri), true) => &[ListedPart {
+                uri: uri.clone(),
+                duration: segment.duration,
+                independent: true,
+            }][..],
             (None, true) => &[],
             (_, false) => &segment.parts,
         };
         if parts.len() < place.parts {
-            return Err(Lost::Segment { number, why: "its parts are not listed any more" });
+            return Err(Lost::Segment {
+                number,
+                why: "its parts are not listed any more",
+            });
         }
         for part in &parts[place.parts..] {
-            let media = self.fetcher.get(join(&self.url, &part.uri)?, PATIENCE).await?.body;
+            let media = self
+                .fetcher
+                .get(join(&self.url, &part.uri)?, PATIENCE)
+                .await?
+                .body;
             let share = Share {
                 part: place.parts,
                 segment: segment.clone(),
@@ -132,7 +158,10 @@ impl Follower {
             place.parts += 1;
         }
         if segment.uri.is_some() {
-            *place = Place { number: number + 1, parts: 0 };
+            *place = Place {
+                number: number + 1,
+                parts: 0,
+            };
             return Ok(items.send(Item::Complete { number }).await.ok());
         }
         Ok(Some(()))

@@ -1,0 +1,172 @@
+//! A node in this process, on a free port, and synthetic media to feed it with.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{sync::Arc, time::Duration};
+
+use playlists::{Bitrate, Epoch, Format, Head, Init, MediaTime, Part, WallTime};
+use segmenter::{Synthetic, wire::Frame};
+use spillway::{
+    net::{self, Limits},
+    origin::{self, Origin},
+    store::{Producer, Store},
+};
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// A node that serves; stopped when dropped.
+pub(crate) struct TestNode {
+    pub(crate) origin: Arc<Origin>,
+    pub(crate) url: String,
+    pub(crate) serving: JoinHandle<()>,
+    pub(crate) stop: CancellationToken,
+    _guard: DropGuard,
+}
+
+impl TestNode {
+    pub(crate) async fn start(name: &str, budget: Option<Bitrate>, limits: Limits) -> Self {
+        let listener = net::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let origin = Origin::new(name.into(), Store::default(), budget, 1000);
+        let stop = CancellationToken::new();
+        tokio::spawn(origin.clone().run(stop.clone()));
+        let serving = tokio::spawn(net::serve(
+            listener,
+            origin::public(origin.clone()),
+            limits,
+            stop.clone(),
+        ));
+        Self {
+            origin,
+            url,
+            serving,
+            stop: stop.clone(),
+            _guard: stop.drop_guard(),
+        }
+    }
+
+    /// A stream called `demo`, with nothing in it.
+    pub(crate) fn feed(&self, media: Synthetic) -> Feed {
+        Feed::new(
+            self.origin.store.create(&"demo".parse().unwrap()).unwrap(),
+            media,
+        )
+    }
+}
+
+/// Publishes synthetic media, as fast or as slow as a test wants.
+pub(crate) struct Feed {
+    pub(crate) producer: Producer,
+    media: Synthetic,
+    init: Option<Arc<Init>>,
+}
+
+/// The number of the first segment of every feed.
+pub(crate) const FIRST: u64 = 1000;
+
+const EPOCH: Epoch = Epoch(7);
+
+impl Feed {
+    pub(crate) fn new(mut producer: Producer, media: Synthetic) -> Self {
+        let hello = media.hello();
+        producer.begin(Format {
+            ladder: hello.ladder.clone(),
+            segment: hello.segment,
+            part: hello.part,
+            listed: 6,
+        });
+        Self {
+            producer,
+            media,
+            init: None,
+        }
+    }
+
+    /// Publishes one part; returns its length, or `None` at the end.
+    pub(crate) fn part(&mut self) -> Option<MediaTime> {
+        let rungs = self.media.hello().ladder.rungs().len();
+        let mut shares = Vec::new();
+        for frame in self.media.by_ref() {
+            match frame {
+                Frame::Init(media) => {
+                    self.init = Some(Arc::new(Init {
+                        epoch: EPOCH,
+                        media,
+                    }))
+                }
+                Frame::Part(share) => {
+                    shares.push(share);
+                    if shares.len() == rungs {
+                        break;
+                    }
+                }
+                _ => {}
+            }
+        }
+        let lead = shares.first()?.clone();
+        if lead.index == 0 {
+            let head = Head {
+                number: FIRST + lead.segment,
+                epoch: EPOCH,
+                init: self.init.clone().unwrap(),
+                discontinuity: false,
+                timeline: 1,
+                date_time: WallTime::from_millis(now()),
+            };
+            self.producer.open(head).unwrap();
+        }
+        let media = shares.into_iter().map(|share| share.media).collect();
+        let part = Part {
+            duration: lead.duration,
+            independent: lead.independent,
+            media,
+        };
+        self.producer.push(part, lead.last).unwrap();
+        Some(lead.duration)
+    }
+
+    /// Publishes whole segments.
+    pub(crate) fn segments(&mut self, count: usize) {
+        for _ in 0..count {
+            while self.part().is_some() && self.producer.window().unwrap().open_segment().is_some()
+            {
+            }
+        }
+    }
+
+    /// Goes on in real time until the media ends or the task is dropped.
+    pub(crate) fn live(mut self) -> JoinHandle<()> {
+        tokio::spawn(async move {
+            let mut due = tokio::time::Instant::now();
+            while let Some(length) = self.part() {
+                due += length.duration();
+                tokio::time::sleep_until(due).await;
+            }
+        })
+    }
+}
+
+fn now() -> i64 {
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    i64::try_from(since.as_millis()).unwrap()
+}
+
+/// Segments of 0.8 s in two parts: short, so that tests are; rungs of 200, 800 and 2000 kbit/s.
+pub(crate) fn short() -> Synthetic {
+    Synthetic::new(
+        &[("low", 200), ("mid", 800), ("top", 2000)],
+        MediaTime::from_ticks(2, 5),
+        2,
+    )
+    .unwrap()
+}
+
+pub(crate) fn patient() -> Limits {
+    Limits {
+        shutdown: Duration::from_millis(300),
+        ..Limits::default()
+    }
+}
