@@ -2,6 +2,7 @@
 
 mod cadence;
 mod config;
+mod crew;
 mod error;
 mod health;
 mod ladder;

@@ -2,33 +2,26 @@
 //! sound for it is there.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::Ordering,
-        mpsc::{SyncSender, sync_channel},
-    },
-    thread::{self, JoinHandle},
+    sync::{Arc, atomic::Ordering, mpsc::SyncSender},
+    thread,
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use playlists::{Ladder, MediaTime, Rung as Published, RungName};
+use playlists::MediaTime;
 use segmenter::{
     Grid,
     cutter::{AAC_FRAME, SAMPLE_RATE},
-    wire::{self, Frame, Hello},
+    wire::{Frame, Hello},
 };
 
 use crate::{
     cadence::{Cadence, whole_rate},
     config::{Config, FASTEST, Pacing},
+    crew::{Crew, hello, open_rungs},
     error::Error,
-    ladder::{self, Plan},
-    libav::{
-        self, About, Event, Look, Muxer, Picture, Samples, Setup, Shaper, Sound, Source,
-        VideoEncoder,
-    },
-    rung::{Rung, Work},
+    ladder,
+    libav::{self, About, Event, Look, Picture, Samples, Shaper, Sound, Source},
+    rung::Work,
     writer::{Progress, Stdout, Writer},
 };
 
@@ -321,94 +314,6 @@ impl Pace {
     }
 }
 
-/// A rung that is ready to go.
-struct Opened {
-    plan: Plan,
-    codecs: String,
-    encoder: VideoEncoder,
-    muxer: Muxer,
-    init: Bytes,
-}
-
-/// Opens every rung's encoder and muxer. All muxers carry the parameter sets of all rungs, the largest rung's first.
-fn open_rungs(
-    config: &Config,
-    grid: &Grid,
-    look: Look,
-    plans: &[Plan],
-    sound: &Sound,
-) -> Result<Vec<Opened>, Error> {
-    let common = libav::Common {
-        preset: config.preset.clone(),
-        fps: grid.fps(),
-        segment_frames: grid.segment_frames(),
-        level: ladder::level(plans, grid.fps()),
-        look,
-    };
-    let encoders = plans
-        .iter()
-        .enumerate()
-        .map(|(id, plan)| VideoEncoder::open(plan, id, &common));
-    let encoders = encoders.collect::<Result<Vec<_>, _>>()?;
-    let sets: Vec<u8> = encoders
-        .iter()
-        .rev()
-        .flat_map(VideoEncoder::parameter_sets)
-        .collect();
-    let setup = Setup {
-        origin: config.origin(),
-        fps: grid.fps(),
-    };
-    plans
-        .iter()
-        .zip(encoders)
-        .map(|(plan, encoder)| {
-            let (muxer, init) = Muxer::open(&encoder, sound, &sets, setup)?;
-            let video =
-                libav::codec_name(&encoder.parameter_sets()).ok_or_else(|| Error::Libav {
-                    doing: format!("rung {}: reading the encoder's parameter sets", plan.name),
-                    why: "there is no SPS among them".into(),
-                })?;
-            Ok(Opened {
-                plan: plan.clone(),
-                codecs: format!("{video},{AAC_LC}"),
-                encoder,
-                muxer,
-                init,
-            })
-        })
-        .collect()
-}
-
-fn hello(config: &Config, about: &About, grid: &Grid, rungs: &[Opened]) -> Result<Hello, Error> {
-    let published = rungs.iter().map(|rung| {
-        let promise = rung.plan.promise(config.audio(), grid);
-        Ok(Published {
-            name: RungName::try_from(rung.plan.name.clone())?,
-            width: rung.plan.size.width,
-            height: rung.plan.size.height,
-            bandwidth: promise.peak,
-            average: promise.average,
-            codecs: rung.codecs.clone(),
-            frame_rate: f64::from(grid.fps()),
-        })
-    });
-    let ladder = published
-        .collect::<Result<Vec<_>, _>>()
-        .and_then(Ladder::new);
-    let ladder = ladder.map_err(|why: playlists::LadderError| Error::Option {
-        option: "--rung",
-        why: why.to_string(),
-    })?;
-    Ok(Hello {
-        version: wire::VERSION,
-        ladder,
-        segment: grid.segment(),
-        part: grid.part(),
-        input: about.description.clone(),
-    })
-}
-
 fn announce(config: &Config, about: &About, grid: &Grid, hello: &Hello) {
     let ladder: Vec<_> = hello
         .ladder
@@ -427,81 +332,5 @@ fn announce(config: &Config, about: &About, grid: &Grid, hello: &Hello) {
     }
 }
 
-/// The threads of a run: one for each rung, and the writer.
-struct Crew {
-    rungs: Vec<(String, JoinHandle<Result<(), Error>>)>,
-    writer: JoinHandle<Result<Stdout, Error>>,
-}
-
-impl Crew {
-    /// Hangs the rungs under each other, and gives the end to feed them by.
-    fn start(rungs: Vec<Opened>, writer: Writer) -> Result<(SyncSender<Work>, Self), Error> {
-        let (made, parts) = sync_channel(rungs.len() * 2);
-        let mut below = None;
-        let mut threads = Vec::new();
-        for (
-            index,
-            Opened {
-                plan,
-                encoder,
-                muxer,
-                ..
-            },
-        ) in rungs.into_iter().enumerate()
-        {
-            let (feed, work) = sync_channel(QUEUE);
-            let name = plan.name.clone();
-            let rung = Rung {
-                index,
-                below: below.replace((feed, plan.size)),
-                plan,
-                encoder,
-                muxer,
-                made: made.clone(),
-            };
-            let thread = thread::Builder::new()
-                .name(name.clone())
-                .spawn(move || rung.run(&work))
-                .map_err(Error::Thread)?;
-            threads.push((name, thread));
-        }
-        let writer = thread::Builder::new()
-            .name("writer".into())
-            .spawn(move || writer.run(&parts))
-            .map_err(Error::Thread)?;
-        let (top, _) = below.ok_or_else(|| Error::Option {
-            option: "--rung",
-            why: "no rung is left".into(),
-        })?;
-        Ok((
-            top,
-            Self {
-                rungs: threads,
-                writer,
-            },
-        ))
-    }
-
-    /// Waits for all of them. What one of the crew died of explains the pipeline's own `outcome`, not the other way round.
-    fn join(self, outcome: Result<(), Error>) -> Result<Stdout, Error> {
-        let died = |who: &str| Error::Panicked {
-            who: format!("the thread of {who}"),
-        };
-        let rungs = self
-            .rungs
-            .into_iter()
-            .map(|(name, rung)| rung.join().unwrap_or_else(|_| Err(died(&name))));
-        let rungs = rungs.fold(Ok(()), Result::and);
-        let stdout = self
-            .writer
-            .join()
-            .unwrap_or_else(|_| Err(died("the writer")))?;
-        rungs.and(outcome).map(|()| stdout)
-    }
-}
-
-const AAC_LC: &str = "mp4a.40.2";
-/// Pictures between one rung and the next: enough for the dearest picture of one to coincide with others' cheap ones.
-const QUEUE: usize = 6;
 /// Sound frames kept while waiting for the first picture; the oldest go first.
 const EARLY: usize = 512;

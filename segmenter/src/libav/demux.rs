@@ -3,10 +3,6 @@
 use std::{
     collections::VecDeque,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
     time::{Duration, Instant},
 };
 
@@ -14,7 +10,9 @@ use ff::{Dictionary, codec, decoder, format, media};
 use ffmpeg_next as ff;
 use playlists::MediaTime;
 
-use super::{About, Event, Packet, Picture, Samples, failed, media_time, raw, wants_more};
+use super::{
+    About, Event, Packet, Picture, Samples, failed, media_time, patience::Patience, raw, wants_more,
+};
 use crate::{
     config::{self, Config},
     error::Error,
@@ -62,50 +60,41 @@ impl Demuxed {
                 carries: carries(&input),
             });
         };
-        let refused = |why: ff::Error| Error::Open {
-            input: name.clone(),
-            why: format!("its video cannot be decoded: {why}"),
-            fatal: true,
-        };
-        let mut context = codec::Context::from_parameters(stream.parameters()).map_err(refused)?;
-        raw::set_threads(&mut context, DECODER_THREADS);
-        let video = context.decoder().video().map_err(refused)?;
-        let rate = [stream.avg_frame_rate(), stream.rate()]
-            .into_iter()
-            .map(f64::from)
-            .find(|rate| rate.is_finite() && *rate > 0.0);
-        let rate = rate.unwrap_or(0.0);
-        let codec_name = video.id().name();
-        let picture = format!(
-            "{codec_name} {}x{} {rate:.3} fps",
-            video.width(),
-            video.height()
-        );
+        let decoder = open_pictures(&name, &stream)?;
+        let rate = rate(&stream);
         let turns = raw::turns(&stream);
-        let video = Track::new(&stream, video);
+        let picture = format!(
+            "{} {}x{} {rate:.3} fps",
+            decoder.id().name(),
+            decoder.width(),
+            decoder.height()
+        );
+        let video = Track::new(&stream, decoder);
 
         let audio = input
             .streams()
             .best(media::Type::Audio)
             .and_then(|stream| open_sound(&name, &stream));
         let sound = audio.as_ref().map_or("no sound".into(), |track| {
+            let decoder = &track.decoder;
             format!(
                 "{} {} Hz, {} channels",
-                track.decoder.id().name(),
-                track.decoder.rate(),
-                track.decoder.channels()
+                decoder.id().name(),
+                decoder.rate(),
+                decoder.channels()
             )
         });
+        let seconds = if is_file || has_end {
+            PATIENCE_FILE
+        } else {
+            PATIENCE_LIVE
+        };
         let about = About {
             description: format!("{name}: {}, {picture}, {sound}", input.format().name()),
             rate,
             has_sound: audio.is_some(),
             unpaced: is_file || has_end,
-            patience: MediaTime::from_seconds(if is_file || has_end {
-                PATIENCE_FILE
-            } else {
-                PATIENCE_LIVE
-            }),
+            patience: MediaTime::from_seconds(seconds),
             turns,
         };
         let demuxed = Self {
@@ -308,6 +297,26 @@ impl<D> Track<D> {
     }
 }
 
+fn open_pictures(name: &str, stream: &ff::Stream<'_>) -> Result<decoder::Video, Error> {
+    let refused = |why: ff::Error| Error::Open {
+        input: name.to_owned(),
+        why: format!("its video cannot be decoded: {why}"),
+        fatal: true,
+    };
+    let mut context = codec::Context::from_parameters(stream.parameters()).map_err(refused)?;
+    raw::set_threads(&mut context, DECODER_THREADS);
+    context.decoder().video().map_err(refused)
+}
+
+/// Pictures per second; 0 where the container does not know.
+fn rate(stream: &ff::Stream<'_>) -> f64 {
+    let rates = [stream.avg_frame_rate(), stream.rate()].map(f64::from);
+    rates
+        .into_iter()
+        .find(|rate| rate.is_finite() && *rate > 0.0)
+        .unwrap_or(0.0)
+}
+
 /// Sound that cannot be decoded is no sound; the pictures are still worth showing.
 fn open_sound(name: &str, stream: &ff::Stream<'_>) -> Option<Track<decoder::Audio>> {
     let opened = codec::Context::from_parameters(stream.parameters())
@@ -398,40 +407,6 @@ fn is_cover(stream: &ff::Stream<'_>) -> bool {
     stream
         .disposition()
         .contains(format::stream::Disposition::ATTACHED_PIC)
-}
-
-/// How long one read may take; libav asks it while it waits.
-#[derive(Clone, Debug)]
-struct Patience {
-    born: Instant,
-    limit: Duration,
-    /// Milliseconds after `born`.
-    deadline: Arc<AtomicU64>,
-}
-
-impl Patience {
-    fn new(limit: Duration) -> Self {
-        Self {
-            born: Instant::now(),
-            limit,
-            deadline: Arc::new(AtomicU64::new(u64::MAX)),
-        }
-    }
-
-    fn start(&self) {
-        self.deadline.store(
-            (self.born.elapsed() + self.limit).as_millis() as u64,
-            Ordering::Relaxed,
-        );
-    }
-
-    fn forever(&self) {
-        self.deadline.store(u64::MAX, Ordering::Relaxed);
-    }
-
-    fn is_over(&self) -> bool {
-        self.born.elapsed().as_millis() as u64 > self.deadline.load(Ordering::Relaxed)
-    }
 }
 
 /// How many seconds sound and pictures of a file may lie apart, and those of a live input, where waiting is delay.

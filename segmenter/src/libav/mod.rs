@@ -7,6 +7,7 @@
 mod demux;
 mod filter;
 mod mux;
+mod patience;
 mod programme;
 mod raw;
 mod shape;
