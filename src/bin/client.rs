@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{Parser, ValueEnum, error::ErrorKind};
+use clap::{CommandFactory as _, Parser, ValueEnum, error::ErrorKind};
 use reqwest::Url;
 use spillway::{
     net::Fetcher,
@@ -83,7 +83,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let start = match options.start() {
         Ok(start) => start,
-        Err(why) => clap::Command::new("client")
+        Err(why) => Options::command()
             .error(ErrorKind::ValueValidation, why)
             .exit(),
     };

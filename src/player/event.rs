@@ -145,7 +145,11 @@ impl fmt::Display for Event {
             Self::Joined { node, url, target } => {
                 write!(f, "-- joined {node}: {url}, target duration {target:?}")
             }
-            Self::Started { after } => write!(f, "-- playing, {} after the start", Seconds(*after)),
+            Self::Started { after } => write!(
+                f,
+                "-- playing, {:.2} s after the start",
+                after.as_secs_f64()
+            ),
             Self::Segment(report) => report.fmt(f),
             Self::Moved { from, to } => write!(f, "-- moved from {from} to {to}"),
             Self::Stalled { stalls } => write!(f, "-- stalled for want of media; stall {stalls}"),

@@ -65,9 +65,9 @@ impl Default for Config {
 /// Why there is nothing to see.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum PlayerError {
-    #[error("{url}: not found: {said}")]
+    #[error("{url}: not found{}{said}", colon(said))]
     NotFound { url: Box<Url>, said: String },
-    #[error("{url}: answered {status}: {said}")]
+    #[error("{url}: answered {status}{}{said}", colon(said))]
     Refused {
         url: Box<Url>,
         status: StatusCode,
@@ -177,6 +177,10 @@ async fn sleep_until(until: Option<Instant>) {
         Some(until) => tokio::time::sleep_until(until.into()).await,
         None => std::future::pending().await,
     }
+}
+
+fn colon(said: &str) -> &'static str {
+    if said.is_empty() { "" } else { ": " }
 }
 
 fn now() -> Now {

@@ -181,16 +181,18 @@ impl Playback {
     }
 
     /// What the picture on screen says of when it was live; `None` before there is a picture.
-    pub fn date_time(&self) -> Option<WallTime> {
+    pub fn date_time(&self, now: Instant) -> Option<WallTime> {
         self.startup?;
-        let clip = self.clips.front()?;
-        let into = self.head.saturating_sub(clip.from);
+        let position = self.played(now);
+        let on_screen = self.clips.iter().find(|clip| clip.to > position);
+        let clip = on_screen.or(self.clips.back())?;
+        let into = position.saturating_sub(clip.from);
         let into = MediaTime::from_seconds(into.as_secs_f64());
         clip.date_time.map(|start| start.later(into))
     }
 
-    pub fn played(&self) -> Duration {
-        self.head
+    pub fn played(&self, now: Instant) -> Duration {
+        self.edge - self.buffered(now)
     }
 
     pub fn startup(&self) -> Option<Duration> {
@@ -284,7 +286,7 @@ mod tests {
         let expected = [Change::Stalled { at }, Change::Resumed { after }];
         assert_eq!(changes(&mut playback), expected);
         assert_eq!(playback.stalled(t0 + seconds(8.0)), seconds(3.0));
-        assert_eq!(playback.played(), seconds(4.0));
+        assert_eq!(playback.played(t0 + seconds(7.5)), seconds(4.5));
         assert_eq!(playback.runs_dry(), Some(t0 + seconds(9.0)));
     }
 
@@ -308,7 +310,7 @@ mod tests {
         playback.append(seconds(2.0), None, t0);
         playback.advance(t0 + seconds(60.0));
         assert_eq!(
-            (playback.stalls(), playback.startup(), playback.played()),
+            (playback.stalls(), playback.startup(), playback.played(t0 + seconds(90.0))),
             (0, None, Duration::ZERO)
         );
     }
@@ -323,7 +325,10 @@ mod tests {
         let after = seconds(1.0);
         let expected = [Change::Started { after }, Change::Finished];
         assert_eq!(changes(&mut playback), expected);
-        assert_eq!((playback.stalls(), playback.played()), (0, seconds(2.0)));
+        assert_eq!(
+            (playback.stalls(), playback.played(t0 + seconds(9.0))),
+            (0, seconds(2.0))
+        );
     }
 
     #[test]
@@ -332,18 +337,15 @@ mod tests {
         let at = |millis| Some(WallTime::from_millis(millis));
         let mut playback = Playback::new(RULE, t0);
         playback.append(seconds(2.0), at(10_000), t0);
-        assert_eq!(playback.date_time(), None);
+        assert_eq!(playback.date_time(t0), None);
         playback.append(seconds(2.0), at(12_000), t0);
-        playback.advance(t0 + seconds(1.5));
-        assert_eq!(playback.date_time(), at(11_500));
-        playback.advance(t0 + seconds(2.5));
-        assert_eq!(playback.date_time(), at(12_500));
+        assert_eq!(playback.date_time(t0 + seconds(1.5)), at(11_500));
+        assert_eq!(playback.date_time(t0 + seconds(2.5)), at(12_500));
+        playback.advance(t0 + seconds(2.6));
         // Frozen on the last picture.
-        playback.advance(t0 + seconds(9.0));
-        assert_eq!(playback.date_time(), at(14_000));
+        assert_eq!(playback.date_time(t0 + seconds(9.0)), at(14_000));
         // After a gap in the media the playhead is on what follows it.
         playback.append(seconds(2.0), at(30_000), t0 + seconds(9.0));
-        playback.advance(t0 + seconds(9.5));
-        assert_eq!(playback.date_time(), at(30_500));
+        assert_eq!(playback.date_time(t0 + seconds(9.5)), at(30_500));
     }
 }

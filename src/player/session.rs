@@ -131,10 +131,10 @@ impl Session {
     pub fn summary(&self, now: Now) -> Summary {
         Summary {
             startup: self.playback.startup(),
-            played: self.playback.played(),
+            played: self.playback.played(now.at),
             stalls: self.playback.stalls(),
             stalled: self.playback.stalled(now.at),
-            latency: self.latency(now.wall),
+            latency: self.latency(now),
             ..self.summary.clone()
         }
     }
@@ -382,7 +382,7 @@ impl Session {
             octets: fetched.body.len() as u64,
             elapsed: now.at.saturating_duration_since(asked),
             buffer: self.playback.buffered(now.at),
-            latency: self.latency(now.wall),
+            latency: self.latency(now),
             stalls: self.playback.stalls(),
             stalled: self.playback.stalled(now.at),
             discontinuity: before.is_some_and(|before| before != segment.timeline),
@@ -478,8 +478,8 @@ impl Session {
         }
     }
 
-    fn latency(&self, wall: WallTime) -> Option<Duration> {
-        let millis = wall.millis() - self.playback.date_time()?.millis();
+    fn latency(&self, now: Now) -> Option<Duration> {
+        let millis = now.wall.millis() - self.playback.date_time(now.at)?.millis();
         Some(MediaTime::from_ticks(millis, 1000).duration())
     }
 }
