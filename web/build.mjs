@@ -1,0 +1,68 @@
+//! Builds both pages into dist/: bundles, hashes, and writes the HTML that names the hashed files.
+//!
+//! The result is embedded into the server programs, so it holds everything the pages need, the
+//! licences of what was bundled included. Serving it is the server's business, not this file's.
+
+import { build } from "esbuild";
+import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const here = dirname(fileURLToPath(import.meta.url));
+
+/** `base` is the URL under which the server serves that page's assets. */
+const pages = [
+  { name: "player", base: "/assets/" },
+  { name: "ops", base: "/ops/assets/" },
+];
+
+await rm(join(here, "dist"), { recursive: true, force: true });
+for (const page of pages) await bundle(page);
+
+async function bundle({ name, base }) {
+  const out = join(here, "dist", name);
+  const result = await build({
+    absWorkingDir: here,
+    entryPoints: { [name]: `src/${name}/main.ts`, [`${name}-style`]: `src/${name}/style.css` },
+    outdir: join(out, "assets"),
+    // A hash in the name lets the server say "immutable" without a page ever going stale.
+    entryNames: "[name]-[hash]",
+    bundle: true,
+    minify: true,
+    format: "esm",
+    target: ["es2021", "chrome90", "firefox90", "safari15"],
+    legalComments: "none",
+    metafile: true,
+    logLevel: "warning",
+  });
+  const built = Object.entries(result.metafile.outputs);
+  const made = (entry) => base + basename(built.find(([, o]) => o.entryPoint === entry)[0]);
+  const html = (await readFile(join(here, "src", name, "index.html"), "utf8"))
+    .replace("{{script}}", made(`src/${name}/main.ts`))
+    .replace("{{style}}", made(`src/${name}/style.css`))
+    .replace("{{licences}}", `${base}licences.txt`);
+  await mkdir(out, { recursive: true });
+  await writeFile(join(out, "index.html"), html);
+  await writeFile(join(out, "assets", "licences.txt"), await licences(result.metafile));
+  for (const [path, output] of built) {
+    console.log(`${path.padEnd(48)} ${(output.bytes / 1024).toFixed(1).padStart(8)} KiB`);
+  }
+}
+
+/** The licence text of every package whose code went into the bundle. */
+async function licences(metafile) {
+  const packages = new Set();
+  for (const input of Object.keys(metafile.inputs)) {
+    const found = /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input);
+    if (found) packages.add(found[1]);
+  }
+  const parts = ["Spillway's pages contain the work of others, under these licences.\n"];
+  for (const name of [...packages].sort()) {
+    const root = join(here, "node_modules", name);
+    const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
+    const file = (await readdir(root)).find((entry) => /^licen[cs]e/i.test(entry));
+    if (!file) throw new Error(`${name} ${version}: the package holds no licence file to pass on`);
+    parts.push(`\n==== ${name} ${version} ====\n\n${await readFile(join(root, file), "utf8")}`);
+  }
+  return parts.join("");
+}

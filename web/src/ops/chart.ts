@@ -1,0 +1,133 @@
+//! One live chart: the largest few lines by name, everybody else as one sum.
+//!
+//! uPlot is named only here. Colours are the Okabe-Ito set and every line has its own dash as
+//! well, so that lines stay apart without colour.
+
+import uPlot from "uplot";
+import type { Series } from "./history";
+import { SPAN } from "./history";
+
+/** More lines than this cannot be told apart; the rest is summed up. */
+const LINES = 6;
+const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [5, 2], [14, 5]];
+const REST = "others";
+
+export class Chart {
+  private plot: uPlot | null = null;
+  private built = "";
+  private names: string[] = [];
+  private ranked = 0;
+
+  constructor(
+    private readonly host: HTMLElement,
+    private readonly series: Series,
+    private readonly label: (value: number) => string,
+  ) {
+    new ResizeObserver(() => this.fit()).observe(host);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+      this.built = "";
+      this.draw();
+    });
+  }
+
+  draw(): void {
+    if (this.series.times.length === 0 || this.host.clientWidth === 0) return;
+    this.choose();
+    const signature = this.names.join("\n");
+    if (this.plot && signature === this.built) {
+      this.plot.setData(this.data());
+      return;
+    }
+    this.built = signature;
+    this.plot?.destroy();
+    this.plot = new uPlot(this.options(), this.data(), this.host);
+  }
+
+  /** Who gets a line is settled anew every ten seconds or when somebody new comes. */
+  private choose(): void {
+    const all = this.series.largest();
+    const stale = this.names.some((name) => name !== REST && !this.series.columns.has(name));
+    const crowded = all.length > LINES;
+    const fresh = Date.now() - this.ranked < 10_000;
+    const known = this.names.length >= Math.min(all.length, LINES);
+    if (fresh && known && !stale && crowded === this.names.includes(REST)) return;
+    this.ranked = Date.now();
+    const top = all.slice(0, crowded ? LINES - 1 : LINES).sort((a, b) => a.localeCompare(b));
+    this.names = crowded ? [...top, REST] : top;
+  }
+
+  private data(): uPlot.AlignedData {
+    return [this.series.times, ...this.names.map((name) => this.series.columns.get(name) ?? this.rest())];
+  }
+
+  private rest(): (number | null)[] {
+    const own = new Set(this.names);
+    const others = [...this.series.columns].filter(([name]) => !own.has(name));
+    return this.series.times.map((_, i) => others.reduce((sum, [, column]) => sum + (column[i] ?? 0), 0));
+  }
+
+  private options(): uPlot.Options {
+    const style = getComputedStyle(this.host);
+    const of = (name: string) => style.getPropertyValue(name).trim();
+    const axis: uPlot.Axis = {
+      stroke: of("--muted"),
+      font: `12px ${of("--sans")}`,
+      grid: { stroke: of("--line"), width: 1 },
+      ticks: { show: false },
+    };
+    return {
+      width: this.host.clientWidth,
+      height: 220,
+      cursor: { points: { size: 7 }, drag: { x: false, y: false } },
+      legend: { live: true },
+      scales: {
+        x: { time: true, range: () => this.window() },
+        // From zero, with room above: a flat line at the very top reads as "full".
+        y: { range: (_, __, max) => [0, Math.max(max ?? 0, 1) * 1.12] },
+      },
+      axes: [
+        { ...axis, space: 70, values: (_, ticks) => ticks.map((tick) => clockLabel(tick)) },
+        {
+          ...axis,
+          size: 82,
+          values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : this.label(tick))),
+        },
+      ],
+      series: [
+        { label: "time", value: (_, at) => (at === null ? "now" : clockLabel(at, true)) },
+        ...this.names.map((name, i) => ({
+          label: name,
+          stroke: name === REST ? of("--muted") : of(`--line-${(i % LINES) + 1}`),
+          width: 2,
+          dash: DASHES[i % DASHES.length] ?? [],
+          points: { show: false },
+          // Without a cursor the legend says what is now.
+          value: (u: uPlot, value: number | null) => {
+            const shown = u.cursor.idx == null ? u.data[i + 1]?.at(-1) : value;
+            return shown == null ? "–" : this.label(shown);
+          },
+        })),
+      ],
+    };
+  }
+
+  /** The last fifteen minutes, or what there is of them, but never less than a minute. */
+  private window(): [number, number] {
+    const { times } = this.series;
+    const last = times.at(-1) ?? 0;
+    const first = Math.max(times[0] ?? 0, last - SPAN);
+    return [Math.min(first, last - 60), last];
+  }
+
+  private fit(): void {
+    if (!this.plot) this.draw();
+    else if (this.host.clientWidth > 0) this.plot.setSize({ width: this.host.clientWidth, height: 220 });
+  }
+}
+
+function clockLabel(at: number, exact = false): string {
+  const date = new Date(at * 1000);
+  const two = (value: number) => String(value).padStart(2, "0");
+  const minute = `${two(date.getHours())}:${two(date.getMinutes())}`;
+  return exact || date.getSeconds() !== 0 ? `${minute}:${two(date.getSeconds())}` : minute;
+}

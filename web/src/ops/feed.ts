@@ -1,0 +1,93 @@
+//! Keeps the overview coming: server-sent events, polling where those fail, and both again later.
+//!
+//! It knows whether what it last delivered is fresh; showing that is the page's business.
+
+import { asDecision, asOverview, type Decision, type Overview } from "./overview";
+
+export type Link = "connecting" | "live" | "polling" | "lost";
+
+/** The manager sends an overview each second; three missed ones are no coincidence. */
+const STALE_AFTER = 4_000;
+const POLL_EVERY = 1_000;
+/** How long polling goes on before events are tried again. */
+const EVENTS_AGAIN = 20_000;
+
+export class Feed {
+  link: Link = "connecting";
+  /** Wall clock of the last overview, in milliseconds since the epoch. */
+  heardAt: number | null = null;
+  onoverview: (overview: Overview) => void = () => {};
+  ondecision: (decision: Decision) => void = () => {};
+  onlink: () => void = () => {};
+
+  private events: EventSource | null = null;
+  private eventsTriedAt = 0;
+  private polling = false;
+
+  start(): void {
+    void this.fetchOnce();
+    this.listen();
+    window.setInterval(() => this.watch(), POLL_EVERY);
+  }
+
+  private listen(): void {
+    this.events?.close();
+    this.eventsTriedAt = Date.now();
+    const events = new EventSource("/v1/events");
+    this.events = events;
+    events.addEventListener("overview", (event) => {
+      this.polling = false;
+      this.deliver(event.data, "live");
+    });
+    events.addEventListener("decision", (event) => {
+      const decision = parse(event.data);
+      if (decision !== null) this.ondecision(asDecision(decision));
+    });
+    events.addEventListener("error", () => {
+      // Closed means the browser has given up (a status, a wrong type); else it reconnects itself.
+      if (events.readyState === EventSource.CLOSED) this.polling = true;
+    });
+  }
+
+  /** Once a second: is what we show still true, and is there a better way to hear? */
+  private watch(): void {
+    const stale = this.heardAt === null || Date.now() - this.heardAt > STALE_AFTER;
+    if (stale && this.heardAt !== null) this.enter("lost");
+    if (stale && Date.now() - this.eventsTriedAt > STALE_AFTER) this.polling = true;
+    if (this.polling) {
+      void this.fetchOnce();
+      if (Date.now() - this.eventsTriedAt > EVENTS_AGAIN) this.listen();
+    }
+  }
+
+  private async fetchOnce(): Promise<void> {
+    try {
+      const reply = await fetch("/v1/overview", { cache: "no-store", signal: AbortSignal.timeout(3_000) });
+      if (reply.ok) this.deliver(await reply.text(), this.polling ? "polling" : this.link);
+    } catch {
+      if (this.heardAt === null) this.enter("lost");
+    }
+  }
+
+  private deliver(body: string, link: Link): void {
+    const value = parse(body);
+    if (value === null) return;
+    const overview = asOverview(value);
+    this.heardAt = Date.now();
+    this.enter(link === "lost" ? "polling" : link);
+    this.onoverview(overview);
+  }
+
+  private enter(link: Link): void {
+    this.link = link;
+    this.onlink();
+  }
+}
+
+function parse(body: string): unknown {
+  try {
+    return JSON.parse(body);
+  } catch {
+    return null;
+  }
+}

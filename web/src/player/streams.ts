@@ -1,0 +1,59 @@
+//! What this node has on air, from `GET /live`. Which stream to play is the caller's choice.
+
+export interface Listed {
+  name: string;
+  url: string;
+}
+
+export interface Listing {
+  node: string;
+  streams: Listed[];
+}
+
+/** Reads the listing; throws with words fit for the viewer when the node does not answer well. */
+export async function listStreams(signal?: AbortSignal): Promise<Listing> {
+  let reply: Response;
+  try {
+    reply = await fetch("/live", { cache: "no-store", ...(signal ? { signal } : {}) });
+  } catch {
+    throw new Error("This node does not answer.");
+  }
+  if (!reply.ok) throw new Error(`This node answered ${reply.status} when asked what is on air.`);
+  return asListing(await reply.json().catch(() => null));
+}
+
+function asListing(value: unknown): Listing {
+  const raw = (value ?? {}) as { node?: unknown; streams?: unknown };
+  const streams = Array.isArray(raw.streams) ? raw.streams : [];
+  return {
+    node: typeof raw.node === "string" ? raw.node : "",
+    streams: streams.filter(
+      (s): s is Listed => typeof s?.name === "string" && typeof s?.url === "string",
+    ),
+  };
+}
+
+/** What the viewer may ask of the server in the page's URL, handed on to the stream's URL. */
+const WISHES = ["max", "rung", "switch", "format", "abr", "region"];
+
+/** The URL to play: the stream's own, with the wishes of the page's query. */
+export function playUrl(stream: string, page: URLSearchParams, base: string): string {
+  const url = new URL(stream, base);
+  for (const wish of WISHES) {
+    const value = page.get(wish);
+    if (value !== null) url.searchParams.set(wish, value);
+  }
+  return url.href;
+}
+
+/** The traffic manager's join URL from `?join=`, if it is one a player may follow. */
+export function joinUrl(page: URLSearchParams, base: string): string | null {
+  const raw = page.get("join");
+  if (!raw) return null;
+  try {
+    const url = new URL(raw, base);
+    return url.protocol === "http:" || url.protocol === "https:" ? url.href : null;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,45 @@
+//! What went wrong, in words a viewer can use. The raw detail goes to the error log of the page.
+
+import { ErrorDetails, ErrorTypes, type ErrorData } from "hls.js";
+
+/** A sentence for the viewer. */
+export function explain(data: ErrorData): string {
+  const status = data.response?.code ?? 0;
+  switch (data.details) {
+    case ErrorDetails.MANIFEST_LOAD_ERROR:
+      if (status === 404) return "This stream is not on air at the moment.";
+      if (status === 503) return "This server is full right now.";
+      return answered(status);
+    case ErrorDetails.MANIFEST_LOAD_TIMEOUT:
+    case ErrorDetails.LEVEL_LOAD_TIMEOUT:
+    case ErrorDetails.FRAG_LOAD_TIMEOUT:
+      return "The server takes too long to answer.";
+    case ErrorDetails.MANIFEST_PARSING_ERROR:
+    case ErrorDetails.LEVEL_PARSING_ERROR:
+      return "The server sent a playlist this player cannot read.";
+    case ErrorDetails.MANIFEST_INCOMPATIBLE_CODECS_ERROR:
+    case ErrorDetails.BUFFER_ADD_CODEC_ERROR:
+    case ErrorDetails.BUFFER_INCOMPATIBLE_CODECS_ERROR:
+      return "This browser cannot decode the stream's codecs.";
+    case ErrorDetails.BUFFER_STALLED_ERROR:
+      return "The picture stopped because data came too slowly.";
+  }
+  if (data.type === ErrorTypes.NETWORK_ERROR) return answered(status);
+  if (data.type === ErrorTypes.MEDIA_ERROR) return "The browser could not decode part of the stream.";
+  return "Playback failed.";
+}
+
+/** A line for the log: which rule, where, with which values. */
+export function record(data: ErrorData): string {
+  const parts = [data.details as string];
+  if (data.response?.code !== undefined) parts.push(`status ${data.response.code}`);
+  const url = data.frag?.url ?? data.url ?? data.context?.url;
+  if (url) parts.push(url);
+  if (data.fatal) parts.push("fatal");
+  return parts.join(", ");
+}
+
+function answered(status: number): string {
+  if (navigator.onLine === false) return "You are offline.";
+  return status > 0 ? `The server answered ${status}.` : "The connection to the server was lost.";
+}
