@@ -1,0 +1,314 @@
+//! The map of `docs/architecture.md`, enforced: which part of the tree may name which, and where what is dangerous
+//! or foreign is fenced in. What cargo can guard (the crates' dependencies) is read off the manifests.
+
+#[path = "layering/code.rs"]
+mod code;
+
+use std::{collections::BTreeMap, fmt::Write as _, path::Path};
+
+use code::{File, files, names};
+
+/// What a module of the root package may name: modules of its own package, and crates of the workspace.
+///
+/// The bottom of the page knows nothing of the top. `origin`, `source` and `manager` never name one another: the
+/// origin does not know where media comes from, a source does not know who watches, and the manager never touches
+/// media. Whoever assembles them (`node`, the programs) is above them.
+const MODULES: &[(&str, &[&str], &[&str])] = &[
+    ("telemetry", &[], &[]),
+    ("shutdown", &[], &[]),
+    ("config", &[], &[]),
+    ("assets", &[], &[]),
+    ("net", &[], &[]),
+    ("store", &[], &["playlists"]),
+    ("control", &[], &["playlists"]),
+    ("player", &["net"], &["playlists"]),
+    ("source", &["net", "store"], &["playlists", "segmenter"]),
+    (
+        "origin",
+        &["control", "net", "store"],
+        &["playlists", "adaptation"],
+    ),
+    ("manager", &["assets", "control", "net"], &["adaptation"]),
+    (
+        "node",
+        &["assets", "control", "net", "origin", "store"],
+        &["playlists"],
+    ),
+];
+
+/// What each member may depend on of the workspace.
+const MEMBERS: &[(&str, &[&str])] = &[
+    ("playlists", &[]),
+    ("adaptation", &["playlists"]),
+    ("segmenter", &["playlists"]),
+    ("tools", &["playlists", "adaptation", "spillway"]),
+];
+
+/// Names that only some files may use.
+const FENCES: &[(&str, &[&str], &str)] = &[
+    (
+        "ffmpeg_next",
+        &["segmenter/src/libav/"],
+        "libav is touched in one place",
+    ),
+    (
+        "m3u8_rs",
+        &["playlists/src/parse.rs", "playlists/src/render.rs"],
+        "others see our own types",
+    ),
+    (
+        "quick_m3u8",
+        &["playlists/src/parse.rs"],
+        "others see our own types",
+    ),
+    (
+        "dashmap",
+        &["src/origin/viewers.rs"],
+        "a guard must not leave a synchronous method",
+    ),
+    (
+        "rust_embed",
+        &["src/assets.rs"],
+        "one place knows what is embedded",
+    ),
+    (
+        "unsafe",
+        &[
+            "src/net/tcp_info.rs",
+            "src/manager/launcher/signal.rs",
+            "segmenter/src/libav/raw.rs",
+        ],
+        "unsafe code is in few, small, audited files",
+    ),
+];
+
+/// What the pure parts may not do: read a clock, do I/O, spawn.
+const IMPURE: &[&str] = &[
+    "tokio",
+    "std::net",
+    "std::fs",
+    "std::io",
+    "std::thread",
+    "std::process",
+    "std::env",
+    "SystemTime::now",
+    "Instant::now",
+];
+
+/// Whole crates, and the parts of others that promise the same in their first lines.
+const PURE: &[&str] = &[
+    "playlists/src/",
+    "adaptation/src/",
+    "segmenter/src/wire.rs",
+    "segmenter/src/cutter.rs",
+    "segmenter/src/cadence.rs",
+    "segmenter/src/ladder.rs",
+    "src/player/session.rs",
+    "src/player/playback.rs",
+];
+
+const SOURCES: &[&str] = &[
+    "src",
+    "playlists/src",
+    "adaptation/src",
+    "segmenter/src",
+    "tools/src",
+];
+
+#[test]
+fn modules_name_only_what_is_below_them() {
+    let mut wrong = Wrong::default();
+    for file in files(root(), "src") {
+        let module = file.module();
+        // The programs and the crate's root assemble; they may name everything.
+        if module == "bin" || module == "lib" {
+            continue;
+        }
+        let Some((_, siblings, members)) = MODULES.iter().find(|(name, ..)| *name == module) else {
+            wrong.say(
+                &file,
+                "is in no layer; give it a line in MODULES of tests/layering.rs",
+            );
+            continue;
+        };
+        for name in file.siblings() {
+            let known = MODULES.iter().any(|(known, ..)| *known == name);
+            if known && name != module && !siblings.contains(&name.as_str()) {
+                wrong.say(
+                    &file,
+                    &format!("names {name}, but {module} may name only {siblings:?}"),
+                );
+            }
+        }
+        for (member, _) in MEMBERS {
+            if !members.contains(member) && names(&file.code, member) && is_path(&file.code, member)
+            {
+                wrong.say(
+                    &file,
+                    &format!("names {member}, but {module} may name only {members:?}"),
+                );
+            }
+        }
+        let production = file.production();
+        if module == "source"
+            && is_path(production, "segmenter")
+            && !names(production, "segmenter::wire")
+        {
+            wrong.say(&file, "names more of the segmenter than its wire format");
+        }
+    }
+    wrong.none();
+}
+
+#[test]
+fn crates_depend_only_on_what_is_below_them() {
+    let mut wrong = String::new();
+    for (member, allowed) in MEMBERS {
+        let path = root().join(member).join("Cargo.toml");
+        let text = std::fs::read_to_string(&path).expect("each member has a manifest");
+        let manifest: toml::Table = text.parse().expect("a manifest is TOML");
+        let depends = manifest["dependencies"]
+            .as_table()
+            .expect("dependencies are a table");
+        for (other, _) in MEMBERS.iter().chain(&[("spillway", &[] as &[&str])]) {
+            if depends.contains_key(*other) && !allowed.contains(other) {
+                let _ = writeln!(
+                    wrong,
+                    "{member}/Cargo.toml depends on {other}; of the workspace it may only on {allowed:?}"
+                );
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+#[test]
+fn the_origin_is_not_linked_to_libav() {
+    let text =
+        std::fs::read_to_string(root().join("Cargo.toml")).expect("the manifest of the workspace");
+    let manifest: toml::Table = text.parse().expect("a manifest is TOML");
+    let segmenter = &manifest["workspace"]["dependencies"]["segmenter"];
+    let default = segmenter
+        .get("default-features")
+        .and_then(toml::Value::as_bool);
+    assert_eq!(
+        default,
+        Some(false),
+        "the root package must take the segmenter's wire format only"
+    );
+    let ours = manifest["dependencies"]
+        .as_table()
+        .expect("dependencies are a table");
+    assert!(
+        !ours.contains_key("ffmpeg-next"),
+        "only the segmenter depends on ffmpeg-next"
+    );
+}
+
+#[test]
+fn what_is_foreign_or_dangerous_stays_in_its_fence() {
+    let mut wrong = Wrong::default();
+    for file in SOURCES.iter().flat_map(|folder| files(root(), folder)) {
+        for (name, homes, why) in FENCES {
+            let at_home = homes.iter().any(|home| file.path.starts_with(home));
+            if !at_home && names(&file.code, name) {
+                wrong.say(
+                    &file,
+                    &format!("names {name}, whose place is {homes:?}: {why}"),
+                );
+            }
+        }
+    }
+    wrong.none();
+}
+
+#[test]
+fn what_is_pure_reads_no_clock_and_does_no_io() {
+    let mut wrong = Wrong::default();
+    // A file that is nothing but tests, told in virtual time from a real start.
+    let stories = "adaptation/src/region/stories.rs";
+    for file in SOURCES.iter().flat_map(|folder| files(root(), folder)) {
+        if file.path == stories || !PURE.iter().any(|pure| file.path.starts_with(pure)) {
+            continue;
+        }
+        for name in IMPURE.iter().filter(|name| names(file.production(), name)) {
+            wrong.say(
+                &file,
+                &format!("names {name}; it takes values and gives values, and time is an argument"),
+            );
+        }
+    }
+    wrong.none();
+}
+
+#[test]
+fn every_file_says_what_it_owns() {
+    let mut wrong = Wrong::default();
+    for folder in [
+        "src",
+        "tests",
+        "benches",
+        "playlists",
+        "adaptation",
+        "segmenter",
+        "tools",
+    ] {
+        for file in files(root(), folder) {
+            if !file.text.starts_with("//! ") {
+                wrong.say(
+                    &file,
+                    "does not open with `//!`, saying what it owns and what not",
+                );
+            }
+        }
+    }
+    wrong.none();
+}
+
+#[test]
+fn the_map_is_of_this_tree() {
+    let here: BTreeMap<_, _> = files(root(), "src")
+        .into_iter()
+        .map(|file| (file.path.clone(), file))
+        .collect();
+    for (module, ..) in MODULES {
+        let there = here.values().any(|file| file.module() == *module);
+        assert!(
+            there,
+            "MODULES of tests/layering.rs lists {module}, which is not in src/"
+        );
+    }
+    let homes = FENCES.iter().flat_map(|(_, homes, _)| homes.iter());
+    for path in homes.chain(PURE) {
+        assert!(
+            root().join(path).exists(),
+            "tests/layering.rs lists {path}, which is not there"
+        );
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Whether `name` is used as the start of a path.
+fn is_path(code: &str, name: &str) -> bool {
+    code.match_indices(&format!("{name}::")).any(|(at, _)| {
+        let before = code[..at].chars().next_back();
+        before.is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != ':')
+    })
+}
+
+/// All that is wrong, to be said at once.
+#[derive(Default)]
+struct Wrong(String);
+
+impl Wrong {
+    fn say(&mut self, file: &File, what: &str) {
+        let _ = writeln!(self.0, "{} {what}", file.path);
+    }
+
+    fn none(self) {
+        assert!(self.0.is_empty(), "\n{}", self.0);
+    }
+}
