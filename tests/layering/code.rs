@@ -9,16 +9,16 @@ use std::{
 
 /// One file of the tree.
 #[derive(Debug)]
-pub struct File {
+pub(crate) struct File {
     /// From the root of the repository, with slashes.
-    pub path: String,
-    pub text: String,
+    pub(crate) path: String,
+    pub(crate) text: String,
     /// The text with comments and the insides of strings blanked out; lines stay where they are.
-    pub code: String,
+    pub(crate) code: String,
 }
 
 /// All `.rs` files under `folder`, in the order of their paths.
-pub fn files(root: &Path, folder: &str) -> Vec<File> {
+pub(crate) fn files(root: &Path, folder: &str) -> Vec<File> {
     let mut paths = Vec::new();
     collect(&root.join(folder), &mut paths);
     paths.sort();
@@ -40,7 +40,7 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
 }
 
 impl File {
-    pub fn read(root: &Path, path: &Path) -> Self {
+    pub(crate) fn read(root: &Path, path: &Path) -> Self {
         let text = fs::read_to_string(path).expect("source files are text");
         let inside = path.strip_prefix(root).expect("a path under the root");
         Self {
@@ -51,20 +51,20 @@ impl File {
     }
 
     /// The code up to the file's tests, which may look at a clock.
-    pub fn production(&self) -> &str {
+    pub(crate) fn production(&self) -> &str {
         let tests = self.code.find("#[cfg(test)]\nmod tests");
         &self.code[..tests.unwrap_or(self.code.len())]
     }
 
     /// The module of the crate that the file belongs to: `origin` for `src/origin/media.rs`.
-    pub fn module(&self) -> &str {
+    pub(crate) fn module(&self) -> &str {
         let inside = self.path.strip_prefix("src/").unwrap_or(&self.path);
         let end = inside.find('/').unwrap_or(inside.len() - ".rs".len());
         &inside[..end]
     }
 
     /// The modules of its own crate that the file names, through `crate::` or `super::`.
-    pub fn siblings(&self) -> BTreeSet<String> {
+    pub(crate) fn siblings(&self) -> BTreeSet<String> {
         let mut named = BTreeSet::new();
         for (at, _) in self.code.match_indices("crate::") {
             if !word_ends(&self.code[..at]) {
@@ -90,7 +90,7 @@ impl File {
 }
 
 /// Whether `code` names `path` (such as `std::fs`): as written, or out of braces (`std::{fs, ..}`).
-pub fn names(code: &str, path: &str) -> bool {
+pub(crate) fn names(code: &str, path: &str) -> bool {
     let plain = code.match_indices(path).any(|(at, _)| {
         let after = code[at + path.len()..].chars().next();
         !word_ends(&code[..at]) && !after.is_some_and(is_word)
