@@ -4,6 +4,7 @@
 //! How it plays is the library's `player`; this file has the options and the printing.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write as _},
     os::unix::{fs::MetadataExt as _, process::CommandExt as _},
     process::{Command, ExitCode},
@@ -238,12 +239,12 @@ async fn explained(fetcher: &Fetcher, start: &Start, error: PlayerError) -> Stri
                 Err(_) => error.to_string(),
             }
         }
-        (PlayerError::NotFound { .. }, None) => match lookup::streams_of_node(fetcher, &start.url)
-            .await
-        {
-            Ok(streams) => format!("{error}; {}", offered(&streams, "at /live/NAME/index.m3u8")),
-            Err(_) => error.to_string(),
-        },
+        (PlayerError::NotFound { .. }, None) => {
+            match lookup::streams_of_node(fetcher, &start.url).await {
+                Ok(streams) => format!("{error}; {}", offered(&streams, "/live/NAME/index.m3u8")),
+                Err(_) => error.to_string(),
+            }
+        }
         (PlayerError::Unreachable { why, .. }, Some(_)) => {
             match lookup::streams_of_manager(fetcher, &start.url).await {
                 Ok(_) => {
@@ -264,28 +265,22 @@ fn unreachable_manager(start: &Start, why: &str) -> String {
     format!("cannot reach the traffic manager at {manager}: {why}")
 }
 
-fn no_stream(
-    stream: &StreamName,
-    start: &Start,
-    streams: &std::collections::BTreeSet<String>,
-) -> String {
+fn no_stream(stream: &StreamName, start: &Start, streams: &BTreeSet<String>) -> String {
     let manager = start.url.origin().ascii_serialization();
     format!(
         "no stream {stream:?} at {manager}; {}",
-        offered(streams, "by --stream NAME"),
+        offered(streams, "--stream NAME"),
         stream = stream.as_str()
     )
 }
 
-fn offered(streams: &std::collections::BTreeSet<String>, how: &str) -> String {
-    let mut names = streams.iter();
-    match (names.next(), streams.len()) {
-        (None, _) => "there is none at all yet".into(),
-        (Some(only), 1) => format!("there is {only:?}, {how}"),
-        _ => {
-            let names: Vec<_> = streams.iter().map(String::as_str).collect();
-            format!("there are {}, {how}", names.join(", "))
-        }
+/// Which streams there are, and `how` to name one.
+fn offered(streams: &BTreeSet<String>, how: &str) -> String {
+    let names: Vec<_> = streams.iter().map(|name| format!("{name:?}")).collect();
+    match names.len() {
+        0 => "there is none at all yet".into(),
+        1 => format!("there is {} ({how})", names[0]),
+        _ => format!("there are {} ({how})", names.join(", ")),
     }
 }
 

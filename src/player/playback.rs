@@ -310,7 +310,11 @@ mod tests {
         playback.append(seconds(2.0), None, t0);
         playback.advance(t0 + seconds(60.0));
         assert_eq!(
-            (playback.stalls(), playback.startup(), playback.played(t0 + seconds(90.0))),
+            (
+                playback.stalls(),
+                playback.startup(),
+                playback.played(t0 + seconds(90.0))
+            ),
             (0, None, Duration::ZERO)
         );
     }

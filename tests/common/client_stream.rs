@@ -3,6 +3,8 @@
 //!
 //! Media is `segmenter::synthetic`'s; publishing is paced by this file, not by a segmenter.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     net::Ipv4Addr,
     sync::{Arc, Mutex},
@@ -27,25 +29,26 @@ use spillway::{
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub const STREAM: &str = "live";
+pub(crate) const STREAM: &str = "live";
 
 /// How much there is when the first player comes: more than it starts behind the edge.
 const BEFORE: u64 = 24;
 
 /// One stream in the store that all nodes share: the same numbers everywhere.
-pub struct Stream {
-    pub store: Store,
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) store: Store,
     publisher: JoinHandle<()>,
 }
 
 impl Stream {
     /// Live, in segments of 200 ms.
-    pub async fn live() -> Self {
+    pub(crate) fn live() -> Self {
         Self::of(Synthetic::new(&RUNGS, part(), PARTS).unwrap())
     }
 
     /// Over after `segments`, all of which are there from the start.
-    pub async fn ended(segments: u64) -> Self {
+    pub(crate) fn ended(segments: u64) -> Self {
         assert!(segments <= BEFORE);
         Self::of(
             Synthetic::new(&RUNGS, part(), PARTS)
@@ -168,15 +171,16 @@ impl Run {
 }
 
 /// An origin on a port of its own.
-pub struct Node {
-    pub origin: Arc<Origin>,
-    pub url: Url,
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) origin: Arc<Origin>,
+    pub(crate) url: Url,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Node {
-    pub async fn start(name: &str, stream: &Stream) -> Self {
+    pub(crate) async fn start(name: &str, stream: &Stream) -> Self {
         let origin = Origin::new(name.into(), stream.store.clone(), None, 100);
         let stop = CancellationToken::new();
         let (url, server) = serve(origin::public(origin.clone()), stop.clone()).await;
@@ -189,11 +193,11 @@ impl Node {
         }
     }
 
-    pub fn base(&self) -> String {
+    pub(crate) fn base(&self) -> String {
         self.url.as_str().trim_end_matches('/').to_owned()
     }
 
-    pub fn index(&self) -> Url {
+    pub(crate) fn index(&self) -> Url {
         self.url
             .join(&format!("/live/{STREAM}/index.m3u8"))
             .unwrap()
@@ -202,7 +206,7 @@ impl Node {
 
 impl Node {
     /// Takes no connection any more, and ends those it has.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.cancel();
         for task in self.tasks {
             task.await.unwrap();
@@ -211,13 +215,14 @@ impl Node {
 }
 
 /// Sends every join to the node that it was told of last, as a traffic manager does.
-pub struct Manager {
-    pub url: Url,
+#[derive(Debug)]
+pub(crate) struct Manager {
+    pub(crate) url: Url,
     to: Arc<Mutex<String>>,
 }
 
 impl Manager {
-    pub async fn start(node: &Node) -> Self {
+    pub(crate) async fn start(node: &Node) -> Self {
         let to = Arc::new(Mutex::new(node.base()));
         let app = Router::new()
             .route("/watch/{playlist}", get(watch))
@@ -226,11 +231,11 @@ impl Manager {
         Self { url, to }
     }
 
-    pub fn send_to(&self, node: &Node) {
+    pub(crate) fn send_to(&self, node: &Node) {
         *self.to.lock().unwrap() = node.base();
     }
 
-    pub fn watch(&self, stream: &str) -> Url {
+    pub(crate) fn watch(&self, stream: &str) -> Url {
         self.url
             .join(&format!("/watch/{stream}.m3u8?region=paris"))
             .unwrap()
@@ -263,6 +268,6 @@ fn now() -> WallTime {
     WallTime::from_millis(since.as_millis() as i64)
 }
 
-const RUNGS: [(&str, u64); 2] = [("240p", 300), ("480p", 900)];
+const RUNGS: [(&str, u64); 3] = [("240p", 300), ("480p", 900), ("720p", 2000)];
 const PARTS: u16 = 2;
 const FIRST: u64 = 1000;
