@@ -86,21 +86,22 @@ fn gap(one: &ListedSegment, next: &ListedSegment) -> Option<Fault> {
 
 fn relisted(old: &ListedSegment, new: &ListedSegment) -> Option<Fault> {
     let time = |time: WallTime| time.to_string();
-    let (what, before, after) = if old.uri.is_some() && old.duration != new.duration {
-        ("EXTINF", old.duration.to_string(), new.duration.to_string())
-    } else if old.timeline != new.timeline {
-        (
-            "discontinuity sequence",
-            old.timeline.to_string(),
-            new.timeline.to_string(),
-        )
-    } else {
-        let (before, after) = (old.date_time?, new.date_time?);
-        if (before.millis() - after.millis()).abs() <= TOLERANCE {
-            return None;
-        }
-        ("PROGRAM-DATE-TIME", time(before), time(after))
-    };
+    let (what, before, after) =
+        if old.uri.is_some() && (old.duration - new.duration).seconds().abs() > ROUNDING {
+            ("EXTINF", old.duration.to_string(), new.duration.to_string())
+        } else if old.timeline != new.timeline {
+            (
+                "discontinuity sequence",
+                old.timeline.to_string(),
+                new.timeline.to_string(),
+            )
+        } else {
+            let (before, after) = (old.date_time?, new.date_time?);
+            if (before.millis() - after.millis()).abs() <= TOLERANCE {
+                return None;
+            }
+            ("PROGRAM-DATE-TIME", time(before), time(after))
+        };
     Some(Fault::Relisted {
         number: new.number,
         what,
@@ -173,6 +174,9 @@ fn boxes(body: &[u8]) -> Result<(), String> {
 /// Times in a playlist are rounded; a lost frame is 16 ms at least, and encoders place the first
 /// frame of a restart by the clock.
 const TOLERANCE: i64 = 100;
+
+/// Seconds. A node that has a segment part by part knows it by the sum of rounded lengths.
+const ROUNDING: f64 = 0.001;
 
 const TS_SYNC: u8 = 0x47;
 const TS_PACKET: usize = 188;
