@@ -17,11 +17,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     assets,
-    control::{Directive, NodeKind, NodeState},
+    control::{Directive, NodeKind},
     net::{self, Fetcher, Limits},
     origin::{
         self, Origin, ops,
-        reporter::{self, Identity},
+        reporter::{self, Identity, Standing},
     },
     store::Store,
 };
@@ -39,7 +39,7 @@ pub struct NodeConfig {
     /// Where viewers reach this node [default: from the address it listens on]
     #[arg(long, env = "SPILLWAY_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<Url>,
-    /// What this node is called; keep it over restarts [default: the program's name]
+    /// What this node is called; keep it over restarts [default: `primary`, or `relay-HOST-PORT`]
     #[arg(long, env = "SPILLWAY_NAME")]
     pub name: Option<String>,
     /// Base URL of the traffic manager to report to [default: none]
@@ -94,7 +94,7 @@ pub struct Node {
     /// What the traffic manager last said.
     pub directives: watch::Receiver<Directive>,
     /// What the node tells the manager that it does.
-    pub state: watch::Sender<NodeState>,
+    pub standing: watch::Sender<Standing>,
     tasks: JoinSet<()>,
 }
 
@@ -102,11 +102,8 @@ pub struct Node {
 #[derive(Clone, Debug)]
 pub struct Role {
     pub kind: NodeKind,
-    pub region: Option<String>,
     pub launched: bool,
-    pub state: NodeState,
-    /// Called this, if the configuration gives no name.
-    pub name: &'static str,
+    pub standing: Standing,
 }
 
 impl Node {
@@ -123,7 +120,10 @@ impl Node {
             Some(url) => url.clone(),
             None => url_of(address, config.manager.as_ref())?,
         };
-        let name = config.name.clone().unwrap_or_else(|| role.name.to_owned());
+        let name = config
+            .name
+            .clone()
+            .unwrap_or_else(|| default_name(role.kind, &url));
         let origin = Origin::new(
             name,
             Store::default(),
@@ -132,7 +132,7 @@ impl Node {
         );
         let fetcher = Fetcher::new()?;
         let (directive_sender, directives) = watch::channel(Directive::Continue);
-        let (state, states) = watch::channel(role.state);
+        let (standing, standings) = watch::channel(role.standing);
 
         let mut tasks = JoinSet::new();
         let limits = Limits {
@@ -158,7 +158,6 @@ impl Node {
                     .as_millis() as u64,
                 kind: role.kind,
                 url: url.as_str().trim_end_matches('/').to_owned(),
-                region: role.region,
                 launched: role.launched,
             };
             let (origin, fetcher, stop) = (origin.clone(), fetcher.clone(), stop.clone());
@@ -166,7 +165,7 @@ impl Node {
                 identity,
                 origin,
                 fetcher,
-                states,
+                standings,
                 directive_sender,
                 stop,
             ));
@@ -178,7 +177,7 @@ impl Node {
             private: private_address,
             fetcher,
             directives,
-            state,
+            standing,
             tasks,
         })
     }
@@ -186,6 +185,20 @@ impl Node {
     /// Waits until everything has stopped; the caller has cancelled `stop`.
     pub async fn stopped(mut self) {
         while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Relays are many, and each has a name of its own by where it is.
+fn default_name(kind: NodeKind, url: &Url) -> String {
+    match kind {
+        NodeKind::Primary => "primary".to_owned(),
+        NodeKind::Relay => {
+            let (host, port) = (
+                url.host_str().unwrap_or("?"),
+                url.port_or_known_default().unwrap_or(0),
+            );
+            format!("relay-{host}-{port}")
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use spillway::{
     config,
     control::{Directive, NodeKind, NodeState},
     node::{Node, NodeConfig, Role, STOPPING},
-    origin::Stance,
+    origin::{Stance, reporter::Standing},
     shutdown,
     source::upstream::{self, Upstream},
     telemetry,
@@ -93,17 +93,19 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     } else {
         NodeState::Standby
     };
-    let (region, launched) = (config.region.clone(), config.launched);
+    let standing = Standing {
+        state,
+        region: config.region.clone(),
+    };
     let role = Role {
         kind: NodeKind::Relay,
-        region,
-        launched,
-        state,
-        name: "local-server",
+        launched: config.launched,
+        standing,
     };
     let node = Node::start(&config.node, role, &stop).await?;
     let mut relay = Relay {
         node: &node,
+        home: config.region.clone(),
         listed: config.node.listed()?,
         streaming: None,
         stop: stop.clone(),
@@ -127,6 +129,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 /// What a relay does with the directives it is given.
 struct Relay<'a> {
     node: &'a Node,
+    /// The region it was set up for; in standby it is for this one again.
+    home: Option<String>,
     listed: usize,
     streaming: Option<Streaming>,
     stop: CancellationToken,
@@ -150,7 +154,7 @@ impl Relay<'_> {
                     Ok(upstream) => {
                         tracing::info!(%upstream, region, "told to stream");
                         self.stream_from(upstream).await;
-                        self.serve();
+                        self.serve(region);
                     }
                     Err(error) => {
                         tracing::error!(upstream, %error, "told to stream from what is not a URL")
@@ -162,7 +166,7 @@ impl Relay<'_> {
                         .origin
                         .stance
                         .store(Arc::new(Stance::Draining { to }));
-                    self.node.state.send_replace(NodeState::Draining);
+                    self.stand(NodeState::Draining);
                 }
                 Directive::Retire if launched => {
                     tracing::info!("told to retire; ending");
@@ -185,15 +189,25 @@ impl Relay<'_> {
     }
 
     /// Takes viewers again, or for the first time.
-    fn serve(&self) {
+    fn serve(&self, region: String) {
         self.node.origin.stance.store(Arc::new(Stance::Serving));
-        self.node.state.send_if_modified(|state| {
-            let serves = *state == NodeState::Draining;
-            if serves {
-                *state = NodeState::Active;
-            }
-            serves
+        self.node.standing.send_if_modified(|standing| {
+            let state = match standing.state {
+                NodeState::Draining => NodeState::Active,
+                state => state,
+            };
+            let now = Standing {
+                state,
+                region: Some(region),
+            };
+            std::mem::replace(standing, now.clone()) != now
         });
+    }
+
+    fn stand(&self, state: NodeState) {
+        self.node
+            .standing
+            .send_modify(|standing| standing.state = state);
     }
 
     /// Follows `upstream`, if it does not do so already.
@@ -206,7 +220,7 @@ impl Relay<'_> {
             return;
         }
         self.standby().await;
-        self.node.state.send_replace(NodeState::Filling);
+        self.stand(NodeState::Filling);
         let stop = self.stop.child_token();
         let source = Upstream {
             base: upstream.clone(),
@@ -220,7 +234,7 @@ impl Relay<'_> {
         ));
         let announce = tokio::spawn(announce(
             self.node.origin.store.clone(),
-            self.node.state.clone(),
+            self.node.standing.clone(),
             stop.clone(),
         ));
         self.streaming = Some(Streaming {
@@ -240,14 +254,18 @@ impl Relay<'_> {
             }
         }
         self.node.origin.stance.store(Arc::new(Stance::Serving));
-        self.node.state.send_replace(NodeState::Standby);
+        let region = self.home.clone();
+        self.node.standing.send_replace(Standing {
+            state: NodeState::Standby,
+            region,
+        });
     }
 }
 
 /// Says so once there is a stream that a viewer can start on.
 async fn announce(
     store: spillway::store::Store,
-    state: tokio::sync::watch::Sender<NodeState>,
+    standing: tokio::sync::watch::Sender<Standing>,
     stop: CancellationToken,
 ) {
     let playable = async {
@@ -262,10 +280,10 @@ async fn announce(
     };
     tokio::select! {
         () = playable => {
-            state.send_if_modified(|state| {
-                let filled = *state == NodeState::Filling;
+            standing.send_if_modified(|standing| {
+                let filled = standing.state == NodeState::Filling;
                 if filled {
-                    *state = NodeState::Active;
+                    standing.state = NodeState::Active;
                 }
                 filled
             });

@@ -9,6 +9,7 @@ use spillway::{
     config,
     control::{NodeKind, NodeState},
     node::{Node, NodeConfig, Role, STOPPING, beside},
+    origin::reporter::Standing,
     shutdown,
     source::live::{self, Live},
     store::StreamName,
@@ -127,10 +128,11 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let listed = config.node.listed()?;
     let role = Role {
         kind: NodeKind::Primary,
-        region: None,
         launched: false,
-        state: NodeState::Active,
-        name: "primary",
+        standing: Standing {
+            state: NodeState::Active,
+            region: None,
+        },
     };
     let node = Node::start(&config.node, role, &stop).await?;
 

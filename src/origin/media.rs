@@ -54,10 +54,8 @@ pub async fn chosen(
         .now()
         .ok_or_else(|| Refusal::not_found(format!("{} has no media", seat.stream)))?;
     let segment = complete(&window, number)?;
-    let ceiling = origin
-        .share
-        .load()
-        .ceiling(seat.stream.as_str(), seat.viewer.key);
+    let share = origin.share.load();
+    let ceiling = share.ceiling(seat.stream.as_str(), seat.viewer.key);
     let ask = Ask {
         number,
         offer: Offer {
@@ -66,6 +64,7 @@ pub async fn chosen(
             start: 1.min(segment.sizes().len() - 1),
         },
         ceiling: ceiling.min(segment.sizes().len() - 1),
+        shared: share.at,
         hint: hint.seen.map(Bitrate::from_kbps),
         patience: Duration::from_secs(window.format().target_duration()) * 3,
     };
@@ -114,6 +113,7 @@ pub async fn canonical(
             "segment {number} is not of epoch {epoch}"
         )));
     }
+    tracing::debug!(%stream, epoch, rung, name, "canonical object");
     match part {
         None => Ok(media(segment, rung, None, FOREVER)),
         Some(index) => {

@@ -24,17 +24,23 @@ pub struct Identity {
     pub kind: NodeKind,
     /// Base URL under which viewers reach this node.
     pub url: String,
-    pub region: Option<String>,
     pub launched: bool,
 }
 
-/// Reports until `stop`: every interval, and at once when `state` changes. While the manager is
+/// What a node does now, and for whom.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Standing {
+    pub state: NodeState,
+    pub region: Option<String>,
+}
+
+/// Reports until `stop`: every interval, and at once when `standing` changes. While the manager is
 /// away the last directive holds.
 pub async fn run(
     identity: Identity,
     origin: Arc<Origin>,
     fetcher: Fetcher,
-    mut state: watch::Receiver<NodeState>,
+    mut standing: watch::Receiver<Standing>,
     directives: watch::Sender<Directive>,
     stop: CancellationToken,
 ) {
@@ -43,7 +49,7 @@ pub async fn run(
     };
     let (mut interval, mut heard) = (INTERVAL, true);
     loop {
-        let heartbeat = identity.heartbeat(&origin, *state.borrow_and_update());
+        let heartbeat = identity.heartbeat(&origin, standing.borrow_and_update().clone());
         let reply = tokio::select! {
             reply = fetcher.exchange::<HeartbeatReply>(url.clone(), &heartbeat, PATIENCE) => reply,
             () = stop.cancelled() => return,
@@ -67,23 +73,23 @@ pub async fn run(
         }
         tokio::select! {
             () = tokio::time::sleep(interval) => {}
-            changed = state.changed() => if changed.is_err() { return },
+            changed = standing.changed() => if changed.is_err() { return },
             () = stop.cancelled() => return,
         }
     }
 }
 
 impl Identity {
-    fn heartbeat(&self, origin: &Origin, state: NodeState) -> Heartbeat {
+    fn heartbeat(&self, origin: &Origin, standing: Standing) -> Heartbeat {
         let (census, share) = (origin.viewers.census(), origin.share.load());
         Heartbeat {
             version: VERSION,
             node: self.node.clone(),
             instance: self.instance,
             kind: self.kind,
-            state,
+            state: standing.state,
             url: self.url.clone(),
-            region: self.region.clone(),
+            region: standing.region,
             launched: self.launched,
             software: env!("CARGO_PKG_VERSION").to_owned(),
             load: Load {

@@ -23,6 +23,8 @@ pub struct Share {
     classes: BTreeMap<StreamName, usize>,
     /// Octets acknowledged by viewers, as a rate over the last seconds.
     pub egress: Bitrate,
+    /// When a budget was last shared out; `None` if there is none.
+    pub at: Option<Instant>,
 }
 
 impl Share {
@@ -60,7 +62,11 @@ pub async fn run(
         viewers.expire(now);
         let egress = meter.push(viewers.egress.load(Relaxed), now);
         let turn = now.duration_since(started).as_secs() / TURN.as_secs();
-        let next = share_out(&store, &viewers, &mut allocator, turn, egress);
+        let at = allocator.budget.map(|_| now);
+        let next = Share {
+            at,
+            ..share_out(&store, &viewers, &mut allocator, turn, egress)
+        };
         if next.allocation.overload != overloaded {
             overloaded = next.allocation.overload;
             let (viewers, budget) = (viewers.count(), allocator.budget);
@@ -105,6 +111,7 @@ fn share_out(
         allocation: allocator.allocate(&classes, turn),
         classes: places,
         egress,
+        at: None,
     }
 }
 

@@ -105,6 +105,8 @@ pub struct Ask<'a> {
     pub number: u64,
     pub offer: Offer<'a>,
     pub ceiling: usize,
+    /// When the node's egress was last shared out; `None` if there is enough for everybody.
+    pub shared: Option<Instant>,
     /// What another node knew of this viewer's path, should it be new here.
     pub hint: Option<Bitrate>,
     /// Three target durations: how long a silence ends the viewing.
@@ -156,12 +158,19 @@ impl Viewers {
             }
         };
         seated.seen = now;
-        seated.ceiling = ask.ceiling;
+        // Who came after the last sharing has no share yet, and must not take that of others.
+        let newcomer = ask.shared.is_some_and(|shared| seated.since > shared);
+        let ceiling = if newcomer {
+            ask.ceiling.min(ask.offer.start)
+        } else {
+            ask.ceiling
+        };
+        seated.ceiling = ceiling;
         seated.moved = false;
         let in_flight = seated.pace(now);
         let pin = seated
             .viewer
-            .decide(ask.number, &ask.offer, ask.ceiling, in_flight, &*self.rule);
+            .decide(ask.number, &ask.offer, ceiling, in_flight, &*self.rule);
         seated.segments += u64::from(pin.fresh);
         (pin, seated.viewer.estimate().map(|estimate| estimate.rate))
     }

@@ -80,6 +80,85 @@ pub(crate) async fn json(url: &str) -> Value {
     reqwest::get(url).await.unwrap().json().await.unwrap()
 }
 
+/// A traffic manager in front of `primary`, with reports every second.
+#[derive(Debug)]
+pub(crate) struct Manager {
+    pub(crate) program: Program,
+    pub(crate) url: String,
+}
+
+impl Manager {
+    /// On the address `listen`, which its primary has been told already.
+    pub(crate) async fn start(listen: &str, primary: &str, threshold: u32) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_traffic-manager"));
+        command.args([primary, &threshold.to_string(), "--listen", listen]);
+        command.args(["--cooldown-seconds", "2", "--heartbeat-seconds", "1"]);
+        command.args(["--local-server", env!("CARGO_BIN_EXE_local-server")]).env("RUST_LOG", "info");
+        let mut program = Program::start("traffic-manager", command).unwrap();
+        let url = program.ready().await.unwrap().remove(0);
+        Self { program, url }
+    }
+
+    pub(crate) async fn overview(&self) -> Value {
+        json(&format!("{}/v1/overview", self.url)).await
+    }
+
+    /// Looks at the overview until it is as `wanted`, and says how long that took.
+    pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Duration {
+        let (start, patience) = (tokio::time::Instant::now(), Duration::from_secs(60));
+        loop {
+            let overview = self.overview().await;
+            if wanted(&overview) {
+                return start.elapsed();
+            }
+            assert!(start.elapsed() < patience, "never {what}: {overview:#}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+/// A headless viewer that joined through a manager.
+#[derive(Debug)]
+pub(crate) struct Viewer {
+    pub(crate) program: Program,
+}
+
+impl Viewer {
+    pub(crate) fn join(manager: &str, region: &str, seconds: u32) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
+        command.args([manager, "--region", region, "--json", "--seconds", &seconds.to_string()]);
+        Self { program: Program::start("client", command).unwrap() }
+    }
+
+    /// The node of its first segment after the `seen` first ones.
+    pub(crate) async fn plays(&mut self) -> String {
+        let node = self.program.says(Duration::from_secs(30), |line| {
+            let event: Value = serde_json::from_str(line).ok()?;
+            (event["event"] == "segment").then(|| event["node"].as_str().unwrap_or_default().to_owned())
+        });
+        node.await.unwrap()
+    }
+
+    /// What it says at its end.
+    pub(crate) async fn summary(mut self) -> Value {
+        let summary = self.program.says(Duration::from_secs(120), |line| {
+            let event: Value = serde_json::from_str(line).ok()?;
+            (event["event"] == "summary").then_some(event)
+        });
+        summary.await.unwrap()
+    }
+}
+
+/// An address that is free now; for programs that have to know of each other before they start.
+pub(crate) fn free() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+/// A ladder that costs next to no CPU.
+pub(crate) const SMALL: [&str; 8] =
+    ["--rung", "320x180@300", "--rung", "256x144@180", "--rung", "192x108@90", "--preset", "ultrafast"];
+
 /// Says loudly that a test cannot run here. In CI it has to.
 pub(crate) fn skip(test: &str, why: &str) {
     eprintln!("SKIPPED {test}: {why}");

@@ -60,6 +60,8 @@ pub(crate) struct Feed {
     pub(crate) producer: Producer,
     media: Synthetic,
     init: Option<Arc<Init>>,
+    /// When media time 0 was live.
+    zero: WallTime,
 }
 
 /// The number of the first segment of every feed.
@@ -80,6 +82,7 @@ impl Feed {
             producer,
             media,
             init: None,
+            zero: WallTime::from_millis(now()),
         }
     }
 
@@ -112,7 +115,7 @@ impl Feed {
                 init: self.init.clone().unwrap(),
                 discontinuity: false,
                 timeline: 1,
-                date_time: WallTime::from_millis(now()),
+                date_time: self.zero.later(lead.start),
             };
             self.producer.open(head).unwrap();
         }

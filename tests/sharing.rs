@@ -1,0 +1,123 @@
+//! Many viewers behind one egress budget: nobody stalls, rungs shrink, and the sum stays under it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "common/node.rs"]
+mod node;
+
+use std::{
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
+
+use node::{TestNode, patient, short};
+use playlists::Bitrate;
+use spillway::{
+    net::Fetcher,
+    player::{Config, Player, Summary},
+};
+use tokio::task::JoinHandle;
+
+const VIEWERS: usize = 8;
+
+/// Half of what all of them would take at 2000 kbit/s each.
+const BUDGET: Bitrate = Bitrate::from_kbps(8000);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_under_a_budget_stalls_nobody_and_keeps_to_it() {
+    let node = TestNode::start("node", Some(BUDGET), patient()).await;
+    let mut feed = node.feed(short());
+    feed.segments(4);
+    let live = feed.live();
+    let crowd: Vec<_> = (0..VIEWERS)
+        .map(|_| watch(&node, Duration::from_secs(24)))
+        .collect();
+
+    // Buffers fill at first, which is a burst above the media's own rate.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let mut worst = Bitrate::ZERO;
+    for _ in 0..3 {
+        let (before, start) = (node.origin.viewers.egress.load(Relaxed), Instant::now());
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let egress = Bitrate::of(
+            node.origin.viewers.egress.load(Relaxed) - before,
+            start.elapsed(),
+        );
+        worst = worst.max(egress);
+    }
+    let summaries = ended(crowd).await;
+    live.abort();
+
+    let rungs: Vec<_> = summaries
+        .iter()
+        .map(|summary| (summary.rate(), summary.rungs.clone()))
+        .collect();
+    println!("egress at most {worst} of {BUDGET} over 5 s; viewers had {rungs:#?}");
+    for summary in &summaries {
+        assert_eq!((summary.stalls, summary.faults), (0, 0), "{summary:?}");
+        assert!(summary.segments > 20, "{summary:?}");
+    }
+    assert!(worst <= BUDGET, "{worst} is above the budget of {BUDGET}");
+    // Shared, not starved: most of it is used, and everybody has more than the cheapest rung.
+    assert!(
+        worst >= BUDGET.scale(0.6),
+        "{worst} leaves too much of {BUDGET} unused"
+    );
+    assert!(
+        node.origin.share.load().price() > 0.0,
+        "somebody is held down, and that has a price"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_leavers_free_goes_to_those_who_stay() {
+    let node = TestNode::start("node", Some(Bitrate::from_kbps(2500)), patient()).await;
+    let mut feed = node.feed(short());
+    feed.segments(4);
+    let live = feed.live();
+    let stays = watch(&node, Duration::from_secs(22));
+    let leaves: Vec<_> = (0..3)
+        .map(|_| watch(&node, Duration::from_secs(8)))
+        .collect();
+    ended(leaves).await;
+    let stayed = ended(vec![stays]).await.remove(0);
+    live.abort();
+    println!("{:?}", stayed.rungs);
+    let tops = stayed
+        .rungs
+        .iter()
+        .find(|(rung, _)| rung == "top")
+        .map_or(0, |(_, count)| *count);
+    assert!(
+        tops >= 6,
+        "the last viewer has the budget for itself: {stayed:?}"
+    );
+    assert!(
+        tops < stayed.segments - 6,
+        "it had not while it shared it: {stayed:?}"
+    );
+    assert_eq!(stayed.stalls, 0, "{stayed:?}");
+}
+
+/// A player of the node's stream for `span`.
+fn watch(node: &TestNode, span: Duration) -> JoinHandle<Summary> {
+    let url = format!("{}/live/demo/index.m3u8", node.url)
+        .parse()
+        .unwrap();
+    tokio::spawn(async move {
+        let mut player = Player::new(Fetcher::new().unwrap(), url, Config::default());
+        let end = tokio::time::Instant::now() + span;
+        while let Ok(event) = tokio::time::timeout_at(end, player.step()).await {
+            event.unwrap();
+        }
+        player.summary()
+    })
+}
+
+async fn ended(viewers: Vec<JoinHandle<Summary>>) -> Vec<Summary> {
+    let mut summaries = Vec::new();
+    for viewer in viewers {
+        summaries.push(viewer.await.unwrap());
+    }
+    summaries
+}
