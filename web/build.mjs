@@ -40,29 +40,43 @@ async function bundle({ name, base }) {
   const html = (await readFile(join(here, "src", name, "index.html"), "utf8"))
     .replace("{{script}}", made(`src/${name}/main.ts`))
     .replace("{{style}}", made(`src/${name}/style.css`))
-    .replace("{{licences}}", `${base}licences.txt`);
+    .replace("{{licences}}", `${base}licences.html`);
   await mkdir(out, { recursive: true });
   await writeFile(join(out, "index.html"), html);
-  await writeFile(join(out, "assets", "licences.txt"), await licences(result.metafile));
+  await writeFile(join(out, "assets", "licences.html"), await licences(result.metafile));
   for (const [path, output] of built) {
     console.log(`${path.padEnd(48)} ${(output.bytes / 1024).toFixed(1).padStart(8)} KiB`);
   }
 }
 
-/** The licence text of every package whose code went into the bundle. */
+/** The licence text of every package whose code went into the bundle, as a page. */
 async function licences(metafile) {
   const packages = new Set();
   for (const input of Object.keys(metafile.inputs)) {
     const found = /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input);
     if (found) packages.add(found[1]);
   }
-  const parts = ["Spillway's pages contain the work of others, under these licences.\n"];
+  const parts = [];
   for (const name of [...packages].sort()) {
     const root = join(here, "node_modules", name);
     const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
     const file = (await readdir(root)).find((entry) => /^licen[cs]e/i.test(entry));
     if (!file) throw new Error(`${name} ${version}: the package holds no licence file to pass on`);
-    parts.push(`\n==== ${name} ${version} ====\n\n${await readFile(join(root, file), "utf8")}`);
+    parts.push(`<h2>${name} ${version}</h2>\n<pre>${escaped(await readFile(join(root, file), "utf8"))}</pre>\n`);
   }
-  return parts.join("");
+  return `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>Licences</title>
+<style>body { font-family: system-ui, sans-serif; max-width: 80ch; margin: 2rem auto; padding: 0 1rem } pre { white-space: pre-wrap }</style>
+<h1>Licences</h1>
+<p>This page's programs contain the work of others, under these licences.</p>
+${parts.join("")}</html>
+`;
+}
+
+function escaped(text) {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 }

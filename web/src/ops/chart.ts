@@ -86,7 +86,7 @@ export class Chart {
         y: { range: (_, __, max) => [0, Math.max(max ?? 0, 1) * 1.12] },
       },
       axes: [
-        { ...axis, space: 70, values: (_, ticks) => ticks.map((tick) => clockLabel(tick)) },
+        { ...axis, space: 70, size: 32, values: (_, ticks) => ticks.map((tick) => clockLabel(tick)) },
         {
           ...axis,
           size: 82,

@@ -25,8 +25,8 @@ export class Feed {
   private polling = false;
 
   start(): void {
-    void this.fetchOnce();
-    this.listen();
+    // The reply holds the charts' past, the events do not: so the reply first.
+    void this.fetchOnce().finally(() => this.listen());
     window.setInterval(() => this.watch(), POLL_EVERY);
   }
 

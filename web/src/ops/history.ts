@@ -3,7 +3,7 @@
 //! Starts from the manager's history where it sends one and grows by each overview. Times are
 //! this browser's, so a manager whose clock is off still draws up to "now".
 
-import type { Overview } from "./overview";
+import type { Overview, PastSeries } from "./overview";
 
 /** Seconds kept and drawn. */
 export const SPAN = 15 * 60;
@@ -37,6 +37,11 @@ export class Series {
     );
   }
 
+  clear(): void {
+    this.times = [];
+    this.columns.clear();
+  }
+
   private trim(oldest: number): void {
     const keep = this.times.findIndex((time) => time >= oldest);
     if (keep <= 0) return;
@@ -55,20 +60,24 @@ export class History {
   private begun = false;
 
   add(overview: Overview, now: number): void {
-    if (!this.begun) this.begin(overview, now);
-    this.begun = true;
+    if (overview.history && !this.begun) this.begin(overview.history, now);
     this.viewers.push(now, new Map(overview.regions.map((r) => [r.region, r.viewers])));
     this.egress.push(now, new Map(overview.nodes.map((n) => [n.node, n.egress_bps])));
   }
 
-  private begin({ history }: Overview, now: number): void {
-    if (!history) return;
+  /** The manager's past replaces what little this page saw before it came. */
+  private begin(history: PastSeries, now: number): void {
+    this.begun = true;
+    this.viewers.clear();
     const of = <T>(all: Record<string, T>, pick: (one: T) => number[] | undefined) =>
       Object.entries(all).flatMap(([name, one]) => {
         const values = pick(one);
         return values ? [[name, values] as const] : [];
       });
     fill(this.viewers, of(history.regions, (r) => r.viewers), history.interval_s, now);
+    // A manager that keeps no past of nodes leaves that chart as it is.
+    if (Object.keys(history.nodes).length === 0) return;
+    this.egress.clear();
     fill(this.egress, of(history.nodes, (n) => n.egress_bps), history.interval_s, now);
   }
 }

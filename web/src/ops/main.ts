@@ -37,13 +37,16 @@ function show(overview: Overview): void {
   const sum = (values: number[]) => values.reduce((total, value) => total + value, 0);
   const relays = overview.nodes.filter((node) => node.kind !== "primary");
   const at = (state: string) => relays.filter((node) => node.state === state).length;
-  const spilling = overview.regions.filter((region) => region.state !== "normal").length;
+  const busy = ["launching", "spilling", "draining"].flatMap((state) => {
+    const n = overview.regions.filter((region) => region.state === state).length;
+    return n > 0 ? [`${n} ${state}`] : [];
+  });
   say(byId("t-viewers"), count(sum(overview.nodes.map((node) => node.viewers))));
   say(byId("t-egress"), bitrate(sum(overview.nodes.map((node) => node.egress_bps))));
   say(byId("t-relays"), count(at("active") + at("draining")));
   say(byId("t-relays-of"), `${count(at("standby"))} standing by`);
   say(byId("t-regions"), count(overview.regions.length));
-  say(byId("t-regions-of"), spilling === 0 ? "all normal" : `${spilling} not normal`);
+  say(byId("t-regions-of"), busy.join(", ") || (overview.regions.length > 0 ? "all normal" : "no viewers yet"));
   say(byId("t-viewers-of"), `threshold ${overview.threshold === null ? "–" : count(overview.threshold)}`);
   say(byId("t-egress-of"), `${count(overview.nodes.length)} ${overview.nodes.length === 1 ? "node" : "nodes"}`);
   say(byId("uptime"), `manager up ${span(overview.uptime_s)}`);

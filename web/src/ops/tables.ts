@@ -47,7 +47,9 @@ function regionRow(): HTMLTableRowElement {
   const made = row(6);
   const bar = make("div", "bar");
   bar.append(make("i", "primary"), make("i", "relays"), make("b"));
-  cell(made, 1).append(make("span", "total"), bar, make("span", "split"));
+  const load = make("div", "load");
+  load.append(make("span", "total"), bar, make("span", "split"));
+  cell(made, 1).append(load);
   return made;
 }
 
