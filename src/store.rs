@@ -229,6 +229,13 @@ impl Producer {
         }
     }
 
+    /// Takes back an open segment, which is to come again from its first part.
+    pub fn abandon(&mut self) {
+        if let Some(window) = &mut self.window {
+            window.abandon();
+        }
+    }
+
     /// Nothing will follow. The window stays for those who are still watching.
     pub fn end(&mut self) {
         if let Some(window) = &mut self.window {

@@ -148,6 +148,13 @@ impl Window {
         }
     }
 
+    /// Takes back the open segment, of which no more will come; it may be opened again.
+    pub fn abandon(&mut self) {
+        if self.segments.back().is_some_and(|segment| !segment.complete) {
+            self.segments.pop_back();
+        }
+    }
+
     /// Nothing will follow (`EXT-X-ENDLIST`).
     pub fn end(&mut self) {
         self.close();

@@ -79,7 +79,7 @@ impl Fetcher {
         patience: Duration,
     ) -> Result<T, FetchError> {
         let transport = |error: reqwest::Error| FetchError::Transport {
-            url: name(&url),
+            url: name(error.url().unwrap_or(&url)),
             why: cause(&error),
         };
         let answer = self
@@ -111,7 +111,7 @@ impl Fetcher {
 
     async fn get_in_time(&self, url: Url) -> Result<Fetched, FetchError> {
         let transport = |error: reqwest::Error| FetchError::Transport {
-            url: name(&url),
+            url: name(error.url().unwrap_or(&url)),
             why: cause(&error),
         };
         let mut answer = self.0.get(url.clone()).send().await.map_err(transport)?;

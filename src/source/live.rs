@@ -192,11 +192,9 @@ impl Run {
         Self {
             epoch,
             origin: MediaTime::from_ticks(origin.millis() - MEDIA_ZERO, 1000),
-            // A stream that is new to this node starts from the clock, so that players that knew
-            // it before a restart see the break.
-            timeline: last
-                .as_ref()
-                .map_or(epoch.0 / 1000, |last| last.head.timeline + 1),
+            // Small numbers: hls.js counts up to them with every segment. After a restart of this
+            // node media time goes on from the clock, so that there is a gap, but no break.
+            timeline: last.as_ref().map_or(0, |last| last.head.timeline + 1),
             last,
             input: BytesMut::new(),
             hello: None,

@@ -127,6 +127,11 @@ async fn stream(upstream: Upstream, mut producer: Producer, stop: CancellationTo
                 if edge(&producer) > before {
                     back_off = BACK_OFF_MIN;
                 }
+                producer.abandon();
+                if let Lost::Window(_) = error {
+                    // It would not follow the next time either.
+                    producer.begin_anew();
+                }
                 tracing::warn!(stream = %producer.name(), %error, again_in = ?back_off, "lost the upstream; following anew");
             }
         }
@@ -172,6 +177,9 @@ async fn follow(upstream: &Upstream, producer: &mut Producer) -> Result<(), Lost
         producer.begin_anew();
     }
 
+    let frame_rate = producer
+        .window()
+        .map_or(0.0, |window| window.format().ladder.top().frame_rate);
     let mut followers = JoinSet::new();
     let mut queues = Vec::new();
     for url in urls {
@@ -190,7 +198,7 @@ async fn follow(upstream: &Upstream, producer: &mut Producer) -> Result<(), Lost
         known: BTreeMap::new(),
     };
     tokio::select! {
-        joined = assemble(&mut queues, &mut inits, producer) => joined,
+        joined = assemble(&mut queues, frame_rate, &mut inits, producer) => joined,
         lost = first_failure(&mut followers) => Err(lost),
     }
 }
@@ -210,6 +218,7 @@ async fn first_failure(followers: &mut JoinSet<Result<(), Lost>>) -> Lost {
 /// Publishes each part once every rung has brought its share.
 async fn assemble(
     queues: &mut [mpsc::Receiver<Item>],
+    frame_rate: f64,
     inits: &mut Inits<'_>,
     producer: &mut Producer,
 ) -> Result<(), Lost> {
@@ -232,7 +241,7 @@ async fn assemble(
                 if lead.part == 0 {
                     producer.open(head(&lead.segment, inits, producer).await?)?;
                 }
-                let (duration, independent) = (lead.duration, lead.independent);
+                let (duration, independent) = (exact(lead.duration, frame_rate), lead.independent);
                 let media = shares.into_iter().map(|share| share.media).collect();
                 producer.push(
                     Part {
@@ -399,6 +408,21 @@ fn format(ladder: Ladder, list: &MediaPlaylist, listed: usize) -> Format {
     }
 }
 
+/// What a length was before it was rounded to be written: a whole number of frames. Otherwise a
+/// segment would be the sum of its rounded parts here, and a little longer on the node before.
+fn exact(length: MediaTime, frame_rate: f64) -> MediaTime {
+    let rate = frame_rate.round();
+    if !(1.0..=240.0).contains(&rate) || (rate - frame_rate).abs() > 0.0005 {
+        return length;
+    }
+    let whole = MediaTime::from_ticks((length.seconds() * rate).round() as i64, rate as u32);
+    if (whole - length).seconds().abs() < ROUNDING {
+        whole
+    } else {
+        length
+    }
+}
+
 /// Our own names begin with the epoch, and keep it over every node.
 fn epoch_in(uri: &str) -> Option<Epoch> {
     uri.split('/').next()?.parse().ok().map(Epoch)
@@ -415,6 +439,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 const BACK_OFF_MIN: Duration = Duration::from_millis(250);
 const BACK_OFF_MAX: Duration = Duration::from_secs(5);
 
+/// Five decimals are written.
+const ROUNDING: f64 = 0.000_01;
+
 /// For an answer that should come at once.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -426,3 +453,18 @@ const BEHIND: usize = 4;
 
 /// Parts that one rung may be ahead of another before it has to wait.
 const QUEUE: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_the_same_on_every_node() {
+        let written = MediaTime::from_seconds(0.53333);
+        assert_eq!(exact(written, 30.0), MediaTime::from_ticks(16, 30));
+        assert_eq!((exact(written, 30.0) * 4).to_string(), "2.13333");
+        let odd = MediaTime::from_seconds(0.51);
+        assert_eq!(exact(odd, 30.0), odd, "no whole number of frames");
+        assert_eq!(exact(written, 29.97), written, "no whole number of ticks");
+    }
+}

@@ -93,7 +93,9 @@ impl Manager {
         let mut command = Command::new(env!("CARGO_BIN_EXE_traffic-manager"));
         command.args([primary, &threshold.to_string(), "--listen", listen]);
         command.args(["--cooldown-seconds", "2", "--heartbeat-seconds", "1"]);
-        command.args(["--local-server", env!("CARGO_BIN_EXE_local-server")]).env("RUST_LOG", "info");
+        command
+            .args(["--local-server", env!("CARGO_BIN_EXE_local-server")])
+            .env("RUST_LOG", "info");
         let mut program = Program::start("traffic-manager", command).unwrap();
         let url = program.ready().await.unwrap().remove(0);
         Self { program, url }
@@ -126,15 +128,25 @@ pub(crate) struct Viewer {
 impl Viewer {
     pub(crate) fn join(manager: &str, region: &str, seconds: u32) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
-        command.args([manager, "--region", region, "--json", "--seconds", &seconds.to_string()]);
-        Self { program: Program::start("client", command).unwrap() }
+        command.args([
+            manager,
+            "--region",
+            region,
+            "--json",
+            "--seconds",
+            &seconds.to_string(),
+        ]);
+        Self {
+            program: Program::start("client", command).unwrap(),
+        }
     }
 
     /// The node of its first segment after the `seen` first ones.
     pub(crate) async fn plays(&mut self) -> String {
         let node = self.program.says(Duration::from_secs(30), |line| {
             let event: Value = serde_json::from_str(line).ok()?;
-            (event["event"] == "segment").then(|| event["node"].as_str().unwrap_or_default().to_owned())
+            (event["event"] == "segment")
+                .then(|| event["node"].as_str().unwrap_or_default().to_owned())
         });
         node.await.unwrap()
     }
@@ -156,8 +168,16 @@ pub(crate) fn free() -> String {
 }
 
 /// A ladder that costs next to no CPU.
-pub(crate) const SMALL: [&str; 8] =
-    ["--rung", "320x180@300", "--rung", "256x144@180", "--rung", "192x108@90", "--preset", "ultrafast"];
+pub(crate) const SMALL: [&str; 8] = [
+    "--rung",
+    "320x180@300",
+    "--rung",
+    "256x144@180",
+    "--rung",
+    "192x108@90",
+    "--preset",
+    "ultrafast",
+];
 
 /// Says loudly that a test cannot run here. In CI it has to.
 pub(crate) fn skip(test: &str, why: &str) {

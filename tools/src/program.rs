@@ -63,6 +63,12 @@ impl Program {
             .clone()
     }
 
+    /// Everything it said, once it can say no more.
+    pub async fn said_in_full(&mut self) -> Vec<String> {
+        while self.lines.changed().await.is_ok() {}
+        self.said()
+    }
+
     /// The first line for which `wanted` has an answer; an error with what it said instead, if it
     /// does not say it within `patience` or ends before.
     pub async fn says<T>(
