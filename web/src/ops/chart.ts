@@ -1,16 +1,19 @@
-//! One live chart: the largest few lines by name, everybody else as one sum.
+//! One live chart of the largest few lines, and a word on how many there are beside them.
 //!
 //! uPlot is named only here. Colours are the Okabe-Ito set and every line has its own dash as
 //! well, so that lines stay apart without colour.
 
 import uPlot from "uplot";
+import { say } from "../shared/dom";
 import type { Series } from "./history";
 import { SPAN } from "./history";
 
-/** More lines than this cannot be told apart; the rest is summed up. */
+/**
+ * More lines than this cannot be told apart. The rest is in the table: as one sum it would dwarf
+ * the lines, and the scale would serve nobody.
+ */
 const LINES = 6;
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [5, 2], [14, 5]];
-const REST = "others";
 
 export class Chart {
   private plot: uPlot | null = null;
@@ -20,8 +23,11 @@ export class Chart {
 
   constructor(
     private readonly host: HTMLElement,
+    private readonly note: HTMLElement,
     private readonly series: Series,
     private readonly label: (value: number) => string,
+    /** The scale reaches at least this far, so that next to nothing does not look like a lot. */
+    private readonly least: number,
   ) {
     new ResizeObserver(() => this.fit()).observe(host);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
@@ -33,6 +39,8 @@ export class Chart {
   draw(): void {
     if (this.series.times.length === 0 || this.host.clientWidth === 0) return;
     this.choose();
+    const all = this.series.columns.size;
+    say(this.note, all > LINES ? `${LINES} largest of ${all}` : "");
     const signature = this.names.join("\n");
     if (this.plot && signature === this.built) {
       this.plot.setData(this.data());
@@ -46,24 +54,16 @@ export class Chart {
   /** Who gets a line is settled anew every ten seconds or when somebody new comes. */
   private choose(): void {
     const all = this.series.largest();
-    const stale = this.names.some((name) => name !== REST && !this.series.columns.has(name));
-    const crowded = all.length > LINES;
+    const stale = this.names.some((name) => !this.series.columns.has(name));
     const fresh = Date.now() - this.ranked < 10_000;
     const known = this.names.length >= Math.min(all.length, LINES);
-    if (fresh && known && !stale && crowded === this.names.includes(REST)) return;
+    if (fresh && known && !stale) return;
     this.ranked = Date.now();
-    const top = all.slice(0, crowded ? LINES - 1 : LINES).sort((a, b) => a.localeCompare(b));
-    this.names = crowded ? [...top, REST] : top;
+    this.names = all.slice(0, LINES).sort((a, b) => a.localeCompare(b));
   }
 
   private data(): uPlot.AlignedData {
-    return [this.series.times, ...this.names.map((name) => this.series.columns.get(name) ?? this.rest())];
-  }
-
-  private rest(): (number | null)[] {
-    const own = new Set(this.names);
-    const others = [...this.series.columns].filter(([name]) => !own.has(name));
-    return this.series.times.map((_, i) => others.reduce((sum, [, column]) => sum + (column[i] ?? 0), 0));
+    return [this.series.times, ...this.names.map((name) => this.series.columns.get(name) ?? [])];
   }
 
   private options(): uPlot.Options {
@@ -83,7 +83,7 @@ export class Chart {
       scales: {
         x: { time: true, range: () => this.window() },
         // From zero, with room above: a flat line at the very top reads as "full".
-        y: { range: (_, __, max) => [0, Math.max(max ?? 0, 1) * 1.12] },
+        y: { range: (_, __, max) => [0, Math.max(max ?? 0, this.least) * 1.12] },
       },
       axes: [
         { ...axis, space: 70, size: 32, values: (_, ticks) => ticks.map((tick) => clockLabel(tick)) },
@@ -97,9 +97,9 @@ export class Chart {
         { label: "time", value: (_, at) => (at === null ? "now" : clockLabel(at, true)) },
         ...this.names.map((name, i) => ({
           label: name,
-          stroke: name === REST ? of("--muted") : of(`--line-${(i % LINES) + 1}`),
+          stroke: of(`--line-${i + 1}`),
           width: 2,
-          dash: DASHES[i % DASHES.length] ?? [],
+          dash: DASHES[i] ?? [],
           points: { show: false },
           // Without a cursor the legend says what is now.
           value: (u: uPlot, value: number | null) => {

@@ -14,8 +14,8 @@ const DECISIONS = 200;
 const feed = new Feed();
 const past = new History();
 const charts = [
-  new Chart(byId("chart-viewers"), past.viewers, (value) => (Number.isInteger(value) ? count(value) : "")),
-  new Chart(byId("chart-egress"), past.egress, bitrate),
+  new Chart(byId("chart-viewers"), byId("more-viewers"), past.viewers, wholeOnly, 5),
+  new Chart(byId("chart-egress"), byId("more-egress"), past.egress, bitrate, 1e6),
 ];
 let latest: Overview | null = null;
 
@@ -71,6 +71,11 @@ function showLink(): void {
       ? "The traffic manager does not answer. This page keeps trying."
       : `Connection lost, showing the last state from ${clock(feed.heardAt)}. This page keeps trying.`,
   );
+}
+
+/** There are no half viewers: between whole ones the axis says nothing. */
+function wholeOnly(value: number): string {
+  return Number.isInteger(value) ? count(value) : "";
 }
 
 function same(a: Decision, b: Decision): boolean {
