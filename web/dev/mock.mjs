@@ -117,11 +117,13 @@ async function viewerObject(reply, name) {
     return reply.writeHead(200, { "content-type": TYPES[".m3u8"], "cache-control": "no-store" }).end(text);
   }
   if (name === "init.mp4") return file(reply, join(media, String(RUNGS.length - 1), `init-${RUNGS.length - 1}.mp4`));
-  const rung = pin(Number.parseInt(name, 10));
+  const number = Number.parseInt(name, 10);
+  const rung = pin(number);
+  const before = pins.get(number - 1) ?? rung;
   await file(reply, join(media, String(rung), name), {
     "spillway-rung": RUNGS[rung].name,
     "spillway-estimate": String(Math.round(RUNGS[rung].kbps * (1.6 + 0.5 * Math.random()))),
-    "spillway-reason": `${RUNGS[rung].name} is the dearest rung that fits under the ceiling`,
+    "spillway-reason": before < rung ? "up" : before > rung ? "down" : "steady",
     "spillway-node": "primary",
   });
 }

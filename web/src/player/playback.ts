@@ -8,7 +8,7 @@ import { explain, record } from "./words";
 
 export type State =
   | { name: "idle" }
-  | { name: "connecting" }
+  | { name: "connecting"; after: string | null }
   | { name: "playing" }
   | { name: "blocked" }
   | { name: "ended" }
@@ -83,7 +83,8 @@ export class Playback {
     window.clearTimeout(this.timer);
     this.hls?.destroy();
     this.hls = null;
-    this.enter({ name: "connecting" });
+    const after = this.state.name === "retrying" && this.failures > 0 ? this.state.why : null;
+    this.enter({ name: "connecting", after });
     if (Hls.isSupported()) this.connectHls(source);
     else if (this.video.canPlayType("application/vnd.apple.mpegurl")) this.video.src = source;
     else this.enter({ name: "unable", why: "This browser can play neither HLS nor media extensions." });
@@ -126,10 +127,10 @@ export class Playback {
     this.retry("The browser could not go on with the stream.");
   }
 
-  /** Half a second, doubling to at most 15 s, +-20 % so that a crowd does not return as one. */
+  /** Half a second, doubling to at most 8 s, +-20 % so that a crowd does not return as one. */
   private retry(why: string): void {
     this.failures += 1;
-    const plain = Math.min(15_000, 500 * 2 ** (this.failures - 1));
+    const plain = Math.min(8_000, 500 * 2 ** (this.failures - 1));
     const delay = plain * (0.8 + 0.4 * Math.random());
     const rejoin = this.source() === this.join;
     this.enter({ name: "retrying", why, at: Date.now() + delay, rejoin });

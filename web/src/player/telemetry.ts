@@ -79,6 +79,7 @@ export class Telemetry {
     this.resume();
     this.started = false;
     this.steps = [];
+    this.rungs.length = 0;
     this.shown = null;
     this.word = { rung: null, estimate: null, reason: null, node: null };
   }

@@ -6,6 +6,7 @@ import type { Playback, State } from "./playback";
 import type { Listed } from "./streams";
 import { Strip } from "./strip";
 import type { Telemetry } from "./telemetry";
+import { because } from "./words";
 
 export class View {
   private readonly stage = byId("stage");
@@ -69,7 +70,7 @@ export class View {
     const shown = telemetry.shown ?? word.rung;
     say(byId("rung"), shown ?? "–");
     say(byId("sentence"), this.sentence(shown));
-    say(byId("reason"), word.reason ?? "");
+    say(byId("reason"), word.reason === null ? "" : because(word.reason));
     byId("reason-line").hidden = !word.reason;
     say(byId("node"), word.node ?? node);
     byId("node-line").hidden = !(word.node ?? node);
@@ -103,6 +104,10 @@ export class View {
         return this.showOverlay("This browser cannot play the stream", state.why, null);
       case "ended":
         return this.showOverlay("The stream has ended", "If it starts again, it will be here.", "Look again");
+      case "connecting":
+        // After a failure the words stay until there is a picture: no flicker at each attempt.
+        if (state.after === null) return this.hideOverlay();
+        return this.showOverlay(state.after, "Connecting.", null);
       case "retrying": {
         const left = Math.max(0, Math.ceil((state.at - Date.now()) / 1000));
         const where = state.rejoin ? "Asking the traffic manager for another server" : "Trying again";

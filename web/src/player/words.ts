@@ -29,6 +29,20 @@ export function explain(data: ErrorData): string {
   return "Playback failed.";
 }
 
+/** The server's one-word reason for a rung, as a sentence; an unknown one is passed on as it is. */
+export function because(reason: string): string {
+  return REASONS[reason] ?? reason;
+}
+
+const REASONS: Record<string, string> = {
+  start: "A careful start, until the server knows your connection",
+  steady: "Your connection carries this well",
+  up: "Your connection carries more than before",
+  down: "Your connection carries less than before, or the scene needs more",
+  ceiling: "Your connection could carry more; the server is sharing what it has",
+  emergency: "Your connection is very slow right now",
+};
+
 /** A line for the log: which rule, where, with which values. */
 export function record(data: ErrorData): string {
   const parts = [data.details as string];
