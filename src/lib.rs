@@ -12,7 +12,7 @@ pub mod net;
 pub mod node;
 pub mod origin;
 pub mod player;
-pub mod source;
 pub mod shutdown;
+pub mod source;
 pub mod store;
 pub mod telemetry;

@@ -54,7 +54,7 @@ async fn media_that_cannot_be_is_named() {
     let garbage = folder.file("garbage.mp4", &b"this is no film".repeat(1000));
     for (source, words) in [
         ("/nowhere/film.mp4", ["/nowhere/film.mp4", "no such file"]),
-        (garbage.to_str().unwrap(), ["garbage.mp4", "nvalid data"]),
+        (garbage.to_str().unwrap(), ["garbage.mp4", "damaged"]),
     ] {
         refused(
             PRIMARY,

@@ -10,23 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Manager, Primary, SMALL, Viewer, free};
+use common::{Manager, Viewer, system};
 use serde_json::Value;
 use tools::program::{children, is_running, signal};
-
-/// A primary and a manager that know of each other.
-async fn system(threshold: u32) -> (Primary, Manager) {
-    let listen = free();
-    let reports = format!("http://{listen}/");
-    let arguments = [&SMALL[..], &["--manager", &reports]].concat();
-    let primary = Primary::start("127.0.0.1", "test", &arguments).await;
-    let manager = Manager::start(&listen, &primary.url, threshold).await;
-    manager.until("heard of the primary", |seen| {
-        seen["ready"] == true && seen["nodes"].as_array().is_some_and(|nodes| nodes.len() == 1)
-    })
-    .await;
-    (primary, manager)
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_viewer_after_the_threshold_lands_on_a_relay_that_is_gone_after_the_peak() {
@@ -44,27 +30,59 @@ async fn the_viewer_after_the_threshold_lands_on_a_relay_that_is_gone_after_the_
     let joined = Instant::now();
     let mut fourth = Viewer::join(&manager.url, "paris", 16);
     assert_eq!(fourth.plays().await, "relay-paris-1");
-    println!("the fourth viewer played from the relay {:.2?} after it joined", joined.elapsed());
+    println!(
+        "the fourth viewer played from the relay {:.2?} after it joined",
+        joined.elapsed()
+    );
     let relay = relays(&manager)[0];
 
     for viewer in crowd.into_iter().chain([other, fourth]) {
         let summary = viewer.summary().await;
-        assert_eq!((&summary["stalls"], &summary["faults"], &summary["joins"]), (&0.into(), &0.into(), &1.into()), "{summary}");
+        assert_eq!(
+            (&summary["stalls"], &summary["faults"], &summary["joins"]),
+            (&0.into(), &0.into(), &1.into()),
+            "{summary}"
+        );
     }
-    let gone = manager.until("without its relay", |seen| seen["nodes"].as_array().is_some_and(|nodes| nodes.len() == 1)).await;
+    let gone = manager
+        .until("without its relay", |seen| {
+            seen["nodes"]
+                .as_array()
+                .is_some_and(|nodes| nodes.len() == 1)
+        })
+        .await;
     println!("its relay was gone {gone:.1?} after the last viewer");
     assert!(!is_running(relay), "the relay's process is still there");
 
     let mut sent: BTreeMap<String, u32> = BTreeMap::new();
-    for line in primary.program.said().iter().filter(|line| line.contains("canonical object")) {
-        *sent.entry(line.split("canonical object").nth(1).unwrap_or_default().to_owned()).or_default() += 1;
+    for line in primary
+        .program
+        .said()
+        .iter()
+        .filter(|line| line.contains("canonical object"))
+    {
+        *sent
+            .entry(
+                line.split("canonical object")
+                    .nth(1)
+                    .unwrap_or_default()
+                    .to_owned(),
+            )
+            .or_default() += 1;
     }
     println!("the relay pulled {} objects", sent.len());
     assert!(sent.len() > 20, "{sent:?}");
-    assert_eq!(sent.iter().find(|(_, times)| **times > 1), None, "an object was pulled twice");
+    assert_eq!(
+        sent.iter().find(|(_, times)| **times > 1),
+        None,
+        "an object was pulled twice"
+    );
     let reasons = reasons(&manager.overview().await);
     for action in ["launch", "drain", "retire"] {
-        assert!(reasons.iter().any(|reason| reason.starts_with(action)), "no {action} in {reasons:#?}");
+        assert!(
+            reasons.iter().any(|reason| reason.starts_with(action)),
+            "no {action} in {reasons:#?}"
+        );
     }
 }
 
@@ -72,11 +90,29 @@ async fn the_viewer_after_the_threshold_lands_on_a_relay_that_is_gone_after_the_
 async fn a_standby_relay_is_put_to_use_and_goes_back_to_waiting() {
     let (_primary, manager) = system(1).await;
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_local-server"));
-    let (ip, port) = manager.url.trim_start_matches("http://").split_once(':').unwrap();
-    command.args(["127.0.0.1", ip, port, "--listen", "127.0.0.1:0", "--name", "spare"]).env("RUST_LOG", "info");
+    let (ip, port) = manager
+        .url
+        .trim_start_matches("http://")
+        .split_once(':')
+        .unwrap();
+    command
+        .args([
+            "127.0.0.1",
+            ip,
+            port,
+            "--listen",
+            "127.0.0.1:0",
+            "--name",
+            "spare",
+        ])
+        .env("RUST_LOG", "info");
     let mut spare = tools::program::Program::start("local-server", command).unwrap();
     spare.ready().await.unwrap();
-    manager.until("heard of the spare", |seen| state(seen, "spare") == Some("standby".into())).await;
+    manager
+        .until("heard of the spare", |seen| {
+            state(seen, "spare") == Some("standby".into())
+        })
+        .await;
 
     let mut first = Viewer::join(&manager.url, "paris", 8);
     assert_eq!(first.plays().await, "primary");
@@ -85,7 +121,11 @@ async fn a_standby_relay_is_put_to_use_and_goes_back_to_waiting() {
     for viewer in [first, second] {
         assert_eq!(viewer.summary().await["stalls"], 0);
     }
-    manager.until("waiting again", |seen| state(seen, "spare") == Some("standby".into())).await;
+    manager
+        .until("waiting again", |seen| {
+            state(seen, "spare") == Some("standby".into())
+        })
+        .await;
     assert!(spare.stop().await.unwrap().success());
 }
 
@@ -102,10 +142,17 @@ async fn a_killed_segmenter_costs_a_discontinuity() {
         (event["discontinuity"] == true).then_some(event)
     });
     let event = discontinuity.await.unwrap();
-    println!("a new segment {:.1?} after kill -9 of the segmenter", killed.elapsed());
+    println!(
+        "a new segment {:.1?} after kill -9 of the segmenter",
+        killed.elapsed()
+    );
     let summary = viewer.summary().await;
     println!("its viewer: {summary}");
-    assert_eq!((&summary["joins"], &summary["discontinuities"]), (&1.into(), &1.into()), "{summary} {event}");
+    assert_eq!(
+        (&summary["joins"], &summary["discontinuities"]),
+        (&1.into(), &1.into()),
+        "{summary} {event}"
+    );
     assert!(summary["stalled"].as_f64().unwrap() < 3.0, "{summary}");
 }
 
@@ -120,15 +167,27 @@ async fn a_killed_relay_is_replaced_and_nobody_elsewhere_notices() {
     let killed = Instant::now();
     let mut late = Viewer::join(&manager.url, "paris", 10);
     let node = late.plays().await;
-    println!("a join plays from {node} {:.2?} after kill -9 of the relay", killed.elapsed());
-    let whole = manager.until("with another relay", |seen| active_relays(seen) == 1).await;
+    println!(
+        "a join plays from {node} {:.2?} after kill -9 of the relay",
+        killed.elapsed()
+    );
+    let whole = manager
+        .until("with another relay", |seen| active_relays(seen) == 1)
+        .await;
     println!("there is another relay {whole:.2?} later");
     let relayed = relayed.summary().await;
     println!("its viewer: {relayed}");
-    assert!(relayed["joins"].as_u64().unwrap() >= 2, "it joined again: {relayed}");
+    assert!(
+        relayed["joins"].as_u64().unwrap() >= 2,
+        "it joined again: {relayed}"
+    );
     assert!(relayed["stalled"].as_f64().unwrap() < 5.0, "{relayed}");
     let there = there.summary().await;
-    assert_eq!((&there["stalls"], &there["joins"]), (&0.into(), &1.into()), "the primary's viewer: {there}");
+    assert_eq!(
+        (&there["stalls"], &there["joins"]),
+        (&0.into(), &1.into()),
+        "the primary's viewer: {there}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,30 +200,52 @@ async fn a_killed_manager_costs_joins_until_it_is_back_and_its_relays_are_adopte
     let relay = relays(&manager)[0];
 
     manager.program.kill().await.unwrap();
-    let (killed, listen) = (Instant::now(), manager.url.trim_start_matches("http://").to_owned());
+    let (killed, listen) = (
+        Instant::now(),
+        manager.url.trim_start_matches("http://").to_owned(),
+    );
     let manager = Manager::start(&listen, &primary.url, 1).await;
     let mut late = Viewer::join(&manager.url, "rome", 5);
     late.plays().await;
-    println!("a join plays {:.2?} after kill -9 of the manager", killed.elapsed());
-    let adopted = manager.until("with the relay it did not start", |seen| active_relays(seen) == 1).await;
+    println!(
+        "a join plays {:.2?} after kill -9 of the manager",
+        killed.elapsed()
+    );
+    let adopted = manager
+        .until("with the relay it did not start", |seen| {
+            active_relays(seen) == 1
+        })
+        .await;
     println!("its relay was adopted {adopted:.2?} later");
     assert!(is_running(relay));
     for viewer in [there, relayed] {
         let summary = viewer.summary().await;
-        assert_eq!((&summary["stalls"], &summary["joins"]), (&0.into(), &1.into()), "{summary}");
+        assert_eq!(
+            (&summary["stalls"], &summary["joins"]),
+            (&0.into(), &1.into()),
+            "{summary}"
+        );
     }
-    manager.until("without the relay it adopted", |seen| active_relays(seen) == 0).await;
+    manager
+        .until("without the relay it adopted", |seen| {
+            active_relays(seen) == 0
+        })
+        .await;
     let gone = tokio::time::timeout(Duration::from_secs(20), async {
         while is_running(relay) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     });
-    gone.await.expect("an adopted relay ends when it is told to");
+    gone.await
+        .expect("an adopted relay ends when it is told to");
 }
 
 /// The processes that the manager launched.
 fn relays(manager: &Manager) -> Vec<u32> {
-    children(manager.program.pid().unwrap()).into_iter().map(|(pid, _)| pid).collect()
+    children(manager.program.pid().unwrap())
+        .into_iter()
+        .map(|(pid, _)| pid)
+        .collect()
 }
 
 fn nodes(overview: &Value) -> impl Iterator<Item = &Value> {
@@ -172,14 +253,29 @@ fn nodes(overview: &Value) -> impl Iterator<Item = &Value> {
 }
 
 fn state(overview: &Value, node: &str) -> Option<String> {
-    nodes(overview).find(|seen| seen["node"] == node)?["state"].as_str().map(str::to_owned)
+    nodes(overview).find(|seen| seen["node"] == node)?["state"]
+        .as_str()
+        .map(str::to_owned)
 }
 
 fn active_relays(overview: &Value) -> usize {
-    nodes(overview).filter(|node| node["kind"] == "relay" && node["state"] == "active").count()
+    nodes(overview)
+        .filter(|node| node["kind"] == "relay" && node["state"] == "active")
+        .count()
 }
 
 fn reasons(overview: &Value) -> Vec<String> {
-    let text = |decision: &Value| format!("{} {}", decision["action"].as_str().unwrap_or_default(), decision["reason"]);
-    overview["decisions"].as_array().into_iter().flatten().map(text).collect()
+    let text = |decision: &Value| {
+        format!(
+            "{} {}",
+            decision["action"].as_str().unwrap_or_default(),
+            decision["reason"]
+        )
+    };
+    overview["decisions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(text)
+        .collect()
 }

@@ -59,7 +59,12 @@ pub struct Segment {
 
 impl Segment {
     pub fn new(head: Head) -> Self {
-        Self { head, parts: Vec::new(), complete: false, sizes: Vec::new() }
+        Self {
+            head,
+            parts: Vec::new(),
+            complete: false,
+            sizes: Vec::new(),
+        }
     }
 
     pub fn push(&mut self, part: Part) {

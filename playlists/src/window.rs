@@ -150,7 +150,11 @@ impl Window {
 
     /// Takes back the open segment, of which no more will come; it may be opened again.
     pub fn abandon(&mut self) {
-        if self.segments.back().is_some_and(|segment| !segment.complete) {
+        if self
+            .segments
+            .back()
+            .is_some_and(|segment| !segment.complete)
+        {
             self.segments.pop_back();
         }
     }

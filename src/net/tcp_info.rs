@@ -16,7 +16,7 @@ use playlists::Bitrate;
 /// A sample of one connection (Linux `struct tcp_info`; RFC 4898 names in brackets).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TcpInfo {
-    /// Octets the peer has acknowledged [`tcpEStatsAppHCThruOctetsAcked`].
+    /// Octets the peer has acknowledged (`tcpEStatsAppHCThruOctetsAcked`).
     pub acked: u64,
     /// Smallest round-trip time seen.
     pub min_rtt: Duration,

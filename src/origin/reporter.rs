@@ -1,7 +1,10 @@
 //! The node's voice to its traffic manager: a heartbeat in full, again and again, and the
 //! directive that comes back with each. What a directive means is for the node to say.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use reqwest::Url;
 use tokio::sync::watch;
@@ -47,7 +50,7 @@ pub async fn run(
     let Ok(url) = identity.manager.join("v1/heartbeat") else {
         return;
     };
-    let (mut interval, mut heard) = (INTERVAL, true);
+    let (mut interval, mut heard, mut last) = (INTERVAL, true, Instant::now());
     loop {
         let heartbeat = identity.heartbeat(&origin, standing.borrow_and_update().clone());
         let reply = tokio::select! {
@@ -60,6 +63,7 @@ pub async fn run(
                     tracing::info!(manager = %identity.manager, "the traffic manager answers again");
                 }
                 heard = true;
+                last = Instant::now();
                 interval = Duration::from_millis(reply.interval_ms.clamp(100, 60_000));
                 directives.send_if_modified(|now| {
                     std::mem::replace(now, reply.directive.clone()) != reply.directive
@@ -70,6 +74,12 @@ pub async fn run(
                 tracing::warn!(%error, "the traffic manager does not answer; going on as before");
             }
             Err(_) => {}
+        }
+        let abandoned =
+            identity.launched && last.elapsed() > ABANDONED && origin.viewers.count() == 0;
+        if abandoned {
+            tracing::info!(since = ?ABANDONED, "nobody watches, and the traffic manager that started this node is gone");
+            directives.send_replace(Directive::Retire);
         }
         tokio::select! {
             () = tokio::time::sleep(interval) => {}
@@ -114,5 +124,8 @@ impl Identity {
 
 /// Until the manager says otherwise.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// After so long without its manager, a node that was launched is nobody's, unless it has viewers.
+const ABANDONED: Duration = Duration::from_secs(60);
 
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -51,7 +51,7 @@ enum Lost {
 }
 
 /// Follows every stream of the upstream node until `stop`; streams that are new there are found
-/// within [`LOOK_AGAIN`].
+/// within seconds.
 pub async fn run(upstream: Upstream, store: Store, stop: CancellationToken) {
     let mut streams: JoinSet<()> = JoinSet::new();
     let mut trouble = false;

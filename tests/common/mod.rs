@@ -119,6 +119,24 @@ impl Manager {
     }
 }
 
+/// A primary and a manager that know of each other.
+pub(crate) async fn system(threshold: u32) -> (Primary, Manager) {
+    let listen = free();
+    let reports = format!("http://{listen}/");
+    let arguments = [&SMALL[..], &["--manager", &reports]].concat();
+    let primary = Primary::start("127.0.0.1", "test", &arguments).await;
+    let manager = Manager::start(&listen, &primary.url, threshold).await;
+    manager
+        .until("heard of the primary", |seen| {
+            seen["ready"] == true
+                && seen["nodes"]
+                    .as_array()
+                    .is_some_and(|nodes| nodes.len() == 1)
+        })
+        .await;
+    (primary, manager)
+}
+
 /// A headless viewer that joined through a manager.
 #[derive(Debug)]
 pub(crate) struct Viewer {
