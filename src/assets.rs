@@ -49,12 +49,13 @@ fn file<Folder: RustEmbed>(path: &str) -> Response {
         Some("svg") => "image/svg+xml",
         _ => "application/octet-stream",
     };
-    // Names are not versioned: a new build must be seen at the next visit.
+    // Whatever a page loads has a hash in its name; the page itself has to be looked at anew.
+    let cache = match kind {
+        "text/html; charset=utf-8" => "no-cache",
+        _ => "public, max-age=31536000, immutable",
+    };
     (
-        [
-            (header::CONTENT_TYPE, kind),
-            (header::CACHE_CONTROL, "no-cache"),
-        ],
+        [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, cache)],
         file.data.into_owned(),
     )
         .into_response()

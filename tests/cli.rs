@@ -111,6 +111,10 @@ async fn sound_without_a_picture_is_refused_and_a_picture_without_sound_plays() 
         list.contains("mp4a.40.2"),
         "it has silence for sound: {list}"
     );
+    let list = format!("{}/live/live/v/0000000000000001.x/index.m3u8", primary.url);
+    let list = reqwest::get(list).await.unwrap().text().await.unwrap();
+    // hls.js counts up to this number with every segment; a large one freezes the page.
+    assert!(list.contains("#EXT-X-DISCONTINUITY-SEQUENCE:0\n"), "{list}");
     assert!(primary.program.stop().await.unwrap().success());
 }
 

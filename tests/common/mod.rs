@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::process::Command;
-use tools::program::{Program, sibling};
+use tools::program::{Program, children, sibling, signal};
 
 /// A primary with one stream called `live`.
 #[derive(Debug)]
@@ -135,6 +135,15 @@ pub(crate) async fn system(threshold: u32) -> (Primary, Manager) {
         })
         .await;
     (primary, manager)
+}
+
+/// A manager that is killed leaves its relays to the next one. After a test there is none.
+impl Drop for Manager {
+    fn drop(&mut self) {
+        for (relay, _) in self.program.pid().map(children).unwrap_or_default() {
+            signal(relay, "TERM");
+        }
+    }
 }
 
 /// A headless viewer that joined through a manager.

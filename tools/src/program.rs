@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncRead, BufReader},
+    io::{AsyncRead, AsyncReadExt as _},
     process::{Child, Command},
     sync::watch,
 };
@@ -139,18 +139,29 @@ impl Program {
     }
 }
 
+/// Keeps each line; a line may also end as on a terminal that is written over.
 async fn keep(
-    output: impl AsyncRead + Unpin,
+    mut output: impl AsyncRead + Unpin,
     said: Arc<Mutex<Vec<String>>>,
     lines: watch::Sender<usize>,
 ) {
-    let mut output = BufReader::new(output).lines();
-    while let Ok(Some(line)) = output.next_line().await {
+    let (mut rest, mut chunk) = (Vec::new(), [0; 4096]);
+    while let Ok(read @ 1..) = output.read(&mut chunk).await {
+        rest.extend_from_slice(&chunk[..read]);
+        let Some(end) = rest.iter().rposition(|octet| LINE_ENDS.contains(octet)) else {
+            continue;
+        };
+        let whole: Vec<u8> = rest.drain(..=end).collect();
         let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-        said.push(line);
+        let fresh = whole
+            .split(|octet| LINE_ENDS.contains(octet))
+            .filter(|line| !line.is_empty());
+        said.extend(fresh.map(|line| String::from_utf8_lossy(line).into_owned()));
         lines.send_replace(said.len());
     }
 }
+
+const LINE_ENDS: &[u8] = b"\r\n";
 
 /// Sends a signal such as `TERM` to `pid`; one that is gone needs none.
 pub fn signal(pid: u32, name: &str) {
