@@ -59,7 +59,7 @@ impl Origin {
         Arc::new(Self {
             node,
             store,
-            viewers: Arc::new(Viewers::new(Box::new(Rate::default()))),
+            viewers: Arc::new(Viewers::new(Box::new(Rate::default()), max_viewers)),
             share: Arc::default(),
             stance: ArcSwap::default(),
             budget,

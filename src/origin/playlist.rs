@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use adaptation::region::Region;
 use axum::{
     Json,
     extract::{Path, Query, State},
@@ -16,7 +17,7 @@ use serde::Deserialize;
 
 use super::{
     NO_STORE, Origin, Refusal, Stance,
-    viewers::{Region, Seat, ViewerId},
+    viewers::{Seat, ViewerId},
 };
 use crate::store::{Consumer, Published, StreamName};
 
@@ -62,11 +63,7 @@ pub async fn join(
                 );
                 return Err(Refusal::later(why, 5));
             }
-            let region = join
-                .region
-                .as_deref()
-                .map(Region::named)
-                .unwrap_or_default();
+            let region = join.region.as_deref().map(Region::new).unwrap_or_default();
             render::one_variant(ladder, &format!("v/{}/index.m3u8", ViewerId::mint(region)))
         }
         Some(other) => {

@@ -10,44 +10,18 @@ use std::{
     str::FromStr,
     sync::{
         Arc, Weak,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
-use adaptation::{Demand, Offer, Pin, Rule, Viewer};
+use adaptation::{Demand, Offer, Pin, Reason, Rule, Viewer, region::Region};
 use dashmap::{DashMap, Entry};
 use playlists::Bitrate;
 use serde::Serialize;
 
 use super::delivery::Meter;
 use crate::{control::RegionLoad, store::StreamName};
-
-/// A group of viewers: 1 to 32 of `a-z 0-9 -`.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-pub struct Region(Arc<str>);
-
-impl Region {
-    /// The region called `name`, or the default one if that is no name.
-    pub fn named(name: &str) -> Self {
-        let name = name.to_ascii_lowercase();
-        let fits = (1..=32).contains(&name.len())
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        Self(if fits { name.into() } else { "default".into() })
-    }
-}
-
-impl Default for Region {
-    fn default() -> Self {
-        Self("default".into())
-    }
-}
-
-impl fmt::Display for Region {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// Who a viewer is, as its URLs say it: `{16 hex digits}.{region}`. It carries all that another
 /// node needs to go on with a viewer that it never saw.
@@ -87,7 +61,7 @@ impl FromStr for ViewerId {
             .ok_or(SHAPE)?;
         Ok(Self {
             key,
-            region: Region::named(region),
+            region: Region::new(region),
         })
     }
 }
@@ -117,7 +91,10 @@ pub struct Ask<'a> {
 #[derive(Debug)]
 pub struct Viewers {
     seats: DashMap<Seat, Seated>,
-    /// Ever seated, by region.
+    /// How many are taken. Beyond `most`, who asks for media gets the cheapest rung and no seat.
+    taken: AtomicUsize,
+    most: usize,
+    /// Ever seated, by region; at most [`REGIONS`].
     arrivals: DashMap<Region, u64>,
     rule: Box<dyn Rule>,
     /// Octets that viewers have acknowledged.
@@ -127,6 +104,8 @@ pub struct Viewers {
 #[derive(Debug)]
 struct Seated {
     viewer: Viewer,
+    /// As it is counted.
+    region: Region,
     since: Instant,
     seen: Instant,
     patience: Duration,
@@ -139,9 +118,11 @@ struct Seated {
 }
 
 impl Viewers {
-    pub fn new(rule: Box<dyn Rule>) -> Self {
+    pub fn new(rule: Box<dyn Rule>, most: usize) -> Self {
         Self {
             seats: DashMap::new(),
+            taken: AtomicUsize::new(0),
+            most,
             arrivals: DashMap::new(),
             rule,
             egress: AtomicU64::new(0),
@@ -153,8 +134,11 @@ impl Viewers {
         let mut seated = match self.seats.entry(seat.clone()) {
             Entry::Occupied(seated) => seated.into_ref(),
             Entry::Vacant(vacant) => {
-                *self.arrivals.entry(seat.viewer.region.clone()).or_default() += 1;
-                vacant.insert(Seated::new(ask, now))
+                if self.taken.fetch_add(1, Relaxed) >= self.most {
+                    self.taken.fetch_sub(1, Relaxed);
+                    return (NO_SEAT, None);
+                }
+                vacant.insert(Seated::new(ask, self.arrive(&seat.viewer.region), now))
             }
         };
         seated.seen = now;
@@ -173,6 +157,18 @@ impl Viewers {
             .decide(ask.number, &ask.offer, ceiling, in_flight, &*self.rule);
         seated.segments += u64::from(pin.fresh);
         (pin, seated.viewer.estimate().map(|estimate| estimate.rate))
+    }
+
+    /// Counts an arrival. Regions are what clients call them: when there are too many, the rest is one.
+    fn arrive(&self, region: &Region) -> Region {
+        let known = self.arrivals.contains_key(region) || self.arrivals.len() < REGIONS;
+        let region = if known {
+            region.clone()
+        } else {
+            Region::default()
+        };
+        *self.arrivals.entry(region.clone()).or_default() += 1;
+        region
     }
 
     /// Notes a sign of life. Says nothing of who never took a seat.
@@ -211,8 +207,14 @@ impl Viewers {
     /// Forgets who has been silent for too long.
     pub fn expire(&self, now: Instant) {
         self.seats.retain(|seat, seated| {
-            let stays = now.saturating_duration_since(seated.seen) <= seated.patience;
+            // Whoever is still being sent something has not been silent.
+            let stays = now.saturating_duration_since(seated.seen) <= seated.patience
+                || seated
+                    .outstanding
+                    .iter()
+                    .any(|meter| meter.strong_count() > 0);
             if !stays {
+                self.taken.fetch_sub(1, Relaxed);
                 tracing::debug!(viewer = %seat.viewer, stream = %seat.stream, "viewer gone");
             }
             stays
@@ -243,7 +245,7 @@ impl Viewers {
     }
 
     pub fn count(&self) -> usize {
-        self.seats.len()
+        self.taken.load(Relaxed)
     }
 
     /// Who is watching, by region and by stream, and how many are only still asking.
@@ -271,7 +273,7 @@ impl Viewers {
             let seat = seated.key();
             census
                 .regions
-                .entry(seat.viewer.region.to_string())
+                .entry(seated.region.to_string())
                 .or_default()
                 .viewers += 1;
             *census.streams.entry(seat.stream.to_string()).or_default() += 1;
@@ -301,7 +303,7 @@ pub struct Census {
 pub struct ViewerReport {
     pub viewer: String,
     pub stream: StreamName,
-    pub region: Region,
+    pub region: String,
     /// Index of the rung decided last; 0 is the cheapest.
     pub rung: Option<usize>,
     pub reason: Option<adaptation::Reason>,
@@ -317,9 +319,10 @@ pub struct ViewerReport {
 }
 
 impl Seated {
-    fn new(ask: &Ask<'_>, now: Instant) -> Self {
+    fn new(ask: &Ask<'_>, region: Region, now: Instant) -> Self {
         Self {
             viewer: Viewer::new(ask.hint),
+            region,
             since: now,
             seen: now,
             patience: ask.patience,
@@ -344,7 +347,7 @@ impl Seated {
         ViewerReport {
             viewer: seat.viewer.to_string(),
             stream: seat.stream.clone(),
-            region: seat.viewer.region.clone(),
+            region: self.region.to_string(),
             rung: self.viewer.current(),
             reason: self.viewer.reason(),
             ceiling: self.ceiling,
@@ -359,7 +362,120 @@ impl Seated {
     }
 }
 
+/// What is sent to whom there is no seat for: a listed segment is never refused.
+const NO_SEAT: Pin = Pin {
+    rung: 0,
+    reason: Reason::Ceiling,
+    fresh: false,
+};
+
+/// More regions than an operator could look at.
+const REGIONS: usize = 64;
+
 /// Adds what viewers have acknowledged to the node's account.
 pub fn account(egress: &AtomicU64, octets: u64) {
     egress.fetch_add(octets, Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use adaptation::Rate;
+    use playlists::MediaTime;
+
+    const SIZES: [u64; 3] = [50_000, 200_000, 500_000];
+
+    fn seat(key: u64, region: &str) -> Seat {
+        let viewer = ViewerId {
+            key,
+            region: Region::new(region),
+        };
+        Seat {
+            stream: "demo".parse().unwrap(),
+            viewer,
+        }
+    }
+
+    fn ask(number: u64) -> Ask<'static> {
+        Ask {
+            number,
+            offer: Offer {
+                sizes: &SIZES,
+                duration: MediaTime::from_ticks(2, 1),
+                start: 1,
+            },
+            ceiling: 2,
+            shared: None,
+            hint: None,
+            patience: Duration::from_secs(6),
+        }
+    }
+
+    #[test]
+    fn whoever_finds_no_seat_gets_the_cheapest_rung_and_leaves_nothing() {
+        let (viewers, now) = (Viewers::new(Box::new(Rate::default()), 2), Instant::now());
+        for key in 0..2 {
+            assert_eq!(viewers.decide(&seat(key, "paris"), &ask(1), now).0.rung, 1);
+        }
+        assert_eq!(viewers.decide(&seat(7, "paris"), &ask(1), now).0, NO_SEAT);
+        assert_eq!(viewers.count(), 2);
+        viewers.expire(now + Duration::from_secs(7));
+        assert_eq!(viewers.count(), 0);
+        assert_eq!(viewers.decide(&seat(7, "paris"), &ask(2), now).0.rung, 1);
+    }
+
+    #[test]
+    fn invented_regions_do_not_grow_the_account() {
+        let (viewers, now) = (
+            Viewers::new(Box::new(Rate::default()), 1000),
+            Instant::now(),
+        );
+        for key in 0..200 {
+            viewers.decide(&seat(key, &format!("made-up-{key}")), &ask(1), now);
+        }
+        let census = viewers.census();
+        assert!(
+            census.regions.len() <= REGIONS + 1,
+            "{}",
+            census.regions.len()
+        );
+        assert_eq!(
+            census
+                .regions
+                .values()
+                .map(|region| region.viewers)
+                .sum::<u32>(),
+            200
+        );
+        assert_eq!(census.regions["default"].arrivals, 200 - REGIONS as u64);
+    }
+
+    #[test]
+    fn a_newcomer_waits_for_its_share() {
+        let (viewers, now) = (Viewers::new(Box::new(Rate::default()), 10), Instant::now());
+        let fast = Ask {
+            hint: Some(Bitrate::from_kbps(90_000)),
+            ..ask(1)
+        };
+        let early = Ask {
+            shared: Some(now - Duration::from_secs(1)),
+            ..fast
+        };
+        assert_eq!(viewers.decide(&seat(1, "paris"), &early, now).0.rung, 1);
+        let later = Ask {
+            number: 2,
+            shared: Some(now + Duration::from_secs(1)),
+            ..early
+        };
+        assert_eq!(viewers.decide(&seat(1, "paris"), &later, now).0.rung, 2);
+    }
+
+    #[test]
+    fn an_id_survives_its_url_and_says_its_region() {
+        let id: ViewerId = "00000000000a11ce.Paris".parse().unwrap();
+        assert_eq!(id.to_string(), "00000000000a11ce.paris");
+        for wrong in ["", "x.paris", "00000000000a11ce", "+0000000000a11ce.paris"] {
+            assert!(wrong.parse::<ViewerId>().is_err(), "{wrong:?}");
+        }
+    }
 }
