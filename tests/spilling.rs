@@ -10,9 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Manager, Viewer, system};
+use common::{Manager, Viewer, skip, system};
 use serde_json::Value;
-use tools::program::{children, is_running, signal};
+use tools::{
+    player::Ffmpeg,
+    program::{children, is_installed, is_running, signal},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_viewer_after_the_threshold_lands_on_a_relay_that_is_gone_after_the_peak() {
@@ -127,6 +130,74 @@ async fn a_standby_relay_is_put_to_use_and_goes_back_to_waiting() {
         })
         .await;
     assert!(spare.stop().await.unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_player_on_a_draining_relay_plays_on_from_the_primary() {
+    let name = "a_real_player_on_a_draining_relay_plays_on_from_the_primary";
+    if !is_installed("ffmpeg") {
+        return skip(name, "ffmpeg is not installed");
+    }
+    let (primary, manager) = system(2).await;
+    let mut leaving = Vec::new();
+    for _ in 0..2 {
+        let mut viewer = Viewer::join(&manager.url, "paris", 10);
+        assert_eq!(viewer.plays().await, "primary");
+        leaving.push(viewer);
+    }
+    let url = format!("{}/watch/live.m3u8?region=paris", manager.url);
+    let mut player = Ffmpeg::play(tokio::process::Command::new("ffmpeg"), &url).unwrap();
+    manager
+        .until("with a viewer on a relay", |seen| {
+            on_relays(seen, "paris") == 1
+        })
+        .await;
+    let relay = relays(&manager)[0];
+    let watching = tokio::spawn(async move {
+        let playback = player.watch(Duration::from_secs(40)).await.unwrap();
+        player.stop().await.unwrap();
+        playback
+    });
+    for viewer in leaving {
+        viewer.summary().await;
+    }
+    manager
+        .until("with its relay draining", |seen| {
+            state(seen, "relay-paris-1") == Some("draining".into())
+        })
+        .await;
+    manager
+        .until("with the viewer on the primary", |seen| {
+            on_relays(seen, "paris") == 0
+        })
+        .await;
+    let moved = primary.viewers().await;
+    assert_eq!(
+        moved
+            .iter()
+            .filter(|viewer| viewer["region"] == "paris")
+            .count(),
+        1,
+        "{moved:#?}"
+    );
+
+    let playback = watching.await.unwrap();
+    println!(
+        "{name}: played {:.1?}, stalls {:?}",
+        playback.media, playback.stalls
+    );
+    assert_eq!(playback.stalls, []);
+    assert!(
+        playback.media >= Duration::from_secs(40),
+        "{:?}",
+        playback.media
+    );
+    manager
+        .until("without the relay", |seen| {
+            state(seen, "relay-paris-1").is_none()
+        })
+        .await;
+    assert!(!is_running(relay), "the relay's process is still there");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -256,6 +327,15 @@ fn state(overview: &Value, node: &str) -> Option<String> {
     nodes(overview).find(|seen| seen["node"] == node)?["state"]
         .as_str()
         .map(str::to_owned)
+}
+
+fn on_relays(overview: &Value, region: &str) -> u64 {
+    let regions = overview["regions"].as_array().into_iter().flatten();
+    let mut region = regions.filter(|seen| seen["region"] == region);
+    region
+        .next()
+        .and_then(|seen| seen["on_relays"].as_u64())
+        .unwrap_or(0)
 }
 
 fn active_relays(overview: &Value) -> usize {

@@ -17,13 +17,15 @@ pub struct Ffmpeg {
 impl Ffmpeg {
     /// Plays `url` with `command`, which runs ffmpeg somewhere.
     pub fn play(mut command: Command, url: &str) -> anyhow::Result<Self> {
+        // It tells between two packets only, and a wait for the next segment is one long packet: so it
+        // has to tell each time, or it is taken to have nothing when it has three segments.
         command.args([
             "-nostdin",
             "-hide_banner",
             "-v",
             "warning",
             "-stats_period",
-            "0.1",
+            "0.001",
             "-progress",
             "pipe:1",
         ]);
