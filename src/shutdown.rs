@@ -11,8 +11,8 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
     let token = stop.clone();
     tokio::spawn(async move {
         let name = next(&mut interrupt, &mut terminate).await;
-        tracing::info!(signal = name, "stopping");
         token.cancel();
+        tracing::info!(signal = name, "stopping");
         let name = next(&mut interrupt, &mut terminate).await;
         tracing::warn!(signal = name, "stopping at once");
         std::process::exit(130);

@@ -11,6 +11,8 @@ pub fn init() {
         .with_env_filter(filter)
         .with_ansi(stderr.is_terminal())
         .with_target(false)
+        // Who read them may be gone. Saying so on stderr, as is the default, would panic then.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .init();
 }

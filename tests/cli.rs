@@ -6,12 +6,16 @@ mod common;
 
 use std::{
     path::{Path, PathBuf},
+    process::Stdio,
     time::Duration,
 };
 
 use common::{Primary, SMALL, free};
-use tokio::process::Command;
-use tools::program::{Program, is_installed, sibling};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::Command,
+};
+use tools::program::{Program, is_installed, sibling, signal};
 
 /// A start that must fail: the program, its arguments, its exit code, and what its last word must hold.
 async fn refused(program: &str, arguments: &[&str], code: i32, words: &[&str]) {
@@ -197,6 +201,40 @@ async fn a_client_says_what_it_could_not_reach() {
         &[&nobody, "refused"],
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_program_whose_log_nobody_reads_still_stops_when_told() {
+    let mut command = Command::new(RELAY);
+    command.args([
+        "127.0.0.1",
+        "127.0.0.1",
+        "1",
+        "--listen",
+        "127.0.0.1:0",
+        "--private-listen",
+        "127.0.0.1:0",
+    ]);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let mut relay = command.spawn().unwrap();
+    let mut output = BufReader::new(relay.stdout.take().unwrap()).lines();
+    assert!(
+        output
+            .next_line()
+            .await
+            .unwrap()
+            .unwrap()
+            .starts_with("ready ")
+    );
+    // As when the manager that started it, and read its log, has been killed.
+    drop((output, relay.stderr.take()));
+    signal(relay.id().unwrap(), "TERM");
+    let ended = tokio::time::timeout(Duration::from_secs(15), relay.wait()).await;
+    assert!(ended.expect("it stops").unwrap().success());
 }
 
 /// A folder of a test's own, gone with it.

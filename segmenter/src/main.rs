@@ -39,6 +39,8 @@ fn main() -> ExitCode {
     let stderr = std::io::stderr;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // Who read them may be gone. Saying so on stderr, as is the default, would panic then.
+        .log_internal_errors(false)
         .with_writer(stderr)
         .with_ansi(stderr().is_terminal())
         .init();

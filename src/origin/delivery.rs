@@ -6,17 +6,21 @@
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use playlists::{Bitrate, MediaTime};
+use playlists::MediaTime;
 
-use super::viewers::{Seat, Viewers, account};
-use crate::net::{Connection, tcp_info::TcpInfo};
+use super::{
+    meter::Meter,
+    seat::Seat,
+    viewers::{Viewers, account},
+};
+use crate::net::Connection;
 
 /// The body of a segment: its parts in order, shared with everyone who gets them.
 #[derive(Debug)]
@@ -91,114 +95,18 @@ async fn watch(meter: Arc<Meter>, viewers: Arc<Viewers>, seat: Seat, media: Medi
     loop {
         tokio::select! {
             () = tokio::time::sleep(SAMPLE_EVERY) => {}
-            // The next request proves that this answer was read, and its own answer must not be
-            // taken for this one's.
-            () = meter.connection.requested.notified() => {}
+            // Else the octets of the next answer would be taken for this one's.
+            () = meter.superseded() => {}
         }
-        let open = meter.connection.is_open();
+        // Looked at before the sample, which then holds the last that the connection saw.
         let now = Instant::now();
+        let open = meter.is_open();
         let progress = meter.sample(now);
         account(&viewers.egress, progress.acked - accounted);
         accounted = progress.acked;
-        if progress.acked >= meter.octets || !open {
+        if progress.acked >= meter.octets() || !open {
             viewers.delivered(&seat, &meter.result(&progress, media, now), now);
             return;
-        }
-    }
-}
-
-/// How one delivery goes, by the kernel's account of its connection.
-#[derive(Debug)]
-pub struct Meter {
-    connection: Arc<Connection>,
-    octets: u64,
-    started: Instant,
-    /// Octets of this connection before this delivery.
-    before: u64,
-    info: TcpInfo,
-    progress: Mutex<Progress>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Progress {
-    acked: u64,
-    /// When the last octet of those was acknowledged.
-    at: Instant,
-    /// Dearest rate sample that was not limited by us.
-    capacity: Option<Bitrate>,
-    /// Share of the busy time in which the viewer's window was the limit.
-    receiver_limited: f64,
-    min_rtt: Duration,
-}
-
-impl Meter {
-    fn begin(connection: Arc<Connection>, octets: u64, now: Instant) -> Self {
-        let (info, before) = (connection.sample(), connection.written());
-        let progress = Progress {
-            acked: 0,
-            at: now,
-            capacity: None,
-            receiver_limited: 0.0,
-            min_rtt: info.min_rtt,
-        };
-        Self {
-            connection,
-            octets,
-            started: now,
-            before,
-            info,
-            progress: Mutex::new(progress),
-        }
-    }
-
-    fn sample(&self, now: Instant) -> Progress {
-        let info = self.connection.sample();
-        let busy = info.busy.saturating_sub(self.info.busy);
-        let limited = info
-            .receiver_limited
-            .saturating_sub(self.info.receiver_limited);
-        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        let acked = info.acked.saturating_sub(self.before).min(self.octets);
-        // Later octets of the connection may have been acknowledged since; the first sample that
-        // finds this delivery whole tells when it was.
-        if acked > progress.acked {
-            progress.at = now
-                .checked_sub(info.last_ack)
-                .map_or(now, |at| at.max(self.started));
-        }
-        progress.acked = acked.max(progress.acked);
-        progress.capacity = progress.capacity.max(info.capacity);
-        progress.min_rtt = info.min_rtt;
-        progress.receiver_limited = if busy.is_zero() {
-            0.0
-        } else {
-            (limited.as_secs_f64() / busy.as_secs_f64()).min(1.0)
-        };
-        *progress
-    }
-
-    /// How fast it goes, once it has gone on for long enough to tell and is not held up by the viewer.
-    pub fn pace(&self, now: Instant) -> Option<Bitrate> {
-        let progress = *self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        let elapsed = now.saturating_duration_since(self.started);
-        let tells = elapsed >= TELLING
-            && progress.acked < self.octets
-            && progress.receiver_limited < READER_LIMITED;
-        tells.then(|| Bitrate::of(progress.acked, elapsed))
-    }
-
-    /// What came of it. One that broke off lasted until it did.
-    fn result(&self, progress: &Progress, media: MediaTime, now: Instant) -> adaptation::Delivery {
-        let complete = progress.acked >= self.octets;
-        let until = if complete { progress.at } else { now };
-        adaptation::Delivery {
-            octets: progress.acked,
-            media,
-            elapsed: until.saturating_duration_since(self.started),
-            min_rtt: progress.min_rtt,
-            capacity: progress.capacity,
-            receiver_limited: progress.receiver_limited,
-            complete,
         }
     }
 }
@@ -206,9 +114,3 @@ impl Meter {
 /// Fine enough to see a change of the link within a part; the time of the last acknowledgement
 /// comes from the kernel, so the result is finer than this.
 const SAMPLE_EVERY: Duration = Duration::from_millis(50);
-
-/// Below this a delivery is mostly slow start.
-const TELLING: Duration = Duration::from_millis(500);
-
-/// A viewer that reads as slowly as it plays says nothing about its path.
-const READER_LIMITED: f64 = 0.2;

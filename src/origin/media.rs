@@ -20,7 +20,8 @@ use super::{
     NO_STORE, Origin, Refusal, Stance,
     delivery::{Delivery, Measure},
     playlist::{elsewhere, stream_of},
-    viewers::{Ask, Seat, ViewerId},
+    seat::{Seat, ViewerId},
+    viewers::Ask,
 };
 use crate::{net::Connection, store::Published};
 

@@ -4,9 +4,11 @@
 
 pub mod delivery;
 pub mod media;
+pub mod meter;
 pub mod ops;
 pub mod playlist;
 pub mod reporter;
+pub mod seat;
 pub mod share;
 pub mod viewers;
 

@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 use super::{
     NO_STORE, Origin, Refusal, Stance,
-    viewers::{Seat, ViewerId},
+    seat::{Seat, ViewerId},
 };
 use crate::store::{Consumer, Published, StreamName};
 

@@ -6,8 +6,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
-    str::FromStr,
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -20,58 +18,8 @@ use dashmap::{DashMap, Entry};
 use playlists::Bitrate;
 use serde::Serialize;
 
-use super::delivery::Meter;
+use super::{meter::Meter, seat::Seat};
 use crate::{control::RegionLoad, store::StreamName};
-
-/// Who a viewer is, as its URLs say it: `{16 hex digits}.{region}`. It carries all that another
-/// node needs to go on with a viewer that it never saw.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct ViewerId {
-    pub key: u64,
-    pub region: Region,
-}
-
-impl ViewerId {
-    pub fn mint(region: Region) -> Self {
-        // Without randomness from the system a time in nanoseconds still tells viewers apart.
-        let key = getrandom::u64().unwrap_or_else(|_| {
-            let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-            since.map_or(0, |since| since.as_nanos() as u64)
-        });
-        Self { key, region }
-    }
-}
-
-impl fmt::Display for ViewerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}.{}", self.key, self.region)
-    }
-}
-
-impl FromStr for ViewerId {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const SHAPE: &str = "a viewer id is 16 hexadecimal digits, a dot and a region";
-        let (key, region) = text.split_once('.').ok_or(SHAPE)?;
-        let hex = key.len() == 16 && key.bytes().all(|b| b.is_ascii_hexdigit());
-        let key = hex
-            .then(|| u64::from_str_radix(key, 16).ok())
-            .flatten()
-            .ok_or(SHAPE)?;
-        Ok(Self {
-            key,
-            region: Region::new(region),
-        })
-    }
-}
-
-/// One viewer of one stream.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct Seat {
-    pub stream: StreamName,
-    pub viewer: ViewerId,
-}
 
 /// What a viewer asks for, and under what limits.
 #[derive(Debug)]
@@ -379,9 +327,11 @@ pub fn account(egress: &AtomicU64, octets: u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use adaptation::Rate;
     use playlists::MediaTime;
+
+    use super::*;
+    use crate::origin::seat::ViewerId;
 
     const SIZES: [u64; 3] = [50_000, 200_000, 500_000];
 
@@ -468,14 +418,5 @@ mod tests {
             ..early
         };
         assert_eq!(viewers.decide(&seat(1, "paris"), &later, now).0.rung, 2);
-    }
-
-    #[test]
-    fn an_id_survives_its_url_and_says_its_region() {
-        let id: ViewerId = "00000000000a11ce.Paris".parse().unwrap();
-        assert_eq!(id.to_string(), "00000000000a11ce.paris");
-        for wrong in ["", "x.paris", "00000000000a11ce", "+0000000000a11ce.paris"] {
-            assert!(wrong.parse::<ViewerId>().is_err(), "{wrong:?}");
-        }
     }
 }
