@@ -101,7 +101,10 @@ pub async fn run(live: Live, mut producer: Producer, stop: CancellationToken) ->
                 stop.cancelled().await;
                 return Ok(());
             }
-            Stopped::Failed { why, fatal: true } => return Err(Ended::Fatal { stream, why }),
+            // What has worked may work again, and its viewers wait; at a start somebody should know.
+            Stopped::Failed { why, fatal: true } if producer.window().is_none() => {
+                return Err(Ended::Fatal { stream, why });
+            }
             stopped => {
                 if started.elapsed() > HEALTHY {
                     back_off = BACK_OFF_MIN;
