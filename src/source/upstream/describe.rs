@@ -1,0 +1,81 @@
+//! What an upstream says of a stream, in our own terms: its ladder, its format, its names and lengths.
+
+use playlists::{
+    Bitrate, Epoch, Format, Ladder, LadderError, MediaTime, Rung, RungName,
+    parse::{MediaPlaylist, Variant},
+};
+
+pub(super) fn rung_of(variant: &Variant) -> Result<Rung, LadderError> {
+    let file = variant.uri.rsplit('/').next().unwrap_or_default();
+    let name = file.split(['.', '?']).next().unwrap_or_default().to_owned();
+    let (width, height) = variant.resolution.unwrap_or_default();
+    Ok(Rung {
+        name: RungName::try_from(name)?,
+        width,
+        height,
+        bandwidth: variant.bandwidth,
+        average: variant
+            .average
+            .unwrap_or(Bitrate::from_bps(variant.bandwidth.bps())),
+        codecs: variant.codecs.clone().unwrap_or_default(),
+        frame_rate: variant.frame_rate.unwrap_or_default(),
+    })
+}
+
+pub(super) fn format(ladder: Ladder, list: &MediaPlaylist, listed: usize) -> Format {
+    let target = MediaTime::from_seconds(list.target_duration as f64);
+    let longest = list
+        .segments
+        .iter()
+        .filter(|segment| segment.uri.is_some())
+        .map(|segment| segment.duration)
+        .max();
+    // A length that rounds to another target duration would be one no playlist here may have.
+    let segment = longest
+        .filter(|longest| longest.seconds().round() == target.seconds())
+        .unwrap_or(target);
+    Format {
+        ladder,
+        segment,
+        part: list.part_target.unwrap_or(segment),
+        listed,
+    }
+}
+
+/// What a length was before it was rounded to be written: a whole number of frames. Otherwise a
+/// segment would be the sum of its rounded parts here, and a little longer on the node before.
+pub(super) fn exact(length: MediaTime, frame_rate: f64) -> MediaTime {
+    let rate = frame_rate.round();
+    if !(1.0..=240.0).contains(&rate) || (rate - frame_rate).abs() > 0.0005 {
+        return length;
+    }
+    let whole = MediaTime::from_ticks((length.seconds() * rate).round() as i64, rate as u32);
+    if (whole - length).seconds().abs() < ROUNDING {
+        whole
+    } else {
+        length
+    }
+}
+
+/// Our own names begin with the epoch, and keep it over every node.
+pub(super) fn epoch_in(uri: &str) -> Option<Epoch> {
+    uri.split('/').next()?.parse().ok().map(Epoch)
+}
+
+/// Five decimals are written.
+const ROUNDING: f64 = 0.000_01;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_the_same_on_every_node() {
+        let written = MediaTime::from_seconds(0.53333);
+        assert_eq!(exact(written, 30.0), MediaTime::from_ticks(16, 30));
+        assert_eq!((exact(written, 30.0) * 4).to_string(), "2.13333");
+        let odd = MediaTime::from_seconds(0.51);
+        assert_eq!(exact(odd, 30.0), odd, "no whole number of frames");
+        assert_eq!(exact(written, 29.97), written, "no whole number of ticks");
+    }
+}
