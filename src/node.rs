@@ -135,10 +135,8 @@ impl Node {
         let (standing, standings) = watch::channel(role.standing);
 
         let mut tasks = JoinSet::new();
-        let limits = Limits {
-            connections: config.max_connections.unwrap_or(20_000),
-            ..Limits::default()
-        };
+        let mut limits = Limits::default();
+        limits.connections = config.max_connections.unwrap_or(limits.connections);
         let public = origin::public(origin.clone()).merge(assets::player());
         tasks.spawn(net::serve(listener, public, limits, stop.clone()));
         tasks.spawn(net::serve(

@@ -3,7 +3,7 @@
 //! Only grows at the live edge and shrinks at the old end. Each snapshot of it is a value;
 //! handing snapshots to readers is the store's business.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use crate::{
     ladder::Ladder,
@@ -27,6 +27,12 @@ impl Format {
     /// `EXT-X-TARGETDURATION` in seconds: no `EXTINF`, rounded, is above it (RFC 8216bis section 4.4.3.1).
     pub fn target_duration(&self) -> u64 {
         (self.segment.seconds().round() as u64).max(1)
+    }
+
+    /// Three target durations: what a player holds, and so how long it can wait, and how long a
+    /// player that is still there may be silent (RFC 8216bis section 6.3.3).
+    pub fn patience(&self) -> Duration {
+        Duration::from_secs(self.target_duration()) * 3
     }
 
     /// Segments kept in memory: those that are listed, and for as long again those that just

@@ -15,11 +15,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use playlists::MediaTime;
 
-use super::{
-    meter::Meter,
-    seat::Seat,
-    viewers::{Viewers, account},
-};
+use super::{meter::Meter, seat::Seat, viewers::Viewers};
 use crate::net::Connection;
 
 /// The body of a segment: its parts in order, shared with everyone who gets them.
@@ -102,7 +98,7 @@ async fn watch(meter: Arc<Meter>, viewers: Arc<Viewers>, seat: Seat, media: Medi
         let now = Instant::now();
         let open = meter.is_open();
         let progress = meter.sample(now);
-        account(&viewers.egress, progress.acked - accounted);
+        viewers.acknowledged(progress.acked - accounted);
         accounted = progress.acked;
         if progress.acked >= meter.octets() || !open {
             viewers.delivered(&seat, &meter.result(&progress, media, now), now);

@@ -1,9 +1,6 @@
 //! Handlers of media: the segment in the rung that the viewer can have now, and canonical objects.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use adaptation::Offer;
 use axum::{
@@ -23,7 +20,10 @@ use super::{
     seat::{Seat, ViewerId},
     viewers::Ask,
 };
-use crate::{net::Connection, store::Published};
+use crate::{
+    net::Connection,
+    store::{Consumer, Published, StreamName},
+};
 
 #[derive(Debug, Deserialize)]
 pub struct Hint {
@@ -51,10 +51,9 @@ pub async fn chosen(
         .strip_suffix(".m4s")
         .and_then(|number| number.parse().ok());
     let number: u64 = number.ok_or_else(|| Refusal::not_found(format!("{name}: not a segment")))?;
-    let window = consumer
-        .now()
-        .ok_or_else(|| Refusal::not_found(format!("{} has no media", seat.stream)))?;
+    let window = published(&seat.stream, &consumer)?;
     let segment = complete(&window, number)?;
+    let top = segment.sizes().len() - 1;
     let share = origin.share.load();
     let ceiling = share.ceiling(seat.stream.as_str(), seat.viewer.key);
     let ask = Ask {
@@ -62,15 +61,17 @@ pub async fn chosen(
         offer: Offer {
             sizes: segment.sizes(),
             duration: segment.duration(),
-            start: 1.min(segment.sizes().len() - 1),
+            start: 1.min(top),
         },
-        ceiling: ceiling.min(segment.sizes().len() - 1),
+        ceiling: ceiling.min(top),
         shared: share.at,
         hint: hint.seen.map(Bitrate::from_kbps),
-        patience: Duration::from_secs(window.format().target_duration()) * 3,
+        patience: window.format().patience(),
     };
     let (pin, estimate) = origin.viewers.decide(&seat, &ask, now);
-    let rung = &window.format().ladder.rungs()[pin.rung].name;
+    // A pin may be older than the ladder, if the stream began anew with a shorter one.
+    let chosen = pin.rung.min(top);
+    let rung = &window.format().ladder.rungs()[chosen].name;
     tracing::debug!(viewer = %seat.viewer, number, %rung, ?pin, ?estimate, ceiling = ask.ceiling, "rung chosen");
     let measure = Measure {
         viewers: origin.viewers.clone(),
@@ -78,7 +79,7 @@ pub async fn chosen(
         connection,
         media: segment.duration(),
     };
-    let mut response = media(segment, pin.rung, Some(measure), NO_STORE);
+    let mut response = media(segment, chosen, Some(measure), NO_STORE);
     let headers = response.headers_mut();
     put(headers, "spillway-rung", rung.as_str());
     put(headers, "spillway-reason", &pin.reason.to_string());
@@ -95,9 +96,7 @@ pub async fn canonical(
     Path((stream, epoch, rung, name)): Path<(String, u64, String, String)>,
 ) -> Result<Response, Refusal> {
     let (stream, consumer) = stream_of(&origin, &stream)?;
-    let window = consumer
-        .now()
-        .ok_or_else(|| Refusal::not_found(format!("{stream} has no media")))?;
+    let window = published(&stream, &consumer)?;
     let index = window.format().ladder.index(&rung);
     let rung =
         index.ok_or_else(|| Refusal::not_found(format!("stream {stream} has no rung {rung:?}")))?;
@@ -133,14 +132,17 @@ pub async fn init(
     Path((stream, epoch)): Path<(String, u64)>,
 ) -> Result<Response, Refusal> {
     let (stream, consumer) = stream_of(&origin, &stream)?;
-    let window = consumer
-        .now()
-        .ok_or_else(|| Refusal::not_found(format!("{stream} has no media")))?;
+    let window = published(&stream, &consumer)?;
     let init = window.init(Epoch(epoch));
     let init = init.ok_or_else(|| {
         Refusal::not_found(format!("stream {stream} has no epoch {epoch} any more"))
     })?;
     Ok(octets(Body::from(init.media.clone()), FOREVER))
+}
+
+fn published(stream: &StreamName, consumer: &Consumer) -> Result<Arc<Published>, Refusal> {
+    let now = consumer.now();
+    now.ok_or_else(|| Refusal::not_found(format!("{stream} has no media")))
 }
 
 fn complete(window: &Published, number: u64) -> Result<&Arc<Segment>, Refusal> {

@@ -175,7 +175,7 @@ async fn reach(
         let why = format!("_HLS_msn={number} is too far ahead; the last segment is {last}");
         return Err(Refusal::bad_request(why));
     }
-    let patience = Duration::from_secs(now.format().target_duration()) * 3;
+    let patience = now.format().patience();
     let wait = stream.wait(|window| window.reaches(number, reload.part));
     Ok(tokio::time::timeout(patience, wait)
         .await

@@ -152,6 +152,11 @@ impl Viewers {
         }
     }
 
+    /// Adds what viewers have acknowledged to the node's account.
+    pub fn acknowledged(&self, octets: u64) {
+        self.egress.fetch_add(octets, Relaxed);
+    }
+
     /// Forgets who has been silent for too long.
     pub fn expire(&self, now: Instant) {
         self.seats.retain(|seat, seated| {
@@ -319,11 +324,6 @@ const NO_SEAT: Pin = Pin {
 
 /// More regions than an operator could look at.
 const REGIONS: usize = 64;
-
-/// Adds what viewers have acknowledged to the node's account.
-pub fn account(egress: &AtomicU64, octets: u64) {
-    egress.fetch_add(octets, Relaxed);
-}
 
 #[cfg(test)]
 mod tests {
