@@ -1,0 +1,80 @@
+//! What this node has of each stream, in memory: one writer a stream, any number of readers over
+//! snapshots. Who writes (a segmenter, an upstream node) and who reads is not known here.
+
+mod name;
+mod producer;
+mod published;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arc_swap::ArcSwap;
+use playlists::Window;
+use tokio::sync::watch;
+
+pub use self::{
+    name::{StreamName, StreamNameError},
+    producer::Producer,
+    published::Published,
+};
+
+/// The streams of this node by name. Looking one up takes no lock.
+#[derive(Clone, Debug, Default)]
+pub struct Store(Arc<ArcSwap<BTreeMap<StreamName, Consumer>>>);
+
+impl Store {
+    /// Adds a stream and hands out its one writer; `None` if there is one already.
+    pub fn create(&self, name: &StreamName) -> Option<Producer> {
+        if self.stream(name.as_str()).is_some() {
+            return None;
+        }
+        let (sender, receiver) = watch::channel(None);
+        self.0.rcu(|streams| {
+            let mut streams = BTreeMap::clone(streams);
+            streams.insert(name.clone(), Consumer(receiver.clone()));
+            streams
+        });
+        Some(Producer {
+            name: name.clone(),
+            store: self.clone(),
+            window: None,
+            sender,
+        })
+    }
+
+    pub fn stream(&self, name: &str) -> Option<Consumer> {
+        self.0.load().get(name).cloned()
+    }
+
+    pub fn streams(&self) -> Vec<(StreamName, Consumer)> {
+        self.0
+            .load()
+            .iter()
+            .map(|(name, consumer)| (name.clone(), consumer.clone()))
+            .collect()
+    }
+
+    fn remove(&self, name: &StreamName) {
+        self.0.rcu(|streams| {
+            let mut streams = BTreeMap::clone(streams);
+            streams.remove(name);
+            streams
+        });
+    }
+}
+
+/// A reader. Clones are cheap; a snapshot, once taken, never changes.
+#[derive(Clone, Debug)]
+pub struct Consumer(watch::Receiver<Option<Arc<Published>>>);
+
+impl Consumer {
+    /// What is published now; `None` before the first part.
+    pub fn now(&self) -> Option<Arc<Published>> {
+        self.0.borrow().clone()
+    }
+
+    /// Waits until a snapshot `suits`; `None` if the stream goes away first.
+    pub async fn wait(&mut self, mut suits: impl FnMut(&Window) -> bool) -> Option<Arc<Published>> {
+        let suits = |now: &Option<Arc<Published>>| now.as_ref().is_some_and(|now| suits(now));
+        self.0.wait_for(suits).await.ok()?.clone()
+    }
+}
