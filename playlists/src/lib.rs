@@ -6,11 +6,13 @@
 pub mod ladder;
 pub mod parse;
 pub mod render;
+pub mod rendition;
 pub mod segment;
 pub mod time;
 pub mod window;
 
 pub use ladder::{Ladder, LadderError, Rung, RungName};
+pub use rendition::{Rendition, Renditions};
 pub use segment::{Epoch, Head, Init, Part, Segment};
 pub use time::{Bitrate, MediaTime, WallTime};
 pub use window::{Format, Window, WindowError};

@@ -19,6 +19,8 @@ pub struct Epoch(pub u64);
 pub struct Init {
     pub epoch: Epoch,
     pub media: Bytes,
+    /// Each rendition's own; empty for those that need none.
+    pub renditions: Vec<Bytes>,
 }
 
 /// The unit of latency: one CMAF fragment in each rung.
@@ -29,6 +31,8 @@ pub struct Part {
     pub independent: bool,
     /// One for every rung, cheapest first.
     pub media: Vec<Bytes>,
+    /// One for every rendition; of subtitles only a segment's last part has any.
+    pub renditions: Vec<Bytes>,
 }
 
 /// What is known of a segment before its first part.
@@ -96,5 +100,13 @@ impl Segment {
         self.parts
             .iter()
             .filter_map(move |part| part.media.get(rung))
+    }
+
+    /// The segment's octets in a rendition; empty parts are left out.
+    pub fn rendition(&self, index: usize) -> impl Iterator<Item = &Bytes> {
+        self.parts
+            .iter()
+            .filter_map(move |part| part.renditions.get(index))
+            .filter(|media| !media.is_empty())
     }
 }

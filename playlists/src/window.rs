@@ -7,6 +7,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use crate::{
     ladder::Ladder,
+    rendition::Renditions,
     segment::{Head, Init, Part, Segment},
     time::{Bitrate, MediaTime},
 };
@@ -15,6 +16,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 pub struct Format {
     pub ladder: Ladder,
+    pub renditions: Renditions,
     /// Nominal length of a segment.
     pub segment: MediaTime,
     /// Longest part (`PART-TARGET`).
@@ -60,6 +62,12 @@ pub enum WindowError {
     Rungs {
         number: u64,
         rungs: usize,
+        found: usize,
+    },
+    #[error("a part of segment {number} has {found} renditions; the stream has {renditions}")]
+    Renditions {
+        number: u64,
+        renditions: usize,
         found: usize,
     },
     #[error("segment {number} would be {length} s long, above the target duration of {target} s")]
@@ -117,6 +125,7 @@ impl Window {
             return Err(WindowError::Ended);
         }
         let rungs = self.format.ladder.rungs().len();
+        let renditions = self.format.renditions.others.len();
         let target = self.format.target_duration();
         let segment = self.segments.back_mut().filter(|segment| !segment.complete);
         let segment = Arc::make_mut(segment.ok_or(WindowError::NoSegment)?);
@@ -126,6 +135,13 @@ impl Window {
                 number,
                 rungs,
                 found: part.media.len(),
+            });
+        }
+        if part.renditions.len() != renditions {
+            return Err(WindowError::Renditions {
+                number,
+                renditions,
+                found: part.renditions.len(),
             });
         }
         let length = segment.duration() + part.duration;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use playlists::{
-    Bitrate, Epoch, Format, Head, Init, Ladder, MediaTime, Part, Rung, RungName, WallTime, Window,
-    WindowError,
+    Bitrate, Epoch, Format, Head, Init, Ladder, MediaTime, Part, Renditions, Rung, RungName,
+    WallTime, Window, WindowError,
     parse::{self, MediaPlaylist},
     render::{self, View},
 };
@@ -161,6 +161,7 @@ struct Stream {
 fn stream() -> Stream {
     let format = Format {
         ladder: ladder(),
+        renditions: Renditions::default(),
         segment: ticks(64),
         part: ticks(16),
         listed: 4,
@@ -168,6 +169,7 @@ fn stream() -> Stream {
     let init = Arc::new(Init {
         epoch: Epoch(7),
         media: Bytes::from_static(b"init"),
+        renditions: Vec::new(),
     });
     Stream {
         window: Window::new(format),
@@ -223,6 +225,7 @@ impl Stream {
             self.init = Arc::new(Init {
                 epoch: Epoch(self.epoch),
                 media: Bytes::from_static(init),
+                renditions: Vec::new(),
             });
         }
         self
@@ -253,6 +256,7 @@ fn part(index: usize) -> Part {
             Bytes::from_static(b"cheap"),
             Bytes::from_static(b"expensive"),
         ],
+        renditions: Vec::new(),
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use playlists::{
-    Epoch, Format, Head, Init, MediaTime, Part, Segment, WallTime, Window, WindowError,
+    Epoch, Format, Head, Init, MediaTime, Part, Renditions, Segment, WallTime, Window, WindowError,
 };
 use segmenter::wire::{self, Frame, Hello, WireError};
 use tokio::{
@@ -291,6 +291,7 @@ impl Run {
                 duration: part.duration,
                 independent: part.independent,
                 media,
+                renditions: Vec::new(),
             },
             part.last,
         )?;
@@ -305,6 +306,7 @@ impl Run {
             _ => Arc::new(Init {
                 epoch: self.epoch,
                 media,
+                renditions: Vec::new(),
             }),
         }
     }
@@ -313,6 +315,7 @@ impl Run {
 fn format(hello: &Hello, listed: usize) -> Format {
     Format {
         ladder: hello.ladder.clone(),
+        renditions: Renditions::default(),
         segment: hello.segment,
         part: hello.part,
         listed,

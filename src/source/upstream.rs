@@ -251,6 +251,7 @@ async fn assemble(
                         duration,
                         independent,
                         media,
+                        renditions: Vec::new(),
                     },
                     false,
                 )?;
@@ -333,6 +334,7 @@ impl Inits<'_> {
         let init = Arc::new(Init {
             epoch: epoch_in(uri).unwrap_or(Epoch(timeline)),
             media: fetched.body,
+            renditions: Vec::new(),
         });
         self.known.insert(uri.to_owned(), init.clone());
         Ok(init)

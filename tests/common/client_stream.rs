@@ -18,7 +18,7 @@ use axum::{
     response::{IntoResponse as _, Redirect, Response},
     routing::get,
 };
-use playlists::{Epoch, Format, Head, Init, MediaTime, Part, WallTime};
+use playlists::{Epoch, Format, Head, Init, MediaTime, Part, Renditions, WallTime};
 use reqwest::Url;
 use segmenter::{synthetic::Synthetic, wire::Frame};
 use spillway::{
@@ -65,6 +65,7 @@ impl Stream {
         let (ladder, part) = (media.hello().ladder.clone(), media.hello().part);
         producer.begin(Format {
             ladder,
+            renditions: Renditions::default(),
             segment: length,
             part,
             listed: 20,
@@ -125,6 +126,7 @@ impl Run {
                     self.init = Some(Arc::new(Init {
                         epoch: Epoch(7),
                         media,
+                        renditions: Vec::new(),
                     }));
                     continue;
                 }
@@ -147,6 +149,7 @@ impl Run {
                             duration,
                             independent,
                             media,
+                            renditions: Vec::new(),
                         },
                         part.last,
                     )

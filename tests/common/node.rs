@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use playlists::{Bitrate, Epoch, Format, Head, Init, MediaTime, Part, WallTime};
+use playlists::{Bitrate, Epoch, Format, Head, Init, MediaTime, Part, Renditions, WallTime};
 use segmenter::{Synthetic, wire::Frame};
 use spillway::{
     net::{self, Limits},
@@ -74,6 +74,7 @@ impl Feed {
         let hello = media.hello();
         producer.begin(Format {
             ladder: hello.ladder.clone(),
+            renditions: Renditions::default(),
             segment: hello.segment,
             part: hello.part,
             listed: 6,
@@ -96,6 +97,7 @@ impl Feed {
                     self.init = Some(Arc::new(Init {
                         epoch: EPOCH,
                         media,
+                        renditions: Vec::new(),
                     }))
                 }
                 Frame::Part(share) => {
@@ -124,6 +126,7 @@ impl Feed {
             duration: lead.duration,
             independent: lead.independent,
             media,
+            renditions: Vec::new(),
         };
         self.producer.push(part, lead.last).unwrap();
         Some(lead.duration)

@@ -1,7 +1,7 @@
 //! What an upstream says of a stream, in our own terms: its ladder, its format, its names and lengths.
 
 use playlists::{
-    Bitrate, Epoch, Format, Ladder, LadderError, MediaTime, Rung, RungName,
+    Bitrate, Epoch, Format, Ladder, LadderError, MediaTime, Renditions, Rung, RungName,
     parse::{MediaPlaylist, Variant},
 };
 
@@ -36,6 +36,7 @@ pub(super) fn format(ladder: Ladder, list: &MediaPlaylist, listed: usize) -> For
         .unwrap_or(target);
     Format {
         ladder,
+        renditions: Renditions::default(),
         segment,
         part: list.part_target.unwrap_or(segment),
         listed,

@@ -1,0 +1,195 @@
+//! What a viewer may choose beside the rungs: sound in other languages, and subtitles (RFC 8216bis,
+//! `EXT-X-MEDIA`). What is in each segment of them is `segment`'s business.
+//!
+//! The rungs carry the programme's main sound themselves, so that a player that knows no
+//! renditions misses nothing; a rendition stands in for it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ladder::{LadderError, RungName, is_path_safe};
+
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// CMAF fragments of AAC, cut where the rungs' parts are.
+    Audio,
+    /// WebVTT, one file a segment.
+    Subtitles,
+}
+
+/// How a track presents itself to whoever chooses among several.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Track {
+    /// For people: `NAME`.
+    pub label: String,
+    /// RFC 5646 tag, such as `de`; `None` if nobody knows.
+    pub language: Option<String>,
+}
+
+/// A track that is fetched for itself.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Rendition {
+    pub kind: Kind,
+    /// Its name in URLs; no rung has the same.
+    pub name: RungName,
+    pub track: Track,
+    /// RFC 6381.
+    pub codecs: String,
+}
+
+/// All that a stream has beside its rungs. By default nothing.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Renditions {
+    /// The sound that the rungs carry; named in playlists only where there is other sound to choose.
+    pub main: Track,
+    pub others: Vec<Rendition>,
+}
+
+impl Renditions {
+    /// Renditions are counted in the order in which a part carries them.
+    pub fn index(&self, name: &str) -> Option<usize> {
+        self.others
+            .iter()
+            .position(|rendition| rendition.name.as_str() == name)
+    }
+
+    pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Rendition> {
+        self.others
+            .iter()
+            .filter(move |rendition| rendition.kind == kind)
+    }
+}
+
+impl Track {
+    /// A label fit for a quoted string of a playlist (RFC 8216bis section 4.2), never empty: what an
+    /// input says of itself is nobody's promise.
+    pub fn new(title: Option<&str>, language: Option<&str>, fallback: &str) -> Self {
+        let language = language
+            .map(str::trim)
+            .filter(|tag| is_path_safe(tag) && !tag.eq_ignore_ascii_case("und"))
+            .map(shortest);
+        let title = title
+            .unwrap_or_default()
+            .chars()
+            .filter(|c| !c.is_control() && *c != '"');
+        let title = title.take(LABEL).collect::<String>().trim().to_owned();
+        let label = match (title.is_empty(), &language) {
+            (false, _) => title,
+            (true, Some(language)) => language.clone(),
+            (true, None) => fallback.to_owned(),
+        };
+        Self { label, language }
+    }
+}
+
+impl Kind {
+    /// The name of rendition `index` of this kind in URLs.
+    pub fn name(self, index: usize, language: Option<&str>) -> Result<RungName, LadderError> {
+        let kind = match self {
+            Self::Audio => "audio",
+            Self::Subtitles => "subtitles",
+        };
+        let name = match language {
+            Some(language) => format!("{kind}-{}-{language}", index + 1),
+            None => format!("{kind}-{}", index + 1),
+        };
+        RungName::try_from(name.chars().take(32).collect::<String>())
+    }
+}
+
+/// Containers say `deu` or `ger`, RFC 5646 wants the two-letter tag where there is one
+/// (section 2.2.1). These are the languages that containers mostly name; others stay as they are.
+fn shortest(tag: &str) -> String {
+    let tag = tag.to_ascii_lowercase();
+    let short = LANGUAGES
+        .iter()
+        .find(|(long, _)| long.split(' ').any(|long| long == tag));
+    short.map_or(tag, |(_, short)| (*short).to_owned())
+}
+
+const LABEL: usize = 64;
+
+/// ISO 639-2 (both of its forms) to ISO 639-1.
+const LANGUAGES: &[(&str, &str)] = &[
+    ("ara", "ar"),
+    ("bul", "bg"),
+    ("cat", "ca"),
+    ("ces cze", "cs"),
+    ("cym wel", "cy"),
+    ("dan", "da"),
+    ("deu ger", "de"),
+    ("ell gre", "el"),
+    ("eng", "en"),
+    ("est", "et"),
+    ("eus baq", "eu"),
+    ("fas per", "fa"),
+    ("fin", "fi"),
+    ("fra fre", "fr"),
+    ("gle", "ga"),
+    ("heb", "he"),
+    ("hin", "hi"),
+    ("hrv", "hr"),
+    ("hun", "hu"),
+    ("hye arm", "hy"),
+    ("ind", "id"),
+    ("isl ice", "is"),
+    ("ita", "it"),
+    ("jpn", "ja"),
+    ("kat geo", "ka"),
+    ("kor", "ko"),
+    ("lav", "lv"),
+    ("lit", "lt"),
+    ("mkd mac", "mk"),
+    ("msa may", "ms"),
+    ("nld dut", "nl"),
+    ("nor", "no"),
+    ("pol", "pl"),
+    ("por", "pt"),
+    ("ron rum", "ro"),
+    ("rus", "ru"),
+    ("slk slo", "sk"),
+    ("slv", "sl"),
+    ("spa", "es"),
+    ("sqi alb", "sq"),
+    ("srp", "sr"),
+    ("swe", "sv"),
+    ("tha", "th"),
+    ("tur", "tr"),
+    ("ukr", "uk"),
+    ("vie", "vi"),
+    ("zho chi", "zh"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_track_says_what_its_container_knows_and_never_breaks_a_playlist() {
+        let track = Track::new(Some("Original \"\n"), Some("ger"), "1");
+        assert_eq!(
+            (track.label.as_str(), track.language.as_deref()),
+            ("Original", Some("de"))
+        );
+        let unnamed = Track::new(Some(" "), Some("und"), "sound 2");
+        assert_eq!(
+            (unnamed.label.as_str(), unnamed.language),
+            ("sound 2", None)
+        );
+        let strange = Track::new(None, Some("x\"y"), "sound 3");
+        assert_eq!(strange.language, None);
+        assert_eq!(Track::new(None, Some("gsw"), "").label, "gsw");
+    }
+
+    #[test]
+    fn names_are_fit_for_urls() {
+        assert_eq!(
+            Kind::Audio.name(0, Some("de")).unwrap().as_str(),
+            "audio-1-de"
+        );
+        assert_eq!(
+            Kind::Subtitles.name(1, None).unwrap().as_str(),
+            "subtitles-2"
+        );
+    }
+}
