@@ -8,6 +8,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use adaptation::{Cycle, Rate, Rule};
 use anyhow::Context as _;
 use playlists::Bitrate;
 use reqwest::Url;
@@ -57,6 +58,29 @@ pub struct NodeConfig {
     /// Segments that playlists list [default: 8]
     #[arg(long, env = "SPILLWAY_LISTED_SEGMENTS", value_name = "COUNT")]
     pub listed_segments: Option<usize>,
+    /// How rungs are chosen [default: rate]
+    #[arg(long, env = "SPILLWAY_RULE", value_name = "RULE")]
+    pub rule: Option<RuleName>,
+}
+
+/// A rule for choosing rungs.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RuleName {
+    /// What the viewer's path carries
+    #[default]
+    Rate,
+    /// Another rung every one to four segments, to try players with
+    Cycle,
+}
+
+impl RuleName {
+    fn rule(self) -> Box<dyn Rule> {
+        match self {
+            Self::Rate => Box::new(Rate::default()),
+            Self::Cycle => Box::new(Cycle),
+        }
+    }
 }
 
 impl NodeConfig {
@@ -124,7 +148,8 @@ impl Node {
             .name
             .clone()
             .unwrap_or_else(|| default_name(role.kind, &url));
-        let origin = Origin::new(
+        let origin = Origin::ruled_by(
+            config.rule.unwrap_or_default().rule(),
             name,
             Store::default(),
             config.budget()?,

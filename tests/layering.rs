@@ -36,7 +36,7 @@ const MODULES: &[(&str, &[&str], &[&str])] = &[
     (
         "node",
         &["assets", "control", "net", "origin", "store"],
-        &["playlists"],
+        &["playlists", "adaptation"],
     ),
 ];
 

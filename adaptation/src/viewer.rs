@@ -77,6 +77,7 @@ impl Viewer {
         let top = offer.sizes.len().saturating_sub(1);
         let ceiling = ceiling.min(top);
         let mut choice = rule.choose(&Situation {
+            number,
             sizes: offer.sizes,
             duration: offer.duration,
             estimate: self.estimate(),

@@ -14,7 +14,7 @@ pub mod viewers;
 
 use std::{sync::Arc, time::Duration};
 
-use adaptation::{Allocator, Rate};
+use adaptation::{Allocator, Rate, Rule};
 use arc_swap::ArcSwap;
 use axum::{
     Router,
@@ -58,10 +58,21 @@ impl Origin {
         budget: Option<Bitrate>,
         max_viewers: usize,
     ) -> Arc<Self> {
+        Self::ruled_by(Box::new(Rate::default()), node, store, budget, max_viewers)
+    }
+
+    /// With another rule for choosing rungs.
+    pub fn ruled_by(
+        rule: Box<dyn Rule>,
+        node: String,
+        store: Store,
+        budget: Option<Bitrate>,
+        max_viewers: usize,
+    ) -> Arc<Self> {
         Arc::new(Self {
             node,
             store,
-            viewers: Arc::new(Viewers::new(Box::new(Rate::default()), max_viewers)),
+            viewers: Arc::new(Viewers::new(rule, max_viewers)),
             share: Arc::default(),
             stance: ArcSwap::default(),
             budget,

@@ -3,6 +3,7 @@
 //! A rule is stateless and shared by all viewers; what it must remember is in the situation.
 //! Pinning the answer is `viewer`'s business.
 
+mod cycle;
 mod rate;
 
 use std::fmt;
@@ -10,13 +11,15 @@ use std::fmt;
 use playlists::{Bitrate, MediaTime};
 use serde::{Deserialize, Serialize};
 
-pub use self::rate::Rate;
 pub(crate) use self::rate::SAFETY;
+pub use self::{cycle::Cycle, rate::Rate};
 use crate::throughput::Estimate;
 
 /// All that a rule may know when a viewer asks for a segment.
 #[derive(Clone, Copy, Debug)]
 pub struct Situation<'a> {
+    /// Of the segment in its stream.
+    pub number: u64,
     /// True octets of this segment in every rung, cheapest first.
     pub sizes: &'a [u64],
     /// Of this segment.
