@@ -26,7 +26,7 @@ use playlists::MediaTime;
 use segmenter::Synthetic;
 use spillway::{
     net::{self, Limits},
-    origin::{self, Origin},
+    origin::{self, Origin, Terms},
     store::Store,
 };
 use tokio_util::sync::CancellationToken;
@@ -63,7 +63,14 @@ fn serve(ready: &mpsc::Sender<(SocketAddr, std::path::PathBuf, std::sync::Arc<Or
         .build()
         .unwrap();
     runtime.block_on(async {
-        let origin = Origin::new("bench".into(), Store::default(), None, usize::MAX);
+        let origin = Origin::new(
+            "bench".into(),
+            Store::default(),
+            Terms {
+                max_viewers: usize::MAX,
+                ..Terms::default()
+            },
+        );
         let mut feed = Feed::new(
             origin.store.create(&"demo".parse().unwrap()).unwrap(),
             media(),

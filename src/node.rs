@@ -21,7 +21,8 @@ use crate::{
     control::{Directive, NodeKind},
     net::{self, Fetcher, Limits},
     origin::{
-        self, Origin, ops,
+        self, Origin, Terms, ops,
+        profile::Latency,
         reporter::{self, Identity, Standing},
     },
     store::Store,
@@ -55,6 +56,9 @@ pub struct NodeConfig {
     /// Connections at a time; more wait to be accepted [default: 20000]
     #[arg(long, env = "SPILLWAY_MAX_CONNECTIONS", value_name = "COUNT")]
     pub max_connections: Option<usize>,
+    /// Whether playlists tell of parts, where a viewer does not say and its player is not known [default: low]
+    #[arg(long, env = "SPILLWAY_LATENCY", value_name = "low|normal")]
+    pub latency: Option<Latency>,
     /// Segments that playlists list [default: 8]
     #[arg(long, env = "SPILLWAY_LISTED_SEGMENTS", value_name = "COUNT")]
     pub listed_segments: Option<usize>,
@@ -84,6 +88,15 @@ impl RuleName {
 }
 
 impl NodeConfig {
+    fn terms(&self) -> anyhow::Result<Terms> {
+        let usual = Terms::default();
+        Ok(Terms {
+            budget: self.budget()?,
+            max_viewers: self.max_viewers.unwrap_or(usual.max_viewers),
+            latency: self.latency.unwrap_or(usual.latency),
+        })
+    }
+
     fn budget(&self) -> anyhow::Result<Option<Bitrate>> {
         let Some(mbps) = self.egress_mbps else {
             return Ok(None);
@@ -148,13 +161,8 @@ impl Node {
             .name
             .clone()
             .unwrap_or_else(|| default_name(role.kind, &url));
-        let origin = Origin::ruled_by(
-            config.rule.unwrap_or_default().rule(),
-            name,
-            Store::default(),
-            config.budget()?,
-            config.max_viewers.unwrap_or(10_000),
-        );
+        let rule = config.rule.unwrap_or_default().rule();
+        let origin = Origin::ruled_by(rule, name, Store::default(), config.terms()?);
         let fetcher = Fetcher::new()?;
         let (directive_sender, directives) = watch::channel(Directive::Continue);
         let (standing, standings) = watch::channel(role.standing);

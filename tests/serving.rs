@@ -77,6 +77,43 @@ async fn a_player_that_adapts_by_itself_gets_the_whole_ladder() {
 }
 
 #[tokio::test]
+async fn what_a_viewer_asks_for_rides_in_its_url_and_bounds_its_rung() {
+    let node = node(4).await;
+    let listed = text(&node, "index.m3u8?max=800p&latency=normal").await;
+    let variant = parse::multivariant(&listed).unwrap().remove(0);
+    assert!(
+        variant.uri.ends_with(".default.n.m800/index.m3u8"),
+        "{listed}"
+    );
+    let fixed = text(&node, "index.m3u8?rung=top").await;
+    let fixed = parse::multivariant(&fixed).unwrap().remove(0);
+    let folder = fixed.uri.trim_end_matches("index.m3u8");
+    let media = ok(&node, &format!("{folder}1001.m4s")).await;
+    let headers = media.headers();
+    assert_eq!(
+        (&headers["spillway-rung"], &headers["spillway-reason"]),
+        (&"top".parse().unwrap(), &"fixed".parse().unwrap())
+    );
+    let agent = reqwest::Client::builder().user_agent("VLC/3.0.24");
+    let url = format!("{}/live/demo/index.m3u8", node.url);
+    let vlc = agent.build().unwrap().get(url).send().await.unwrap();
+    assert!(vlc.text().await.unwrap().contains(".default.n/index.m3u8"));
+    for (query, why) in [
+        ("latency=ultra", "none of low, normal"),
+        ("max=big", "no number of lines"),
+        ("rung=4k", "none of low, mid, top"),
+    ] {
+        let answer = ask(&node, Method::GET, &format!("index.m3u8?{query}")).await;
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{query}");
+        let said = answer.text().await.unwrap();
+        assert!(
+            said.contains(why) && said.lines().count() == 1,
+            "{query}: {said}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_pin_holds_for_head_and_for_retries_and_its_bytes_are_the_canonical_ones() {
     let node = node(4).await;
     let path = format!("v/{ALICE}/1001.m4s");
@@ -177,6 +214,10 @@ async fn what_is_not_there_is_said_in_one_line() {
         ("/live/d%C3%A9mo/index.m3u8", "letters, digits"),
         ("/live/demo/nope.m3u8", "no rung \"nope\""),
         ("/live/demo/v/alice/1000.m4s", "16 hexadecimal digits"),
+        (
+            "/live/demo/v/00000000000a11ce.paris.zz/index.m3u8",
+            "fields such as n.t.m720",
+        ),
         (
             "/live/demo/v/00000000000a11ce.paris/999.m4s",
             "there are 1000 to 1003",

@@ -16,6 +16,6 @@ pub mod throughput;
 pub mod viewer;
 
 pub use allocator::{Allocation, Allocator, Class, Demand};
-pub use rule::{Choice, Cycle, Rate, Reason, Rule, Situation};
+pub use rule::{Choice, Cycle, Fixed, Rate, Reason, Rule, Situation};
 pub use throughput::{Delivery, Estimate, Evidence, Throughput};
 pub use viewer::{Offer, Pin, Viewer};

@@ -132,11 +132,12 @@ impl Viewer {
     /// budget has to hold then too: it counts for the dearest rung.
     ///
     /// Never below what the viewer has. Where it stands at a ceiling, its path was measured as a
-    /// share of the node's and may carry more, so one rung more is demanded than was seen.
+    /// share of the node's and may carry more, so one rung more is demanded than was seen. But
+    /// never more than what is offered to it, which its own wish may have bounded.
     pub fn own_cap(&self, rates: &[Bitrate]) -> usize {
         let top = rates.len().saturating_sub(1);
         let Some(known) = self.estimate() else {
-            return top;
+            return self.last.map_or(top, |last| top.min(last.top));
         };
         let room = known.rate.scale(rule::SAFETY);
         let seen = rates.iter().rposition(|rate| *rate <= room).unwrap_or(0);
@@ -144,7 +145,8 @@ impl Viewer {
         let held = self
             .last
             .is_some_and(|last| last.choice.rung >= last.ceiling && last.ceiling < last.top);
-        (seen + usize::from(held)).min(top)
+        let wanted = self.last.map_or(top, |last| last.top);
+        (seen + usize::from(held)).min(wanted).min(top)
     }
 }
 
@@ -196,7 +198,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::rule::Rate;
+    use crate::rule::{Fixed, Rate};
 
     const SIZES: [u64; 3] = [100_000, 200_000, 400_000];
 
@@ -291,6 +293,30 @@ mod tests {
         assert_eq!(viewer.own_cap(&rates()), 1);
         viewer.decide(3, &offer(), 2, None, &rule);
         assert_eq!(viewer.own_cap(&rates()), 0, "nothing held it any more");
+    }
+
+    #[test]
+    fn nobody_demands_more_than_it_wants() {
+        let (rule, mut viewer) = (Rate::default(), Viewer::new(None));
+        let modest = Offer {
+            sizes: &SIZES[..2],
+            ..offer()
+        };
+        viewer.decide(1, &modest, 1, None, &rule);
+        assert_eq!(viewer.own_cap(&rates()), 1);
+        delivered_in(&mut viewer, 400_000, Duration::from_millis(50));
+        viewer.decide(2, &modest, 1, None, &rule);
+        assert_eq!(viewer.own_cap(&rates()), 1);
+    }
+
+    #[test]
+    fn a_fixed_rung_is_kept_on_any_path_but_not_above_the_ceiling() {
+        let mut viewer = Viewer::new(Some(Bitrate::from_kbps(100)));
+        let pin = viewer.decide(1, &offer(), 2, None, &Fixed);
+        assert_eq!((pin.rung, pin.reason), (2, Reason::Fixed));
+        assert_eq!(viewer.own_cap(&rates()), 2);
+        let pin = viewer.decide(2, &offer(), 1, None, &Fixed);
+        assert_eq!((pin.rung, pin.reason), (1, Reason::Ceiling));
     }
 
     #[test]

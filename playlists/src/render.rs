@@ -28,16 +28,19 @@ pub fn media(window: &Window, view: View) -> String {
     text
 }
 
-/// The multivariant playlist a viewer gets: one variant, and the truth about its dearest rung.
-pub fn one_variant(ladder: &Ladder, uri: &str) -> String {
-    multivariant(vec![variant(ladder.top(), uri.to_owned())])
+/// The multivariant playlist a viewer gets: one variant, and the truth about the dearest of the
+/// `rungs` that it may be given.
+pub fn one_variant(rungs: &[Rung], uri: &str) -> String {
+    let top = rungs.last().map(|rung| variant(rung, uri.to_owned()));
+    multivariant(top.into_iter().collect())
 }
 
-/// The multivariant playlist with every rung for itself, dearest first.
-pub fn all_variants(ladder: &Ladder) -> String {
-    let rungs = ladder.rungs().iter().rev();
+/// The multivariant playlist with each of `rungs` for itself, dearest first.
+pub fn all_variants(rungs: &[Rung]) -> String {
     multivariant(
         rungs
+            .iter()
+            .rev()
             .map(|rung| variant(rung, format!("{}.m3u8", rung.name)))
             .collect(),
     )

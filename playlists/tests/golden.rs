@@ -57,9 +57,9 @@ fn an_ended_stream_says_so() {
 
 #[test]
 fn the_multivariant_playlist_tells_of_the_dearest_rung() {
-    let text = render::one_variant(&ladder(), "v/abc/index.m3u8");
+    let text = render::one_variant(ladder().rungs(), "v/abc/index.m3u8");
     assert_eq!(text, include_str!("../golden/one_variant.m3u8"));
-    let all = parse::multivariant(&render::all_variants(&ladder())).unwrap();
+    let all = parse::multivariant(&render::all_variants(ladder().rungs())).unwrap();
     assert_eq!(
         all.iter()
             .map(|variant| variant.uri.as_str())

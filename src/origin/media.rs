@@ -53,17 +53,20 @@ pub async fn chosen(
     let number: u64 = number.ok_or_else(|| Refusal::not_found(format!("{name}: not a segment")))?;
     let window = published(&seat.stream, &consumer)?;
     let segment = complete(&window, number)?;
+    let ladder = &window.format().ladder;
     let top = segment.sizes().len() - 1;
+    let most = seat.viewer.profile.most(ladder).min(top);
     let share = origin.share.load();
     let ceiling = share.ceiling(seat.stream.as_str(), seat.viewer.key);
     let ask = Ask {
         number,
         offer: Offer {
-            sizes: segment.sizes(),
+            sizes: &segment.sizes()[..=most],
             duration: segment.duration(),
-            start: 1.min(top),
+            start: 1.min(most),
         },
-        ceiling: ceiling.min(top),
+        ceiling: ceiling.min(most),
+        fixed: seat.viewer.profile.fixed(ladder).is_some(),
         shared: share.at,
         hint: hint.seen.map(Bitrate::from_kbps),
         patience: window.format().patience(),
@@ -71,7 +74,7 @@ pub async fn chosen(
     let (pin, estimate) = origin.viewers.decide(&seat, &ask, now);
     // A pin may be older than the ladder, if the stream began anew with a shorter one.
     let chosen = pin.rung.min(top);
-    let rung = &window.format().ladder.rungs()[chosen].name;
+    let rung = &ladder.rungs()[chosen].name;
     tracing::debug!(viewer = %seat.viewer, number, %rung, ?pin, ?estimate, ceiling = ask.ceiling, "rung chosen");
     let measure = Measure {
         viewers: origin.viewers.clone(),

@@ -7,6 +7,7 @@ pub mod media;
 pub mod meter;
 pub mod ops;
 pub mod playlist;
+pub mod profile;
 pub mod reporter;
 pub mod seat;
 pub mod share;
@@ -26,7 +27,7 @@ use playlists::Bitrate;
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::{Any, CorsLayer};
 
-use self::{share::Share, viewers::Viewers};
+use self::{profile::Latency, share::Share, viewers::Viewers};
 use crate::store::Store;
 
 /// What a node does with viewers.
@@ -38,6 +39,27 @@ pub enum Stance {
     Draining { to: String },
 }
 
+/// What a node grants its viewers.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// Egress to share among all viewers; `None` if there is enough for everybody.
+    pub budget: Option<Bitrate>,
+    /// Viewers at a time; beyond it, who joins is asked to come back later.
+    pub max_viewers: usize,
+    /// For viewers who ask for nothing, and whose player is not known to ignore parts.
+    pub latency: Latency,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            budget: None,
+            max_viewers: 10_000,
+            latency: Latency::Low,
+        }
+    }
+}
+
 /// All that the handlers share.
 #[derive(Debug)]
 pub struct Origin {
@@ -46,43 +68,29 @@ pub struct Origin {
     pub viewers: Arc<Viewers>,
     pub share: Arc<ArcSwap<Share>>,
     pub stance: ArcSwap<Stance>,
-    pub budget: Option<Bitrate>,
-    /// Viewers at a time; beyond it, who joins is asked to come back later.
-    pub max_viewers: usize,
+    pub terms: Terms,
 }
 
 impl Origin {
-    pub fn new(
-        node: String,
-        store: Store,
-        budget: Option<Bitrate>,
-        max_viewers: usize,
-    ) -> Arc<Self> {
-        Self::ruled_by(Box::new(Rate::default()), node, store, budget, max_viewers)
+    pub fn new(node: String, store: Store, terms: Terms) -> Arc<Self> {
+        Self::ruled_by(Box::new(Rate::default()), node, store, terms)
     }
 
     /// With another rule for choosing rungs.
-    pub fn ruled_by(
-        rule: Box<dyn Rule>,
-        node: String,
-        store: Store,
-        budget: Option<Bitrate>,
-        max_viewers: usize,
-    ) -> Arc<Self> {
+    pub fn ruled_by(rule: Box<dyn Rule>, node: String, store: Store, terms: Terms) -> Arc<Self> {
         Arc::new(Self {
             node,
             store,
-            viewers: Arc::new(Viewers::new(rule, max_viewers)),
+            viewers: Arc::new(Viewers::new(rule, terms.max_viewers)),
             share: Arc::default(),
             stance: ArcSwap::default(),
-            budget,
-            max_viewers,
+            terms,
         })
     }
 
     /// The work that goes on beside the requests: sharing the egress, forgetting the silent.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let allocator = Allocator::new(self.budget);
+        let allocator = Allocator::new(self.terms.budget);
         share::run(
             self.store.clone(),
             self.viewers.clone(),

@@ -72,7 +72,7 @@ async fn viewers(State(origin): State<Arc<Origin>>) -> Json<Value> {
     Json(json!({
         "node": origin.node,
         "egress_kbps": share.egress.kbps(),
-        "budget_kbps": origin.budget.map(|budget| budget.kbps()),
+        "budget_kbps": origin.terms.budget.map(|budget| budget.kbps()),
         "price": share.price(),
         "viewers": origin.viewers.report(Instant::now()),
     }))

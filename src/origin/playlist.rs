@@ -10,13 +10,14 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use playlists::{
-    Window,
+    Ladder, Rung, Window,
     render::{self, View},
 };
 use serde::Deserialize;
 
 use super::{
     NO_STORE, Origin, Refusal, Stance,
+    profile::{Asked, Profile},
     seat::{Seat, ViewerId},
 };
 use crate::store::{Consumer, Published, StreamName};
@@ -37,6 +38,8 @@ pub async fn streams(State(origin): State<Arc<Origin>>) -> impl IntoResponse {
 pub struct Join {
     region: Option<String>,
     abr: Option<String>,
+    #[serde(flatten)]
+    asked: Asked,
 }
 
 /// The multivariant playlist: mints a viewer, who has one variant; or the whole ladder, for a
@@ -45,26 +48,32 @@ pub async fn join(
     State(origin): State<Arc<Origin>>,
     Path(stream): Path<String>,
     Query(join): Query<Join>,
+    headers: HeaderMap,
     uri: axum::http::Uri,
 ) -> Result<Response, Refusal> {
     let (name, stream) = stream_of(&origin, &stream)?;
     if let Stance::Draining { to } = &**origin.stance.load() {
         return Ok(elsewhere(to, &uri, None));
     }
+    let agent = headers.get(header::USER_AGENT);
+    let agent = agent.and_then(|agent| agent.to_str().ok()).unwrap_or("");
+    let profile = Profile::of(&join.asked, agent, origin.terms.latency);
+    let profile = profile.map_err(Refusal::bad_request)?;
     let window = playable(&name, stream).await?;
-    let ladder = &window.format().ladder;
+    let ladder = wanted(&window.format().ladder, &profile)?;
     let text = match join.abr.as_deref() {
         Some("client") => render::all_variants(ladder),
         None | Some("server") => {
-            if origin.viewers.count() >= origin.max_viewers {
+            if origin.viewers.count() >= origin.terms.max_viewers {
                 let why = format!(
                     "this node has its {} viewers; try again shortly",
-                    origin.max_viewers
+                    origin.terms.max_viewers
                 );
                 return Err(Refusal::later(why, 5));
             }
             let region = join.region.as_deref().map(Region::new).unwrap_or_default();
-            render::one_variant(ladder, &format!("v/{}/index.m3u8", ViewerId::mint(region)))
+            let viewer = ViewerId::mint(region, profile);
+            render::one_variant(ladder, &format!("v/{viewer}/index.m3u8"))
         }
         Some(other) => {
             return Err(Refusal::bad_request(format!(
@@ -73,6 +82,22 @@ pub async fn join(
         }
     };
     Ok(playlist(text))
+}
+
+/// The rungs that are left of `ladder` for a viewer with this profile.
+fn wanted<'a>(ladder: &'a Ladder, profile: &Profile) -> Result<&'a [Rung], Refusal> {
+    let rungs = ladder.rungs();
+    match (&profile.rung, profile.fixed(ladder)) {
+        (Some(name), None) => {
+            let names: Vec<_> = rungs.iter().map(|rung| rung.name.as_str()).collect();
+            Err(Refusal::bad_request(format!(
+                "rung={name} is none of {}",
+                names.join(", ")
+            )))
+        }
+        (_, Some(fixed)) => Ok(&rungs[fixed..=fixed]),
+        (_, None) => Ok(&rungs[..=profile.most(ladder)]),
+    }
 }
 
 /// Blocking playlist reload (RFC 8216bis section 6.2.5.2), and what another node knew.

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adaptation::{Demand, Offer, Pin, Reason, Rule, Viewer, region::Region};
+use adaptation::{Demand, Fixed, Offer, Pin, Reason, Rule, Viewer, region::Region};
 use dashmap::{DashMap, Entry};
 use playlists::Bitrate;
 use serde::Serialize;
@@ -27,6 +27,8 @@ pub struct Ask<'a> {
     pub number: u64,
     pub offer: Offer<'a>,
     pub ceiling: usize,
+    /// The dearest rung on offer is the one that the viewer named, whatever its path.
+    pub fixed: bool,
     /// When the node's egress was last shared out; `None` if there is enough for everybody.
     pub shared: Option<Instant>,
     /// What another node knew of this viewer's path, should it be new here.
@@ -100,9 +102,10 @@ impl Viewers {
         seated.ceiling = ceiling;
         seated.moved = false;
         let in_flight = seated.pace(now);
+        let rule: &dyn Rule = if ask.fixed { &Fixed } else { &*self.rule };
         let pin = seated
             .viewer
-            .decide(ask.number, &ask.offer, ceiling, in_flight, &*self.rule);
+            .decide(ask.number, &ask.offer, ceiling, in_flight, rule);
         seated.segments += u64::from(pin.fresh);
         (pin, seated.viewer.estimate().map(|estimate| estimate.rate))
     }
@@ -331,7 +334,7 @@ mod tests {
     use playlists::MediaTime;
 
     use super::*;
-    use crate::origin::seat::ViewerId;
+    use crate::origin::{profile::Profile, seat::ViewerId};
 
     const SIZES: [u64; 3] = [50_000, 200_000, 500_000];
 
@@ -339,6 +342,7 @@ mod tests {
         let viewer = ViewerId {
             key,
             region: Region::new(region),
+            profile: Profile::default(),
         };
         Seat {
             stream: "demo".parse().unwrap(),
@@ -355,6 +359,7 @@ mod tests {
                 start: 1,
             },
             ceiling: 2,
+            fixed: false,
             shared: None,
             hint: None,
             patience: Duration::from_secs(6),

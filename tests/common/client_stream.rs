@@ -23,7 +23,7 @@ use reqwest::Url;
 use segmenter::{synthetic::Synthetic, wire::Frame};
 use spillway::{
     net::{self, Limits},
-    origin::{self, Origin},
+    origin::{self, Origin, Terms},
     store::{Producer, Store},
 };
 use tokio::task::JoinHandle;
@@ -184,7 +184,7 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) async fn start(name: &str, stream: &Stream) -> Self {
-        let origin = Origin::new(name.into(), stream.store.clone(), None, 100);
+        let origin = Origin::new(name.into(), stream.store.clone(), Terms::default());
         let stop = CancellationToken::new();
         let (url, server) = serve(origin::public(origin.clone()), stop.clone()).await;
         let tasks = vec![server, tokio::spawn(origin.clone().run(stop.clone()))];

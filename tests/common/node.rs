@@ -9,7 +9,7 @@ use playlists::{Bitrate, Epoch, Format, Head, Init, MediaTime, Part, Renditions,
 use segmenter::{Synthetic, wire::Frame};
 use spillway::{
     net::{self, Limits},
-    origin::{self, Origin},
+    origin::{self, Origin, Terms},
     store::{Producer, Store},
 };
 use tokio::task::JoinHandle;
@@ -28,7 +28,12 @@ impl TestNode {
     pub(crate) async fn start(name: &str, budget: Option<Bitrate>, limits: Limits) -> Self {
         let listener = net::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let origin = Origin::new(name.into(), Store::default(), budget, 1000);
+        let terms = Terms {
+            budget,
+            max_viewers: 1000,
+            ..Terms::default()
+        };
+        let origin = Origin::new(name.into(), Store::default(), terms);
         let stop = CancellationToken::new();
         tokio::spawn(origin.clone().run(stop.clone()));
         let serving = tokio::spawn(net::serve(

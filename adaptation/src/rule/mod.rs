@@ -4,6 +4,7 @@
 //! Pinning the answer is `viewer`'s business.
 
 mod cycle;
+mod fixed;
 mod rate;
 
 use std::fmt;
@@ -12,7 +13,7 @@ use playlists::{Bitrate, MediaTime};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::rate::SAFETY;
-pub use self::{cycle::Cycle, rate::Rate};
+pub use self::{cycle::Cycle, fixed::Fixed, rate::Rate};
 use crate::throughput::Estimate;
 
 /// All that a rule may know when a viewer asks for a segment.
@@ -65,6 +66,8 @@ pub enum Reason {
     Ceiling,
     /// Not even the cheapest rung fits.
     Emergency,
+    /// The viewer said so.
+    Fixed,
 }
 
 impl fmt::Display for Reason {
@@ -76,6 +79,7 @@ impl fmt::Display for Reason {
             Self::Down => "down",
             Self::Ceiling => "ceiling",
             Self::Emergency => "emergency",
+            Self::Fixed => "fixed",
         })
     }
 }

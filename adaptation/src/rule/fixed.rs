@@ -1,0 +1,28 @@
+//! No adaptation at all: the dearest rung on offer, for a viewer who named the one it wants.
+
+use super::{Choice, Reason, Rule, Situation};
+
+#[derive(Clone, Copy, Debug)]
+pub struct Fixed;
+
+impl Rule for Fixed {
+    fn name(&self) -> &'static str {
+        "fixed"
+    }
+
+    /// The node's budget still counts: a wish must not cost others theirs.
+    fn choose(&self, situation: &Situation<'_>) -> Choice {
+        let (top, ceiling) = (situation.top(), situation.ceiling);
+        if top > ceiling {
+            Choice {
+                rung: ceiling,
+                reason: Reason::Ceiling,
+            }
+        } else {
+            Choice {
+                rung: top,
+                reason: Reason::Fixed,
+            }
+        }
+    }
+}
