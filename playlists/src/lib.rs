@@ -3,6 +3,7 @@
 //!
 //! Pure: values in, values out. No clock, no I/O, no task.
 
+pub mod history;
 pub mod ladder;
 pub mod parse;
 pub mod render;
@@ -11,6 +12,7 @@ pub mod segment;
 pub mod time;
 pub mod window;
 
+pub use history::History;
 pub use ladder::{Ladder, LadderError, Rung, RungName};
 pub use rendition::{Rendition, Renditions};
 pub use segment::{Epoch, Head, Init, Part, Segment};

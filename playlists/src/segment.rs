@@ -56,6 +56,8 @@ pub struct Segment {
     pub head: Head,
     pub parts: Vec<Part>,
     pub complete: bool,
+    /// There is nothing to play here (`EXT-X-GAP`): its octets were lost, or there never were any.
+    pub gap: bool,
     /// Octets in every rung, cheapest first; what there is so far, if the segment is open.
     /// Summed once when a part comes, for it is asked for with every request.
     sizes: Vec<u64>,
@@ -67,6 +69,7 @@ impl Segment {
             head,
             parts: Vec::new(),
             complete: false,
+            gap: false,
             sizes: Vec::new(),
         }
     }
@@ -77,6 +80,20 @@ impl Segment {
             *size += media.len() as u64;
         }
         self.parts.push(part);
+    }
+
+    /// A complete segment without anything in it. There are players that know no `EXT-X-GAP`, and ask
+    /// for it; what they get is an empty segment in every one of `rungs` rungs, not an error.
+    pub fn gap(head: Head, duration: MediaTime, rungs: usize) -> Self {
+        let mut segment = Self::new(head);
+        segment.push(Part {
+            duration,
+            independent: true,
+            media: vec![Bytes::from_static(EMPTY); rungs],
+        });
+        segment.complete = true;
+        segment.gap = true;
+        segment
     }
 
     pub fn number(&self) -> u64 {
@@ -110,3 +127,6 @@ impl Segment {
             .filter(|media| !media.is_empty())
     }
 }
+
+/// A segment type box, and no fragment after it (ISO/IEC 14496-12 section 8.16.2).
+const EMPTY: &[u8] = b"\0\0\0\x18stypmsdh\0\0\0\0msdhmsix";

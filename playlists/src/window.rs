@@ -1,15 +1,22 @@
 //! What is published of a stream now: consecutive segments, the last of which may be open.
 //!
-//! Only grows at the live edge and shrinks at the old end. Each snapshot of it is a value;
-//! handing snapshots to readers is the store's business.
+//! Only grows at the live edge and shrinks at the old end. What leaves there is gone, or goes on in
+//! the [`History`] if there is one: the live window, hours of it, and a programme that has ended
+//! are views of the same segments. Each snapshot is a value; handing snapshots to readers is the
+//! store's business.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
+    history::History,
     ladder::Ladder,
     rendition::Renditions,
     segment::{Head, Init, Part, Segment},
-    time::{Bitrate, MediaTime},
+    time::{Bitrate, MediaTime, WallTime},
 };
 
 /// What stays the same for as long as a stream is published.
@@ -48,7 +55,12 @@ impl Format {
 #[derive(Clone, Debug)]
 pub struct Window {
     format: Arc<Format>,
+    /// What the live segments follow; `None` if nothing is to be kept of them.
+    history: Option<Arc<History>>,
     segments: VecDeque<Arc<Segment>>,
+    /// What live segments become when they are history, as far as it is known: the same octets
+    /// from elsewhere, or a gap.
+    successors: Arc<BTreeMap<u64, Arc<Segment>>>,
     ended: bool,
 }
 
@@ -86,9 +98,44 @@ impl Window {
     pub fn new(format: Format) -> Self {
         Self {
             format: Arc::new(format),
+            history: None,
             segments: VecDeque::new(),
+            successors: Arc::default(),
             ended: false,
         }
+    }
+
+    /// A window whose segments are kept when they leave the live part.
+    pub fn remembering(format: Format, history: History) -> Self {
+        Self {
+            history: Some(Arc::new(history)),
+            ..Self::new(format)
+        }
+    }
+
+    /// Puts complete segments of before into an empty window, oldest first.
+    pub fn resume(
+        &mut self,
+        segments: impl IntoIterator<Item = Arc<Segment>>,
+    ) -> Result<(), WindowError> {
+        for segment in segments {
+            self.follows(&segment.head)?;
+            if let Some(found) = segment
+                .parts
+                .iter()
+                .map(|part| part.media.len())
+                .find(|found| *found != self.format.ladder.rungs().len())
+            {
+                return Err(WindowError::Rungs {
+                    number: segment.number(),
+                    rungs: self.format.ladder.rungs().len(),
+                    found,
+                });
+            }
+            self.segments.push_back(segment);
+            self.retire();
+        }
+        Ok(())
     }
 
     /// Opens the next segment; one that is still open is complete as it is.
@@ -97,26 +144,71 @@ impl Window {
             return Err(WindowError::Ended);
         }
         self.close();
-        if let Some(last) = self.segments.back().map(|segment| &segment.head) {
-            if head.number != last.number + 1 {
-                return Err(WindowError::Number {
-                    last: last.number,
-                    found: head.number,
-                });
-            }
-            if head.timeline != last.timeline + u64::from(head.discontinuity) {
-                let (last, found) = (last.timeline, head.timeline);
-                return Err(WindowError::Timeline {
-                    number: head.number,
-                    last,
-                    found,
-                });
-            }
-        }
+        self.follows(&head)?;
         self.segments.push_back(Arc::new(Segment::new(head)));
-        let surplus = self.segments.len().saturating_sub(self.format.retained());
-        self.segments.drain(..surplus);
+        self.retire();
         Ok(())
+    }
+
+    /// Whether a segment with this head can be the next.
+    fn follows(&self, head: &Head) -> Result<(), WindowError> {
+        let Some(last) = self.segments.back().map(|segment| &segment.head) else {
+            return Ok(());
+        };
+        if head.number != last.number + 1 {
+            return Err(WindowError::Number {
+                last: last.number,
+                found: head.number,
+            });
+        }
+        if head.timeline != last.timeline + u64::from(head.discontinuity) {
+            let (last, found) = (last.timeline, head.timeline);
+            return Err(WindowError::Timeline {
+                number: head.number,
+                last,
+                found,
+            });
+        }
+        Ok(())
+    }
+
+    /// Lets what is too old leave the live part.
+    fn retire(&mut self) {
+        let surplus = self.segments.len().saturating_sub(self.format.retained());
+        for segment in self.segments.drain(..surplus) {
+            let Some(history) = &mut self.history else {
+                continue;
+            };
+            let successor = (!self.successors.is_empty())
+                .then(|| Arc::make_mut(&mut self.successors).remove(&segment.number()));
+            Arc::make_mut(history).push(successor.flatten().unwrap_or(segment));
+        }
+    }
+
+    /// Takes note of what the complete segment of the same number becomes as history: its octets from
+    /// elsewhere, or a gap if they are lost. Says whether that number is still here.
+    pub fn succeed(&mut self, successor: Arc<Segment>) -> bool {
+        let number = successor.number();
+        let live = self.segments.front().map(|first| first.number());
+        let Some(history) = &mut self.history else {
+            return false;
+        };
+        if live.is_some_and(|live| number >= live) {
+            Arc::make_mut(&mut self.successors).insert(number, successor);
+            return self.segment(number).is_some();
+        }
+        let here = history.segment(number).is_some();
+        if here {
+            Arc::make_mut(history).replace(successor);
+        }
+        here
+    }
+
+    /// Drops the history before segment `number`. The live part stays.
+    pub fn forget_before(&mut self, number: u64) {
+        if let Some(history) = &mut self.history {
+            Arc::make_mut(history).forget_before(number);
+        }
     }
 
     /// Appends a part to the open segment.
@@ -195,15 +287,42 @@ impl Window {
         self.ended
     }
 
-    /// Every segment still in memory, the open one included.
+    /// Every segment of the live part, the open one included.
     pub fn segments(&self) -> impl DoubleEndedIterator<Item = &Arc<Segment>> {
         self.segments.iter()
     }
 
+    /// A segment of the live part or of the history.
     pub fn segment(&self, number: u64) -> Option<&Arc<Segment>> {
         let first = self.segments.front()?.number();
+        match number.checked_sub(first) {
+            Some(place) => self.segments.get(usize::try_from(place).ok()?),
+            None => self.history.as_ref()?.segment(number),
+        }
+    }
+
+    /// What is kept of segments that have left the live part.
+    pub fn history(&self) -> Option<&History> {
+        self.history.as_deref()
+    }
+
+    /// Whether segment `number` has left the live part.
+    pub fn is_past(&self, number: u64) -> bool {
         self.segments
-            .get(usize::try_from(number.checked_sub(first)?).ok()?)
+            .front()
+            .is_some_and(|first| number < first.number())
+    }
+
+    /// Every complete segment that a long playlist lists, oldest first.
+    pub fn listed_in_full(&self) -> impl Iterator<Item = &Arc<Segment>> {
+        let past = self.history().into_iter().flat_map(History::listed);
+        past.chain(self.segments.iter().filter(|segment| segment.complete))
+    }
+
+    /// When the last complete segment ends.
+    pub fn edge(&self) -> Option<WallTime> {
+        self.last_complete()
+            .map(|last| last.head.date_time.later(last.duration()))
     }
 
     /// The last complete segment.
@@ -250,13 +369,14 @@ impl Window {
                 .is_some_and(|(part, open)| open.parts.len() > part)
     }
 
-    /// The init section of `epoch`, while a segment that uses it is in memory.
+    /// The init section of `epoch`, while a segment that uses it is here.
     pub fn init(&self, epoch: crate::segment::Epoch) -> Option<&Arc<Init>> {
         self.segments
             .iter()
             .rev()
             .map(|segment| &segment.head.init)
             .find(|init| init.epoch == epoch)
+            .or_else(|| self.history()?.init(epoch))
     }
 
     /// What the rungs took on average over the segments that are listed; declared rates until there are some.
