@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::time::{MediaTime, WallTime};
+use crate::{
+    rendition::{Kind, Renditions},
+    time::{MediaTime, WallTime},
+};
 
 /// One run of a segmenter; in every media URL, so that a name is never used twice for different bytes.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -83,13 +86,21 @@ impl Segment {
     }
 
     /// A complete segment without anything in it. There are players that know no `EXT-X-GAP`, and ask
-    /// for it; what they get is an empty segment in every one of `rungs` rungs, not an error.
-    pub fn gap(head: Head, duration: MediaTime, rungs: usize) -> Self {
+    /// for it; what they get is an empty segment in each of `rungs` rungs, not an error.
+    pub fn gap(head: Head, duration: MediaTime, rungs: usize, renditions: &Renditions) -> Self {
         let mut segment = Self::new(head);
         segment.push(Part {
             duration,
             independent: true,
             media: vec![Bytes::from_static(EMPTY); rungs],
+            renditions: renditions
+                .others
+                .iter()
+                .map(|rendition| match rendition.kind {
+                    Kind::Audio => Bytes::from_static(EMPTY),
+                    Kind::Subtitles => Bytes::from_static(b"WEBVTT\n\n"),
+                })
+                .collect(),
         });
         segment.complete = true;
         segment.gap = true;

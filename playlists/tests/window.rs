@@ -7,8 +7,8 @@ use std::{fmt::Write as _, sync::Arc};
 
 use bytes::Bytes;
 use playlists::{
-    Bitrate, Epoch, Format, Head, History, Init, Ladder, MediaTime, Part, Rung, RungName, Segment,
-    WallTime, Window,
+    Bitrate, Epoch, Format, Head, History, Init, Ladder, MediaTime, Part, Renditions, Rung,
+    RungName, Segment, WallTime, Window,
 };
 use proptest::prelude::*;
 
@@ -105,7 +105,12 @@ impl World {
             }
             Event::Lost { back } => {
                 if let Some(segment) = self.at(back) {
-                    let gap = Segment::gap(segment.head.clone(), segment.duration(), 1);
+                    let gap = Segment::gap(
+                        segment.head.clone(),
+                        segment.duration(),
+                        1,
+                        &Renditions::default(),
+                    );
                     assert!(self.window.succeed(Arc::new(gap)));
                 }
             }
@@ -255,6 +260,7 @@ fn part(number: u64, mark: u8) -> Part {
         duration: LENGTH,
         independent: true,
         media: vec![Bytes::from(media)],
+        renditions: Vec::new(),
     }
 }
 
@@ -262,6 +268,7 @@ fn init(epoch: u64) -> Arc<Init> {
     Arc::new(Init {
         epoch: Epoch(epoch),
         media: Bytes::from(epoch.to_string()),
+        renditions: Vec::new(),
     })
 }
 
@@ -280,5 +287,6 @@ fn format() -> Format {
         segment: LENGTH,
         part: LENGTH,
         listed: 4,
+        renditions: Renditions::default(),
     }
 }
