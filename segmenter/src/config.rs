@@ -31,6 +31,11 @@ pub(crate) struct Config {
     #[arg(long, value_name = "KBPS", default_value_t = 96, value_parser = clap::value_parser!(u64).range(16..=512))]
     pub(crate) audio_kbps: u64,
 
+    /// Tracks of sound to take of an input with several; the first goes with the pictures, each other becomes a
+    /// rendition of its own
+    #[arg(long, value_name = "COUNT", default_value_t = 4, value_parser = tracks)]
+    pub(crate) audio_tracks: usize,
+
     /// Segments are as near to this as whole pictures and whole AAC frames allow
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
     pub(crate) segment_seconds: f64,
@@ -229,6 +234,13 @@ const PRESETS: [&str; 6] = [
     "fast",
     "medium",
 ];
+
+fn tracks(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..=8) => Ok(count),
+        _ => Err("it has to be 1 to 8".into()),
+    }
+}
 
 fn within(option: &'static str, value: f64, least: f64, most: f64) -> Result<(), Error> {
     if value >= least && value <= most {

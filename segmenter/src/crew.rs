@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use playlists::{Ladder, LadderError, Rung as Published, RungName};
+use playlists::{Ladder, LadderError, Renditions, Rung as Published, RungName};
 use segmenter::{
     Grid,
     wire::{self, Hello},
@@ -18,7 +18,7 @@ use crate::{
     error::Error,
     ladder::{self, Plan},
     libav::{self, About, Look, Muxer, Setup, Sound, VideoEncoder},
-    rung::{Rung, Work},
+    rung::{Made, Rung, Work},
     writer::{Stdout, Writer},
 };
 
@@ -87,6 +87,7 @@ pub(crate) fn hello(
     about: &About,
     grid: &Grid,
     rungs: &[Opened],
+    renditions: Renditions,
 ) -> Result<Hello, Error> {
     let published = rungs.iter().map(|rung| {
         let promise = rung.plan.promise(config.audio(), grid);
@@ -110,6 +111,7 @@ pub(crate) fn hello(
     Ok(Hello {
         version: wire::VERSION,
         ladder,
+        renditions,
         segment: grid.segment(),
         part: grid.part(),
         input: about.description.clone(),
@@ -123,11 +125,12 @@ pub(crate) struct Crew {
 }
 
 impl Crew {
-    /// Hangs the rungs under each other, and gives the end to feed them by.
+    /// Hangs the rungs under each other, and gives the end to feed them by, and the one that takes what is made
+    /// beside them.
     pub(crate) fn start(
         rungs: Vec<Opened>,
         writer: Writer,
-    ) -> Result<(SyncSender<Work>, Self), Error> {
+    ) -> Result<(SyncSender<Work>, SyncSender<Made>, Self), Error> {
         let (made, parts) = sync_channel(rungs.len() * 2);
         let mut below = None;
         let mut threads = Vec::new();
@@ -167,6 +170,7 @@ impl Crew {
         })?;
         Ok((
             top,
+            made,
             Self {
                 rungs: threads,
                 writer,
@@ -192,6 +196,6 @@ impl Crew {
     }
 }
 
-const AAC_LC: &str = "mp4a.40.2";
+pub(crate) const AAC_LC: &str = "mp4a.40.2";
 /// Pictures between one rung and the next: enough for the dearest picture of one to coincide with others' cheap ones.
 const QUEUE: usize = 6;

@@ -1,6 +1,8 @@
 //! The program: reads the command line, runs the pipeline, and says how it ended, on stdout and on stderr.
 
+mod beside;
 mod cadence;
+mod captions;
 mod config;
 mod crew;
 mod error;

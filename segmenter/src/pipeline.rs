@@ -15,13 +15,15 @@ use segmenter::{
 };
 
 use crate::{
+    beside::{self, Beside, Voice},
     cadence::{Cadence, whole_rate},
+    captions::Cue,
     config::{Config, FASTEST, Pacing},
     crew::{Crew, hello, open_rungs},
     error::Error,
     ladder,
-    libav::{self, About, Event, Look, Picture, Samples, Shaper, Sound, Source},
-    rung::Work,
+    libav::{self, About, Event, Look, Picture, Samples, Shaper, Source},
+    rung::{Made, Work},
     writer::{Progress, Stdout, Writer},
 };
 
@@ -32,7 +34,12 @@ pub(crate) fn run(config: &Config) -> Result<Stdout, Error> {
     let (first, at) = loop {
         match source.next()? {
             Event::Picture(picture, time) => break (picture, time),
-            Event::Sound(samples, time) => early.push((samples, time)),
+            Event::Sound {
+                track,
+                samples,
+                time,
+            } => early.push((track, samples, time)),
+            Event::Cue { .. } => {}
             Event::Restart | Event::End => {
                 return Err(Error::NoPicture {
                     input: config.input.clone(),
@@ -54,17 +61,18 @@ struct Pipeline {
     grid: Grid,
     cadence: Cadence,
     shaper: Shaper,
-    sound: Sound,
-    /// No part waits for sound: there is none in the input, or it has stopped.
-    sound_missing: bool,
+    /// The main one first.
+    voices: Vec<Voice>,
+    beside: Beside,
     patience: MediaTime,
     top: SyncSender<Work>,
+    made: SyncSender<Made>,
     progress: Arc<Progress>,
     pace: Option<Pace>,
     /// The newest picture: shown until the next one comes, shaped when it is first shown.
     held: Option<Held>,
     /// Sound of which it is not known yet when it sounds. Bounded by `EARLY`.
-    unplaced: Vec<(Samples, MediaTime)>,
+    unplaced: Vec<Heard>,
     /// Pictures given to the ladder, and parts cut.
     pictures: u64,
     parts: u64,
@@ -86,25 +94,29 @@ impl Pipeline {
             .unwrap_or_else(|| whole_rate(about.rate, FASTEST));
         let grid = Grid::new(fps, config.segment(), config.part());
         let plans = ladder::plan(look.size, &config.rungs);
-        let sound = Sound::open(config.audio())?;
-        let rungs = open_rungs(config, &grid, look, &plans, &sound)?;
+        let voices = beside::voices(config, about)?;
+        let rungs = open_rungs(config, &grid, look, &plans, &voices[0].sound)?;
+        let beside = Beside::open(config, about, &voices, rungs.len())?;
 
         let mut stdout = Stdout::open()?;
-        let hello = hello(config, about, &grid, &rungs)?;
+        let hello = hello(config, about, &grid, &rungs, beside.renditions.clone())?;
         announce(config, about, &grid, &hello);
         stdout.write(&Frame::Hello(hello))?;
         stdout.write(&Frame::Init(rungs[rungs.len() - 1].init.clone()))?;
+        for init in &beside.inits {
+            stdout.write(&Frame::Init(init.clone()))?;
+        }
 
         let progress = Arc::new(Progress::default());
         let writer = Writer::new(
             stdout,
             grid,
             config.origin(),
-            rungs.len(),
+            rungs.len() + beside.inits.len(),
             Arc::clone(&progress),
         );
         let top_size = rungs[rungs.len() - 1].plan.size;
-        let (top, crew) = Crew::start(rungs, writer)?;
+        let (top, made, crew) = Crew::start(rungs, writer)?;
         let paced = match config.pace {
             Pacing::Auto => about.unpaced,
             Pacing::On => true,
@@ -117,10 +129,11 @@ impl Pipeline {
             grid,
             cadence: Cadence::new(grid),
             shaper: Shaper::new(look, top_size),
-            sound,
-            sound_missing: !about.has_sound,
+            voices,
+            beside,
             patience: about.patience,
             top,
+            made,
             progress,
             pace: paced.then(Pace::default),
             held: None,
@@ -135,7 +148,7 @@ impl Pipeline {
     fn play(
         &mut self,
         source: &mut Source,
-        early: Vec<(Samples, MediaTime)>,
+        early: Vec<Heard>,
         first: (Picture, MediaTime),
     ) -> Result<(), Error> {
         self.unplaced = early;
@@ -152,7 +165,12 @@ impl Pipeline {
                     return Err(why);
                 }
                 Ok(Event::Picture(picture, time)) => self.picture(picture, time)?,
-                Ok(Event::Sound(samples, time)) => self.sound(samples, time)?,
+                Ok(Event::Sound {
+                    track,
+                    samples,
+                    time,
+                }) => self.sound((track, samples, time))?,
+                Ok(Event::Cue { track, cue }) => self.cue(track, cue),
                 Ok(Event::Restart) => self.cadence.restart(),
                 Ok(Event::End) => {
                     self.show(1)?;
@@ -176,31 +194,46 @@ impl Pipeline {
         let times = self.cadence.arrive(time);
         self.show(times)?;
         self.held = Some(Held::Raw(picture));
-        for (samples, time) in std::mem::take(&mut self.unplaced) {
-            self.sound(samples, time)?;
+        for heard in std::mem::take(&mut self.unplaced) {
+            self.sound(heard)?;
         }
         Ok(())
     }
 
-    fn sound(&mut self, mut samples: Samples, time: MediaTime) -> Result<(), Error> {
+    fn sound(&mut self, (track, mut samples, time): Heard) -> Result<(), Error> {
         let Some(at) = self.cadence.run_time(time) else {
             if self.unplaced.len() == EARLY {
                 self.unplaced.remove(0);
             }
-            self.unplaced.push((samples, time));
+            self.unplaced.push((track, samples, time));
             return Ok(());
         };
-        if self.sound.place(&mut samples, at)? && self.sound_missing {
-            tracing::info!(at = %self.sound.until(), "the sound is back");
-            self.sound_missing = false;
+        let Some(voice) = self.voices.get_mut(track) else {
+            return Ok(());
+        };
+        if voice.sound.place(&mut samples, at)? && voice.missing {
+            tracing::info!(track, at = %voice.sound.until(), "the sound is back");
+            voice.missing = false;
+        }
+        if track != MAIN {
+            return Ok(());
         }
         // The pictures have stopped while the sound goes on: the last one stays on the screen.
         let shown = self.grid.time(self.pictures);
-        if self.sound.until() - shown > self.patience {
-            let times = self.cadence.fill(self.sound.until() - self.patience);
+        let until = self.voices[MAIN].sound.until();
+        if until - shown > self.patience {
+            let times = self.cadence.fill(until - self.patience);
             self.show(times)?;
         }
         Ok(())
+    }
+
+    /// A cue whose place is not known yet would be of a picture that nobody saw.
+    fn cue(&mut self, track: usize, cue: Cue) {
+        let place = |time| self.cadence.run_time(time);
+        if let (Some(start), Some(end)) = (place(cue.start), place(cue.end)) {
+            self.beside.cue(track, Cue { start, end, ..cue });
+        }
     }
 
     /// Gives the held picture to the ladder, `times` times.
@@ -247,14 +280,16 @@ impl Pipeline {
             }
             let end = self.grid.sample(span.end_frame());
             let shown = self.grid.time(self.pictures);
-            if shown - self.sound.until() > self.patience && !self.sound_missing {
-                tracing::warn!(at = %self.sound.until(), "the sound has stopped; silence stands in for it");
-                self.sound_missing = true;
+            for (track, voice) in self.voices.iter_mut().enumerate() {
+                if shown - voice.sound.until() > self.patience && !voice.missing {
+                    tracing::warn!(track, at = %voice.sound.until(), "the sound has stopped; silence stands in for it");
+                    voice.missing = true;
+                }
+                if !voice.sound.reaches(end) && voice.missing {
+                    voice.sound.fill(self.grid.time(span.end_frame()))?;
+                }
             }
-            if !self.sound.reaches(end) && self.sound_missing {
-                self.sound.fill(self.grid.time(span.end_frame()))?;
-            }
-            if !self.sound.reaches(end) {
+            if !self.voices.iter().all(|voice| voice.sound.reaches(end)) {
                 return Ok(());
             }
             self.cut(span)?;
@@ -274,17 +309,30 @@ impl Pipeline {
             } else {
                 span
             };
-            if !self.sound.reaches(self.grid.sample(span.end_frame())) {
-                self.sound.fill(self.grid.time(span.end_frame()))?;
+            for voice in &mut self.voices {
+                if !voice.sound.reaches(self.grid.sample(span.end_frame())) {
+                    voice.sound.fill(self.grid.time(span.end_frame()))?;
+                }
             }
             self.cut(span)?;
         }
     }
 
     fn cut(&mut self, span: segmenter::cutter::Span) -> Result<(), Error> {
-        let sound = Arc::new(self.sound.take(self.grid.sample(span.end_frame())));
+        let end = self.grid.sample(span.end_frame());
+        let sound = Arc::new(self.voices[MAIN].sound.take(end));
         self.parts += 1;
-        self.give(Work::Cut { span, sound })
+        self.give(Work::Cut { span, sound })?;
+        if self
+            .beside
+            .cut(span, &self.grid, &mut self.voices, &self.made)?
+        {
+            Ok(())
+        } else {
+            Err(Error::Panicked {
+                who: "the writer".into(),
+            })
+        }
     }
 
     fn give(&self, work: Work) -> Result<(), Error> {
@@ -323,7 +371,10 @@ fn announce(config: &Config, about: &About, grid: &Grid, hello: &Hello) {
         .collect();
     let (segment, part) = (grid.segment(), grid.part());
     tracing::info!(input = %about.description, fps = grid.fps(), %segment, %part, ladder = ladder.join(", "), "segmenting");
-    if !about.has_sound {
+    for rendition in &hello.renditions.others {
+        tracing::info!(name = %rendition.name, label = rendition.track.label, "rendition");
+    }
+    if about.sounds.is_empty() {
         tracing::info!(input = %config.input, "there is no sound in it; every stream has sound, so this one gets silence");
     }
     let samples = u64::from(grid.segment_frames()) * u64::from(SAMPLE_RATE);
@@ -331,6 +382,12 @@ fn announce(config: &Config, about: &About, grid: &Grid, hello: &Hello) {
         tracing::debug!(fps = grid.fps(), %segment, "segments are not whole in AAC frames at this rate and length");
     }
 }
+
+/// Decoded sound, its track, and when it sounds by the input's clock.
+type Heard = (usize, Samples, MediaTime);
+
+/// The track of sound that goes with the pictures.
+const MAIN: usize = 0;
 
 /// Sound frames kept while waiting for the first picture; the oldest go first.
 const EARLY: usize = 512;

@@ -5,7 +5,9 @@
 use std::{collections::VecDeque, ops::Range};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use playlists::{Bitrate, Ladder, LadderError, MediaTime, Rung, RungName};
+use playlists::{
+    Bitrate, Ladder, LadderError, MediaTime, Renditions, Rung, RungName, rendition::Kind,
+};
 
 use crate::wire::{End, Frame, Hello, Part, VERSION};
 
@@ -36,6 +38,7 @@ impl Synthetic {
         let hello = Hello {
             version: VERSION,
             ladder,
+            renditions: Renditions::default(),
             segment: part * i64::from(parts),
             part,
             input: "synthetic media".into(),
@@ -65,6 +68,20 @@ impl Synthetic {
         self
     }
 
+    /// With renditions beside the rungs: sound of 64 kbit/s, and subtitles that say their number.
+    pub fn beside(mut self, renditions: Renditions) -> Self {
+        let inits = renditions.others.iter().map(|rendition| {
+            Frame::Init(match rendition.kind {
+                Kind::Audio => init(),
+                Kind::Subtitles => Bytes::new(),
+            })
+        });
+        self.next.extend(inits);
+        self.hello.renditions = renditions;
+        self.next[0] = Frame::Hello(self.hello.clone());
+        self
+    }
+
     /// The first picture's media time; 10 s unless told.
     pub fn starting_at(mut self, origin: MediaTime) -> Self {
         self.origin = origin;
@@ -75,7 +92,7 @@ impl Synthetic {
         &self.hello
     }
 
-    /// The shares of the next part, cheapest rung first.
+    /// The shares of the next part, cheapest rung first, then the renditions'.
     fn shares(&mut self) -> Option<Frame> {
         if self.segments.is_empty() {
             let end = Frame::End(End {
@@ -90,7 +107,16 @@ impl Synthetic {
             .unwrap_or(i64::MAX)
             .saturating_mul(i64::from(self.parts));
         let start = self.origin + self.hello.part * before.saturating_add(i64::from(index));
-        for (number, rung) in self.hello.ladder.rungs().iter().enumerate() {
+        let part = self.hello.part;
+        let rungs = self.hello.ladder.rungs().iter();
+        let rungs = rungs.map(|rung| media(&rung.name, rung.average, segment, index, part));
+        let beside = self.hello.renditions.others.iter();
+        let beside = beside.map(|rendition| match rendition.kind {
+            Kind::Audio => media(&rendition.name, SOUND, segment, index, part),
+            Kind::Subtitles if last => format!("WEBVTT\n\nNOTE {segment}\n").into(),
+            Kind::Subtitles => Bytes::new(),
+        });
+        for (number, media) in rungs.chain(beside).enumerate() {
             self.next.push_back(Frame::Part(Part {
                 rung: number as u8,
                 segment,
@@ -98,8 +124,8 @@ impl Synthetic {
                 independent: index == 0,
                 last,
                 start,
-                duration: self.hello.part,
-                media: media(rung, segment, index, self.hello.part),
+                duration: part,
+                media,
             }));
         }
         if last {
@@ -130,11 +156,11 @@ pub fn label(media: &[u8]) -> Option<&str> {
 }
 
 /// A segment is 70 % to 130 % of its nominal size, the same in each run; its first part, with the IDR picture, is the heaviest.
-fn media(rung: &Rung, segment: u64, index: u16, part: MediaTime) -> Bytes {
+fn media(name: &RungName, rate: Bitrate, segment: u64, index: u16, part: MediaTime) -> Bytes {
     let swing = 70 + mixed(segment) % 61;
     let weight = if index == 0 { 120 } else { 95 };
-    let nominal = rung.average.octets_in(part.duration());
-    let name = format!("{}/{segment}/{index};", rung.name);
+    let nominal = rate.octets_in(part.duration());
+    let name = format!("{name}/{segment}/{index};");
     let length = (nominal * swing * weight / 10_000).max((BOX_HEAD + name.len()) as u64) as usize;
     let mut media = BytesMut::with_capacity(length);
     media.put_u32(length as u32);
@@ -173,6 +199,7 @@ fn mixed(number: u64) -> u64 {
 }
 
 const BOX_HEAD: usize = 8;
+const SOUND: Bitrate = Bitrate::from_kbps(64);
 const ORIGIN: MediaTime = MediaTime::from_flicks(10 * MediaTime::PER_SECOND);
 
 #[cfg(test)]

@@ -5,11 +5,11 @@
 //! split off without a copy. Reading and writing pipes is the caller's business.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use playlists::{Ladder, MediaTime};
+use playlists::{Ladder, MediaTime, Renditions};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Raised whenever a frame changes shape; both programs come from one build, so there is no older peer to please.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// No part is near this; a longer frame is a broken pipe or a foreign program, not media.
 pub const MAX_FRAME: usize = 64 << 20;
@@ -18,9 +18,11 @@ pub const MAX_FRAME: usize = 64 << 20;
 pub enum Frame {
     /// First, once: what will come.
     Hello(Hello),
-    /// Once, before the first part: the one init segment (`ftyp`, `moov`) of every rung.
+    /// Before the first part: the one init segment (`ftyp`, `moov`) of every rung, then one for each rendition,
+    /// in their order; that of subtitles is empty.
     Init(Bytes),
-    /// One rung's share of one part. All rungs' shares of a part come together, cheapest rung first.
+    /// One rung's or one rendition's share of one part. All shares of a part come together, cheapest rung first,
+    /// renditions last.
     Part(Part),
     /// About once a second: how encoding goes.
     Health(Health),
@@ -33,6 +35,7 @@ pub enum Frame {
 pub struct Hello {
     pub version: u16,
     pub ladder: Ladder,
+    pub renditions: Renditions,
     /// Length of every segment but a shortened last one.
     pub segment: MediaTime,
     /// Length of every part but a segment's last one, which may be shorter.
@@ -41,10 +44,10 @@ pub struct Hello {
     pub input: String,
 }
 
-/// One CMAF fragment (`moof`, `mdat`) of one rung.
+/// One CMAF fragment (`moof`, `mdat`) of one rung or of sound; or, with the last part of a segment, its WebVTT.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Part {
-    /// Index into `Hello::ladder`.
+    /// Index into `Hello::ladder`; from the ladder's length on, into `Hello::renditions`.
     pub rung: u8,
     /// Counted from 0 in each run of the segmenter.
     pub segment: u64,
@@ -157,6 +160,13 @@ impl Frame {
             kind => Err(WireError::Kind { kind }),
         }
         .map(Some)
+    }
+}
+
+impl Hello {
+    /// How many shares a part has.
+    pub fn shares(&self) -> usize {
+        self.ladder.rungs().len() + self.renditions.others.len()
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use playlists::{
-    Epoch, Format, Head, Init, MediaTime, Part, Renditions, Segment, WallTime, Window, WindowError,
+    Epoch, Format, Head, Init, MediaTime, Part, Segment, WallTime, Window, WindowError,
 };
 use segmenter::wire::{self, Frame, Hello, WireError};
 use tokio::{
@@ -174,10 +174,12 @@ struct Run {
     timeline: u64,
     input: BytesMut,
     hello: Option<Hello>,
+    /// Init segments until all have come.
+    inits: Vec<Bytes>,
     init: Option<Arc<Init>>,
     /// The number of its segment 0, and when that was live; known from its first part on.
     base: Option<(u64, WallTime)>,
-    /// Shares of the part that is being gathered, cheapest rung first.
+    /// Shares of the part that is being gathered, cheapest rung first, renditions last.
     shares: Vec<Bytes>,
 }
 
@@ -201,6 +203,7 @@ impl Run {
             last,
             input: BytesMut::new(),
             hello: None,
+            inits: Vec::new(),
             init: None,
             base: None,
             shares: Vec::new(),
@@ -238,7 +241,7 @@ impl Run {
                 producer.begin(format(&hello, live.listed));
                 self.hello = Some(hello);
             }
-            Frame::Init(media) => self.init = Some(self.shared_init(media)),
+            Frame::Init(media) => self.init(media)?,
             Frame::Part(part) => self.part(part, producer)?,
             Frame::Health(health) => {
                 tracing::debug!(stream = %producer.name(), ?health, "segmenter");
@@ -252,6 +255,27 @@ impl Run {
         Ok(())
     }
 
+    /// Gathers the init segments: the rungs' one, then the renditions'.
+    fn init(&mut self, media: Bytes) -> Result<(), Stopped> {
+        let all = self
+            .hello
+            .as_ref()
+            .map_or(0, |hello| 1 + hello.renditions.others.len());
+        if self.inits.len() >= all {
+            return Err(Stopped::Order {
+                found: "init",
+                expected: if all == 0 { "hello" } else { "part" }.into(),
+            });
+        }
+        self.inits.push(media);
+        if self.inits.len() == all {
+            let renditions = self.inits.split_off(1);
+            let media = self.inits.remove(0);
+            self.init = Some(self.shared_init(media, renditions));
+        }
+        Ok(())
+    }
+
     /// Gathers the shares of a part, and publishes it with the last.
     fn part(&mut self, part: wire::Part, producer: &mut Producer) -> Result<(), Stopped> {
         let order = |found, expected: &str| Stopped::Order {
@@ -260,6 +284,7 @@ impl Run {
         };
         let hello = self.hello.as_ref().ok_or_else(|| order("part", "hello"))?;
         let init = self.init.as_ref().ok_or_else(|| order("part", "init"))?;
+        let (rungs, all) = (hello.ladder.rungs().len(), hello.shares());
         if usize::from(part.rung) != self.shares.len() {
             return Err(order(
                 "part",
@@ -267,7 +292,7 @@ impl Run {
             ));
         }
         self.shares.push(part.media);
-        if self.shares.len() < hello.ladder.rungs().len() {
+        if self.shares.len() < all {
             return Ok(());
         }
         if part.index == 0 {
@@ -285,13 +310,14 @@ impl Run {
                 date_time: live_at.later(part.start - self.origin),
             })?;
         }
-        let media = std::mem::take(&mut self.shares);
+        let mut media = std::mem::take(&mut self.shares);
+        let renditions = media.split_off(rungs);
         producer.push(
             Part {
                 duration: part.duration,
                 independent: part.independent,
                 media,
-                renditions: Vec::new(),
+                renditions,
             },
             part.last,
         )?;
@@ -300,13 +326,13 @@ impl Run {
 
     /// The init of the run before, if this one's is the same to the letter: then players are told
     /// of no new `EXT-X-MAP`, which VLC and ffmpeg would not survive.
-    fn shared_init(&self, media: Bytes) -> Arc<Init> {
+    fn shared_init(&self, media: Bytes, renditions: Vec<Bytes>) -> Arc<Init> {
         match self.last.as_ref().map(|last| &last.head.init) {
-            Some(init) if init.media == media => init.clone(),
+            Some(init) if init.media == media && init.renditions == renditions => init.clone(),
             _ => Arc::new(Init {
                 epoch: self.epoch,
                 media,
-                renditions: Vec::new(),
+                renditions,
             }),
         }
     }
@@ -315,7 +341,7 @@ impl Run {
 fn format(hello: &Hello, listed: usize) -> Format {
     Format {
         ladder: hello.ladder.clone(),
-        renditions: Renditions::default(),
+        renditions: hello.renditions.clone(),
         segment: hello.segment,
         part: hello.part,
         listed,

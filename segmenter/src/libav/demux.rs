@@ -1,4 +1,4 @@
-//! A file or URL, opened, read and decoded. Damaged packets are counted and left out, everything else is an error.
+//! A file or URL, opened, read and decoded: its best video, its sound in every language, its subtitles. Damaged packets are counted and left out, everything else is an error.
 
 use std::{
     collections::VecDeque,
@@ -8,12 +8,13 @@ use std::{
 
 use ff::{Dictionary, codec, decoder, format, media};
 use ffmpeg_next as ff;
-use playlists::MediaTime;
+use playlists::{MediaTime, rendition};
 
 use super::{
     About, Event, Packet, Picture, Samples, failed, media_time, patience::Patience, raw, wants_more,
 };
 use crate::{
+    captions::{Cue, Writing},
     config::{self, Config},
     error::Error,
 };
@@ -22,7 +23,9 @@ pub(crate) struct Demuxed {
     name: String,
     input: format::context::Input,
     video: Track<decoder::Video>,
-    audio: Option<Track<decoder::Audio>>,
+    /// The main one first.
+    audio: Vec<Track<decoder::Audio>>,
+    subtitles: Vec<Subtitles>,
     looped: bool,
     patience: Patience,
     ready: VecDeque<Event>,
@@ -31,6 +34,35 @@ pub(crate) struct Demuxed {
     in_a_row: u32,
     pictures: u64,
     waited: Duration,
+}
+
+/// A stream of text.
+struct Subtitles {
+    index: usize,
+    base: ff::Rational,
+    writing: Writing,
+}
+
+impl Subtitles {
+    /// The cue that `packet` is; times are the input's. Without a time or a length there is none.
+    fn cue(&self, packet: &Packet) -> Option<Cue> {
+        let start = media_time(packet.pts()?, self.base);
+        let length = Some(packet.duration()).filter(|length| *length > 0)?;
+        let settings = packet
+            .side_data()
+            .find(|data| data.kind() == ff::packet::side_data::Type::WebVTTSettings);
+        let settings = settings.map(|data| String::from_utf8_lossy(data.data()).into_owned());
+        Some(Cue {
+            start,
+            end: start + media_time(length, self.base),
+            settings: settings
+                .unwrap_or_default()
+                .replace(['\n', '\r', '\0'], " ")
+                .trim()
+                .to_owned(),
+            text: self.writing.read(packet.data()?)?,
+        })
+    }
 }
 
 /// One elementary stream and the decoder for it.
@@ -71,19 +103,38 @@ impl Demuxed {
         );
         let video = Track::new(&stream, decoder);
 
-        let audio = input
-            .streams()
-            .best(media::Type::Audio)
-            .and_then(|stream| open_sound(&name, &stream));
-        let sound = audio.as_ref().map_or("no sound".into(), |track| {
-            let decoder = &track.decoder;
-            format!(
-                "{} {} Hz, {} channels",
-                decoder.id().name(),
-                decoder.rate(),
-                decoder.channels()
-            )
-        });
+        let best = input.streams().best(media::Type::Audio);
+        let best = best.map(|stream| stream.index());
+        let mut sounds: Vec<_> = streams_of(&input, media::Type::Audio).collect();
+        sounds.sort_by_key(|stream| Some(stream.index()) != best);
+        let (mut audio, mut tracks) = (Vec::new(), Vec::new());
+        for stream in sounds.into_iter().take(config.audio_tracks) {
+            if let Some(track) = open_sound(&name, &stream) {
+                let fallback = format!("Audio {}", tracks.len() + 1);
+                tracks.push(track_of(&stream, &fallback));
+                audio.push(track);
+            }
+        }
+        let (subtitles, texts) = open_subtitles(&name, &input);
+        let sound = match &audio[..] {
+            [] => "no sound".to_owned(),
+            tracks => {
+                let each = tracks.iter().map(|track| {
+                    let decoder = &track.decoder;
+                    format!(
+                        "{} {} Hz, {} channels",
+                        decoder.id().name(),
+                        decoder.rate(),
+                        decoder.channels()
+                    )
+                });
+                each.collect::<Vec<_>>().join(", ")
+            }
+        };
+        let sound = match subtitles.len() {
+            0 => sound,
+            count => format!("{sound}, subtitles: {count}"),
+        };
         let seconds = if is_file || has_end {
             PATIENCE_FILE
         } else {
@@ -92,7 +143,8 @@ impl Demuxed {
         let about = About {
             description: format!("{name}: {}, {picture}, {sound}", input.format().name()),
             rate,
-            has_sound: audio.is_some(),
+            sounds: tracks,
+            subtitles: texts,
             unpaced: is_file || has_end,
             patience: MediaTime::from_seconds(seconds),
             turns,
@@ -102,6 +154,7 @@ impl Demuxed {
             input,
             video,
             audio,
+            subtitles,
             looped: config.looped,
             patience,
             ready: VecDeque::new(),
@@ -158,19 +211,15 @@ impl Demuxed {
                 self.damage("picture")?;
             }
             self.drain_video();
-        } else if self
-            .audio
-            .as_ref()
-            .is_some_and(|track| track.index == index)
-        {
-            if self
-                .audio
-                .as_mut()
-                .is_some_and(|track| track.decoder.send_packet(packet).is_err())
-            {
+        } else if let Some(place) = self.audio.iter().position(|track| track.index == index) {
+            if self.audio[place].decoder.send_packet(packet).is_err() {
                 self.damage("sound frame")?;
             }
-            self.drain_audio();
+            self.drain_audio(place);
+        } else if let Some(place) = self.subtitles.iter().position(|text| text.index == index) {
+            let cue = self.subtitles[place].cue(packet);
+            self.ready
+                .extend(cue.map(|cue| Event::Cue { track: place, cue }));
         }
         Ok(())
     }
@@ -191,8 +240,8 @@ impl Demuxed {
         }
     }
 
-    fn drain_audio(&mut self) {
-        let Some(track) = &mut self.audio else { return };
+    fn drain_audio(&mut self, place: usize) {
+        let track = &mut self.audio[place];
         loop {
             let mut samples = Samples::empty();
             match track.decoder.receive_frame(&mut samples) {
@@ -200,7 +249,11 @@ impl Demuxed {
                     let time = track.time(&samples);
                     track.next =
                         time + MediaTime::from_ticks(samples.samples() as i64, samples.rate());
-                    self.ready.push_back(Event::Sound(samples, time));
+                    self.ready.push_back(Event::Sound {
+                        track: place,
+                        samples,
+                        time,
+                    });
                 }
                 Err(why) if wants_more(&why) => return,
                 Err(_) => self.damaged += 1,
@@ -213,10 +266,10 @@ impl Demuxed {
         // A decoder that refuses to drain has nothing left, which is what was asked.
         let _ = self.video.decoder.send_eof();
         self.drain_video();
-        if let Some(track) = &mut self.audio {
-            let _ = track.decoder.send_eof();
+        for place in 0..self.audio.len() {
+            let _ = self.audio[place].decoder.send_eof();
+            self.drain_audio(place);
         }
-        self.drain_audio();
         if self.pictures == 0 {
             let codec = self.video.decoder.id().name().to_owned();
             return Err(Error::NoPicture {
@@ -233,7 +286,7 @@ impl Demuxed {
                     why: format!("it cannot start over: {why}"),
                 })?;
             self.video.decoder.flush();
-            if let Some(track) = &mut self.audio {
+            for track in &mut self.audio {
                 track.decoder.flush();
             }
             self.pictures = 0;
@@ -330,6 +383,53 @@ fn open_sound(name: &str, stream: &ff::Stream<'_>) -> Option<Track<decoder::Audi
     }
 }
 
+fn streams_of(
+    input: &format::context::Input,
+    kind: media::Type,
+) -> impl Iterator<Item = ff::Stream<'_>> {
+    input
+        .streams()
+        .filter(move |stream| stream.parameters().medium() == kind)
+}
+
+/// What the container says of a stream.
+fn track_of(stream: &ff::Stream<'_>, fallback: &str) -> rendition::Track {
+    let said = stream.metadata();
+    rendition::Track::new(said.get("title"), said.get("language"), fallback)
+}
+
+/// The subtitles that are text, and what they are called. Pictures of text are named and left out.
+fn open_subtitles(
+    name: &str,
+    input: &format::context::Input,
+) -> (Vec<Subtitles>, Vec<rendition::Track>) {
+    let (mut subtitles, mut tracks) = (Vec::new(), Vec::new());
+    for stream in streams_of(input, media::Type::Subtitle).take(MOST_SUBTITLES) {
+        let id = stream.parameters().id();
+        let writing = match id {
+            codec::Id::WEBVTT => Writing::WebVtt,
+            codec::Id::SUBRIP | codec::Id::SRT | codec::Id::TEXT => Writing::SubRip,
+            codec::Id::MOV_TEXT => Writing::Timed,
+            codec::Id::ASS | codec::Id::SSA => Writing::Ass,
+            _ => {
+                let codec = id.name();
+                tracing::warn!(input = name, codec, "its subtitles are not text; left out");
+                continue;
+            }
+        };
+        tracks.push(track_of(
+            &stream,
+            &format!("Subtitles {}", tracks.len() + 1),
+        ));
+        subtitles.push(Subtitles {
+            index: stream.index(),
+            base: stream.time_base(),
+            writing,
+        });
+    }
+    (subtitles, tracks)
+}
+
 fn open_input(
     config: &Config,
     is_file: bool,
@@ -413,5 +513,7 @@ fn is_cover(stream: &ff::Stream<'_>) -> bool {
 const PATIENCE_FILE: f64 = 3.0;
 const PATIENCE_LIVE: f64 = 1.5;
 const DECODER_THREADS: usize = 2;
+/// More subtitles than this nobody chooses from.
+const MOST_SUBTITLES: usize = 8;
 /// Damaged packets in a row after which an input is given up.
 const HOPELESS: u32 = 1000;

@@ -1,4 +1,4 @@
-//! One rung's CMAF muxer: encoded pictures and sound in, one fragment at each cut.
+//! A CMAF muxer, of one rung or of sound alone: encoded pictures and sound in, one fragment at each cut.
 
 use std::{
     io,
@@ -18,6 +18,8 @@ pub(crate) struct Muxer {
     output: format::context::Output,
     sink: Sink,
     setup: Setup,
+    /// Which of its tracks is the sound.
+    audio: usize,
 }
 
 /// What a muxer needs to know of the run.
@@ -38,18 +40,41 @@ impl Muxer {
         setup: Setup,
     ) -> Result<(Self, Bytes), Error> {
         let doing = || failed("opening the CMAF muxer");
-        let sink = Sink::default();
-        let io = format::context::StreamIo::from_write_with_capacity(sink.clone(), BUFFER)
-            .map_err(doing())?;
-        let mut output = format::output_to_stream(io, None, Some("mp4")).map_err(doing())?;
+        let (mut output, sink) = output()?;
         let mut stream = output.add_stream_with(video.context()).map_err(doing())?;
         stream.set_time_base((1, CLOCK as i32));
         raw::set_extradata(&mut stream, parameter_sets).map_err(doing())?;
         let mut stream = output.add_stream_with(sound.context()).map_err(doing())?;
         stream.set_time_base((1, SAMPLE_RATE as i32));
+        let muxer = Self {
+            output,
+            sink,
+            setup,
+            audio: VIDEO + 1,
+        };
+        muxer.begin(&[CLOCK, SAMPLE_RATE])
+    }
 
+    /// A muxer of sound alone, and its init segment. `origin`: media time of sample 0.
+    pub(crate) fn open_sound(sound: &Sound, origin: MediaTime) -> Result<(Self, Bytes), Error> {
+        let doing = || failed("opening the CMAF muxer of a track of sound");
+        let (mut output, sink) = output()?;
+        let mut stream = output.add_stream_with(sound.context()).map_err(doing())?;
+        stream.set_time_base((1, SAMPLE_RATE as i32));
+        let muxer = Self {
+            output,
+            sink,
+            setup: Setup { origin, fps: 1 },
+            audio: 0,
+        };
+        muxer.begin(&[SAMPLE_RATE])
+    }
+
+    /// Writes the init segment; every track has to keep the clock it was given.
+    fn begin(mut self, clocks: &[u32]) -> Result<(Self, Bytes), Error> {
+        let doing = || failed("opening the CMAF muxer");
         let options = Dictionary::from_iter([("movflags", MOVFLAGS), ("use_editlist", "0")]);
-        let unknown = output.write_header_with(options).map_err(doing())?;
+        let unknown = self.output.write_header_with(options).map_err(doing())?;
         if let Some((option, _)) = unknown.iter().next() {
             return Err(Error::Libav {
                 doing: "opening the CMAF muxer".into(),
@@ -57,14 +82,9 @@ impl Muxer {
             });
         }
         drop(unknown);
-        let mut muxer = Self {
-            output,
-            sink,
-            setup,
-        };
-        for (index, rate) in [(VIDEO, CLOCK), (AUDIO, SAMPLE_RATE)] {
-            let base = muxer.output.stream(index).map(|stream| stream.time_base());
-            if base != Some(ff::Rational::new(1, rate as i32)) {
+        for (index, rate) in clocks.iter().enumerate() {
+            let base = self.output.stream(index).map(|stream| stream.time_base());
+            if base != Some(ff::Rational::new(1, *rate as i32)) {
                 let why = format!("track {index} counts in {base:?}, not in 1/{rate} s");
                 return Err(Error::Libav {
                     doing: "opening the CMAF muxer".into(),
@@ -72,8 +92,8 @@ impl Muxer {
                 });
             }
         }
-        let init = muxer.cut()?;
-        Ok((muxer, init))
+        let init = self.cut()?;
+        Ok((self, init))
     }
 
     /// An encoded picture; its timestamp counts pictures.
@@ -89,7 +109,7 @@ impl Muxer {
         let mut packet = packet.clone();
         let time = self.setup.origin.to_ticks(SAMPLE_RATE) + packet.pts().unwrap_or(0);
         packet.set_duration(i64::from(AAC_FRAME));
-        self.write(packet, AUDIO, time)
+        self.write(packet, self.audio, time)
     }
 
     /// Ends the fragment and takes it.
@@ -108,6 +128,16 @@ impl Muxer {
             .map_err(failed("writing into a fragment"))?;
         Ok(())
     }
+}
+
+/// A muxer's output, and where it goes.
+fn output() -> Result<(format::context::Output, Sink), Error> {
+    let doing = || failed("opening the CMAF muxer");
+    let sink = Sink::default();
+    let io = format::context::StreamIo::from_write_with_capacity(sink.clone(), BUFFER)
+        .map_err(doing())?;
+    let output = format::output_to_stream(io, None, Some("mp4")).map_err(doing())?;
+    Ok((output, sink))
 }
 
 /// RFC 6381 name of H.264 with these parameter sets: profile, constraints and level of the first SPS.
@@ -148,7 +178,6 @@ impl io::Write for Sink {
 }
 
 const VIDEO: usize = 0;
-const AUDIO: usize = 1;
 const BUFFER: usize = 64 * 1024;
 /// Fragments are cut by us and keep the true decode time; without `frag_discont` and with an edit list libavformat
 /// would count each track from 0, and sound and picture of a restarted run would drift apart.

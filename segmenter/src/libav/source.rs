@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use ff::filter;
 use ffmpeg_next as ff;
-use playlists::MediaTime;
+use playlists::{MediaTime, rendition};
 
 use super::{
     Picture, Samples,
@@ -14,6 +14,7 @@ use super::{
     media_time, programme,
 };
 use crate::{
+    captions::Cue,
     config::{self, Config},
     error::Error,
 };
@@ -21,7 +22,17 @@ use crate::{
 /// What comes out of a source, in the order in which it comes. Times are the source's own.
 pub(crate) enum Event {
     Picture(Picture, MediaTime),
-    Sound(Samples, MediaTime),
+    /// `track` counts `About::sounds`.
+    Sound {
+        track: usize,
+        samples: Samples,
+        time: MediaTime,
+    },
+    /// `track` counts `About::subtitles`.
+    Cue {
+        track: usize,
+        cue: Cue,
+    },
     /// The input starts over.
     Restart,
     End,
@@ -34,7 +45,9 @@ pub(crate) struct About {
     pub(crate) description: String,
     /// Pictures per second; 0 where nobody knows.
     pub(crate) rate: f64,
-    pub(crate) has_sound: bool,
+    /// What the tracks of sound are called, the main one first; none if there is no sound.
+    pub(crate) sounds: Vec<rendition::Track>,
+    pub(crate) subtitles: Vec<rendition::Track>,
     /// It comes as fast as it is read, not in real time.
     pub(crate) unpaced: bool,
     /// How far sound and pictures may be apart before one is no longer waited for.
@@ -146,7 +159,8 @@ impl Made {
                 first.height()
             ),
             rate,
-            has_sound,
+            sounds: Vec::from_iter(has_sound.then(|| rendition::Track::new(None, None, "Audio"))),
+            subtitles: Vec::new(),
             unpaced: true,
             patience: MediaTime::from_seconds(1.0),
             turns: 0,
@@ -167,7 +181,13 @@ impl Made {
                 (None, None) => return Ok(Event::End),
                 (picture, Some(sound)) if picture.is_none_or(|picture| sound <= picture) => {
                     match self.sound()? {
-                        Some((samples, time)) => return Ok(Event::Sound(samples, time)),
+                        Some((samples, time)) => {
+                            return Ok(Event::Sound {
+                                track: 0,
+                                samples,
+                                time,
+                            });
+                        }
                         None => self.sound_at = None,
                     }
                 }

@@ -15,6 +15,8 @@ use segmenter::wire::{End, Frame, Hello, Part};
 pub(crate) struct Run {
     pub(crate) hello: Option<Hello>,
     pub(crate) init: Bytes,
+    /// Each rendition's init segment.
+    pub(crate) inits: Vec<Bytes>,
     pub(crate) parts: Vec<Part>,
     pub(crate) end: Option<End>,
     pub(crate) stderr: String,
@@ -32,6 +34,7 @@ pub(crate) fn segment(arguments: &[&str]) -> Run {
     let mut run = Run {
         hello: None,
         init: Bytes::new(),
+        inits: Vec::new(),
         parts: Vec::new(),
         end: None,
         stderr: String::from_utf8(output.stderr).expect("stderr is text"),
@@ -42,7 +45,8 @@ pub(crate) fn segment(arguments: &[&str]) -> Run {
         assert!(run.end.is_none(), "something follows the end");
         match frame {
             Frame::Hello(hello) => assert!(run.hello.replace(hello).is_none(), "two hellos"),
-            Frame::Init(init) => run.init = init,
+            Frame::Init(init) if run.init.is_empty() => run.init = init,
+            Frame::Init(init) => run.inits.push(init),
             Frame::Part(part) => run.parts.push(part),
             Frame::Health(health) => assert!(health.speed >= 0.0),
             Frame::End(end) => run.end = Some(end),

@@ -1,0 +1,149 @@
+//! What a run makes beside its rungs: every further track of sound, and subtitles. Cheap enough to be made by the
+//! pipeline itself, cut where the rungs are cut.
+
+use std::sync::mpsc::SyncSender;
+
+use bytes::Bytes;
+use playlists::{
+    MediaTime, Rendition, Renditions,
+    rendition::{Kind, Track},
+};
+use segmenter::{Grid, cutter::Span};
+
+use crate::{
+    captions::{Captions, Cue},
+    config::Config,
+    error::Error,
+    libav::{About, Muxer, Sound},
+    rung::Made,
+};
+
+/// A track of sound on the run's timeline.
+pub(crate) struct Voice {
+    pub(crate) sound: Sound,
+    /// No part waits for it: there is none in the input, or it has stopped.
+    pub(crate) missing: bool,
+}
+
+/// The makers of all renditions, in their order: sound first.
+pub(crate) struct Beside {
+    /// Each cuts what the voice of its place, after the main one, has said.
+    muxers: Vec<Muxer>,
+    captions: Vec<Captions>,
+    /// Each rendition's init segment.
+    pub(crate) inits: Vec<Bytes>,
+    pub(crate) renditions: Renditions,
+    /// How many shares of a part the rungs have.
+    rungs: usize,
+    /// When the segment that is being cut began.
+    began: MediaTime,
+}
+
+/// The voices of a run, the main one first; without any sound in the input there is one all the same.
+pub(crate) fn voices(config: &Config, about: &About) -> Result<Vec<Voice>, Error> {
+    let count = about.sounds.len().max(1);
+    let voice = |_| {
+        Ok(Voice {
+            sound: Sound::open(config.audio())?,
+            missing: about.sounds.is_empty(),
+        })
+    };
+    (0..count).map(voice).collect()
+}
+
+impl Beside {
+    pub(crate) fn open(
+        config: &Config,
+        about: &About,
+        voices: &[Voice],
+        rungs: usize,
+    ) -> Result<Self, Error> {
+        let (mut muxers, mut inits, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        for (voice, track) in voices.iter().zip(&about.sounds).skip(1) {
+            let (muxer, init) = Muxer::open_sound(&voice.sound, config.origin())?;
+            others.push(rendition(Kind::Audio, muxers.len(), track)?);
+            muxers.push(muxer);
+            inits.push(init);
+        }
+        let mut captions = Vec::new();
+        for track in &about.subtitles {
+            others.push(rendition(Kind::Subtitles, captions.len(), track)?);
+            captions.push(Captions::new(config.origin()));
+            inits.push(Bytes::new());
+        }
+        Ok(Self {
+            muxers,
+            captions,
+            inits,
+            renditions: Renditions {
+                main: about.sounds.first().cloned().unwrap_or_default(),
+                others,
+            },
+            rungs,
+            began: MediaTime::ZERO,
+        })
+    }
+
+    /// A cue on the run's own time. Its track is one that was there at the start.
+    pub(crate) fn cue(&mut self, track: usize, cue: Cue) {
+        if let Some(captions) = self.captions.get_mut(track) {
+            captions.put(cue);
+        }
+    }
+
+    /// Every rendition's share of the part that `span` is. `false`: nobody takes it any more.
+    pub(crate) fn cut(
+        &mut self,
+        span: Span,
+        grid: &Grid,
+        voices: &mut [Voice],
+        made: &SyncSender<Made>,
+    ) -> Result<bool, Error> {
+        let until = grid.sample(span.end_frame());
+        let mut shares = Vec::with_capacity(self.inits.len());
+        for (muxer, voice) in self.muxers.iter_mut().zip(voices.iter_mut().skip(1)) {
+            for packet in voice.sound.take(until) {
+                muxer.sound(&packet)?;
+            }
+            shares.push(muxer.cut()?);
+        }
+        let end = grid.time(span.end_frame());
+        for captions in &mut self.captions {
+            shares.push(if span.last {
+                captions.take(self.began, end).into()
+            } else {
+                Bytes::new()
+            });
+        }
+        if span.last {
+            self.began = end;
+        }
+        let sent = shares.into_iter().enumerate().all(|(place, media)| {
+            let rung = self.rungs + place;
+            made.send(Made { rung, span, media }).is_ok()
+        });
+        Ok(sent)
+    }
+}
+
+fn rendition(kind: Kind, index: usize, track: &Track) -> Result<Rendition, Error> {
+    // The main sound is the first; what stands in for it is counted on from there.
+    let place = match kind {
+        Kind::Audio => index + 1,
+        Kind::Subtitles => index,
+    };
+    let codecs = match kind {
+        Kind::Audio => crate::crew::AAC_LC,
+        Kind::Subtitles => "wvtt",
+    };
+    let name = kind.name(place, track.language.as_deref());
+    Ok(Rendition {
+        kind,
+        name: name.map_err(|why| Error::Option {
+            option: "--audio-tracks",
+            why: why.to_string(),
+        })?,
+        track: track.clone(),
+        codecs: codecs.to_owned(),
+    })
+}
