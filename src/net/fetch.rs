@@ -1,9 +1,10 @@
 //! HTTP GETs to other nodes: with a deadline, a bound on length, and errors that say who and what.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
+use anyhow::Context as _;
 use bytes::{Bytes, BytesMut};
-use reqwest::{Client, StatusCode, Url};
+use reqwest::{Certificate, Client, StatusCode, Url};
 
 /// A client; clones share its connections.
 #[derive(Clone, Debug)]
@@ -38,15 +39,41 @@ pub struct Fetched {
 }
 
 impl Fetcher {
+    /// Trusts the authorities that this system trusts.
     pub fn new() -> Result<Self, FetchError> {
-        let client = Client::builder()
-            .connect_timeout(CONNECT)
-            .pool_idle_timeout(IDLE)
-            .user_agent(concat!("spillway/", env!("CARGO_PKG_VERSION")))
-            .build();
-        client.map(Self).map_err(|error| FetchError::Client {
-            why: error.to_string(),
-        })
+        Self::with(Vec::new())
+    }
+
+    /// Trusts those in the PEM file `authorities` as well, if there is one.
+    pub fn trusting(authorities: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(path) = authorities else {
+            return Ok(Self::new()?);
+        };
+        let read = || -> anyhow::Result<Vec<Certificate>> {
+            let certificates = Certificate::from_pem_bundle(&std::fs::read(path)?)?;
+            anyhow::ensure!(!certificates.is_empty(), "there is no certificate in it");
+            Ok(certificates)
+        };
+        let certificates = read().with_context(|| format!("ca-file {}", path.display()))?;
+        Ok(Self::with(certificates)?)
+    }
+
+    fn with(authorities: Vec<Certificate>) -> Result<Self, FetchError> {
+        let builder = || {
+            Client::builder()
+                .connect_timeout(CONNECT)
+                .pool_idle_timeout(IDLE)
+                // What is fetched at a time comes over a connection each, so that a segment that
+                // loses packets does not hold up the playlist.
+                .http1_only()
+                .user_agent(concat!("spillway/", env!("CARGO_PKG_VERSION")))
+        };
+        let client = builder().tls_certs_merge(authorities.clone()).build();
+        // A system without any authorities can still do without TLS, or with those it was given.
+        client
+            .or_else(|_| builder().tls_certs_only(authorities).build())
+            .map(Self)
+            .map_err(|error| FetchError::Client { why: cause(&error) })
     }
 
     /// The body of `url`, in full, within `patience`.

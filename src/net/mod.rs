@@ -4,8 +4,10 @@
 pub mod fetch;
 pub mod server;
 pub mod socket;
+pub mod stretch;
 pub mod tcp_info;
 
 pub use fetch::{FetchError, Fetched, Fetcher};
 pub use server::{Limits, bind, serve};
-pub use socket::Connection;
+pub use socket::{Connection, Peer};
+pub use stretch::Stretch;

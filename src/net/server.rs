@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
-use super::socket::Stream;
+use super::socket::{Peer, Stream};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -78,6 +78,10 @@ pub async fn serve(listener: TcpListener, app: Router, limits: Limits, stop: Can
         let Some((stream, peer, slot)) = accepted else {
             continue;
         };
+        let peer = Peer {
+            address: peer,
+            direct: true,
+        };
         let stream = Stream::new(stream, peer, limits.stalled_write);
         let (app, connection, cut) = (app.clone(), stream.connection().clone(), cut.clone());
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
@@ -90,9 +94,9 @@ pub async fn serve(listener: TcpListener, app: Router, limits: Limits, stop: Can
             let _slot = slot;
             tokio::select! {
                 ended = served => if let Err(error) = ended {
-                    tracing::debug!(%peer, %error, "connection ended early");
+                    tracing::debug!(peer = %peer.address, %error, "connection ended early");
                 },
-                () = cut.cancelled() => tracing::debug!(%peer, "connection cut at shutdown"),
+                () = cut.cancelled() => tracing::debug!(peer = %peer.address, "connection cut at shutdown"),
             }
         });
     }

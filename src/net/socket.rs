@@ -23,16 +23,31 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use super::tcp_info::{self, TcpInfo};
+use super::{
+    stretch::Answers,
+    tcp_info::{self, TcpInfo},
+};
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// The client: the other end of the socket, or who a trusted proxy says is behind it.
+    pub address: SocketAddr,
+    /// Nothing that we know of is between. Where something is, the kernel's account is of the way
+    /// to that, and says nothing of the viewer's path.
+    pub direct: bool,
+}
 
 /// What is known of a connection; in the extensions of each of its requests.
 #[derive(Debug)]
 pub struct Connection {
-    pub peer: SocketAddr,
+    pub peer: Peer,
     stream: Mutex<Weak<TcpStream>>,
     last: Mutex<TcpInfo>,
     written: AtomicU64,
-    /// Another request came in, which proves that the answer before it was read (HTTP/1.1 without pipelining).
+    answers: Answers,
+    /// Another request came in, which proves that the answer before it was read. Not said with
+    /// HTTP/2, where it proves nothing.
     pub requested: Notify,
 }
 
@@ -57,6 +72,16 @@ impl Connection {
     pub fn written(&self) -> u64 {
         self.written.load(Relaxed)
     }
+
+    /// Says that all that was to be written so far has been. Whoever writes to the socket says
+    /// it, for only then is known where an answer ends.
+    pub fn flushed(&self) {
+        self.answers.flushed(self.written());
+    }
+
+    pub(super) fn answers(&self) -> &Answers {
+        &self.answers
+    }
 }
 
 /// The byte stream of a connection. A write that makes no progress for `patience` is an error,
@@ -70,13 +95,14 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub fn new(inner: TcpStream, peer: SocketAddr, patience: Duration) -> Self {
+    pub fn new(inner: TcpStream, peer: Peer, patience: Duration) -> Self {
         let inner = Arc::new(inner);
         let connection = Arc::new(Connection {
             peer,
             stream: Mutex::new(Arc::downgrade(&inner)),
             last: Mutex::default(),
             written: AtomicU64::new(0),
+            answers: Answers::default(),
             requested: Notify::new(),
         });
         Self {
@@ -173,7 +199,9 @@ impl AsyncWrite for Stream {
         true
     }
 
+    /// The layers above ask for it when they have nothing left to write.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.connection.flushed();
         Poll::Ready(Ok(()))
     }
 

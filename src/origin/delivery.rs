@@ -25,6 +25,8 @@ pub struct Delivery {
     left: u64,
     /// What is to be measured, until the first octet is asked for.
     measure: Option<Measure>,
+    /// What measures it from then on.
+    meter: Option<Arc<Meter>>,
 }
 
 /// Whom a delivery is for, and over what.
@@ -46,6 +48,16 @@ impl Delivery {
             chunks: chunks.into_iter(),
             left,
             measure,
+            meter: None,
+        }
+    }
+}
+
+/// hyper lets go of a body when it has taken all of it, or when whoever asked is gone.
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if let Some(meter) = &self.meter {
+            meter.given(self.left == 0);
         }
     }
 }
@@ -60,7 +72,7 @@ impl Body for Delivery {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         // Not before: the answer to a HEAD has a body that is never sent.
         if let Some(measure) = self.measure.take() {
-            measure.begin(self.left);
+            self.meter = Some(measure.begin(self.left));
         }
         let next = self.chunks.next();
         self.left -= next.as_ref().map_or(0, |chunk| chunk.len() as u64);
@@ -77,10 +89,11 @@ impl Body for Delivery {
 }
 
 impl Measure {
-    fn begin(self, octets: u64) {
+    fn begin(self, octets: u64) -> Arc<Meter> {
         let meter = Arc::new(Meter::begin(self.connection, octets, Instant::now()));
         self.viewers.delivering(&self.seat, &meter);
-        tokio::spawn(watch(meter, self.viewers, self.seat, self.media));
+        tokio::spawn(watch(meter.clone(), self.viewers, self.seat, self.media));
+        meter
     }
 }
 
@@ -94,14 +107,13 @@ async fn watch(meter: Arc<Meter>, viewers: Arc<Viewers>, seat: Seat, media: Medi
             // Else the octets of the next answer would be taken for this one's.
             () = meter.superseded() => {}
         }
-        // Looked at before the sample, which then holds the last that the connection saw.
         let now = Instant::now();
-        let open = meter.is_open();
         let progress = meter.sample(now);
         viewers.acknowledged(progress.acked - accounted);
         accounted = progress.acked;
-        if progress.acked >= meter.octets() || !open {
-            viewers.delivered(&seat, &meter.result(&progress, media, now), now);
+        if progress.over {
+            let evidence = meter.tells().then(|| meter.result(&progress, media, now));
+            viewers.delivered(&seat, progress.acked, evidence.as_ref(), now);
             return;
         }
     }

@@ -2,22 +2,26 @@
 //! `delivery`'s business.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
 use playlists::{Bitrate, MediaTime};
 
-use crate::net::{Connection, tcp_info::TcpInfo};
+use crate::net::{Connection, Stretch, tcp_info::TcpInfo};
 
 /// How one delivery goes, by the kernel's account of its connection.
 #[derive(Debug)]
 pub struct Meter {
-    connection: Arc<Connection>,
+    stretch: Stretch,
+    /// Length of the media. On the wire there is more: heads, frames, records of TLS.
     octets: u64,
     started: Instant,
-    /// Octets of this connection before this delivery.
-    before: u64,
+    /// All of the media was given to the connection.
+    whole: AtomicBool,
     info: TcpInfo,
     progress: Mutex<Progress>,
 }
@@ -25,7 +29,12 @@ pub struct Meter {
 /// What was seen of a delivery so far.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
+    /// Octets of this media.
     pub acked: u64,
+    /// Octets that the connection carried meanwhile, whatever they were.
+    carried: u64,
+    /// Nothing more of it will be acknowledged.
+    pub over: bool,
     /// When the last octet of those was acknowledged.
     at: Instant,
     /// Dearest rate sample that was not limited by us.
@@ -37,40 +46,61 @@ pub struct Progress {
 
 impl Meter {
     pub fn begin(connection: Arc<Connection>, octets: u64, now: Instant) -> Self {
-        let (info, before) = (connection.sample(), connection.written());
+        let info = connection.sample();
         let progress = Progress {
             acked: 0,
+            carried: 0,
+            over: false,
             at: now,
             capacity: None,
             receiver_limited: 0.0,
             min_rtt: info.min_rtt,
         };
         Self {
-            connection,
+            stretch: Stretch::begin(connection),
             octets,
             started: now,
-            before,
+            whole: AtomicBool::new(false),
             info,
             progress: Mutex::new(progress),
         }
     }
 
+    /// No more of it will be given to the connection; `whole` if that was all of it.
+    pub fn given(&self, whole: bool) {
+        self.whole.store(whole, Relaxed);
+        self.stretch.over();
+    }
+
     pub fn sample(&self, now: Instant) -> Progress {
-        let info = self.connection.sample();
+        let connection = self.stretch.connection();
+        // Looked at before the sample, which then holds the last that the connection saw.
+        let (open, end) = (connection.is_open(), self.stretch.end());
+        let info = connection.sample();
         let busy = info.busy.saturating_sub(self.info.busy);
         let limited = info
             .receiver_limited
             .saturating_sub(self.info.receiver_limited);
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        let acked = info.acked.saturating_sub(self.before).min(self.octets);
+        let carried = info.acked.min(end.unwrap_or(u64::MAX));
+        let carried = carried.saturating_sub(self.stretch.before());
+        let arrived = end.is_some_and(|end| info.acked >= end);
+        let whole = arrived && self.whole.load(Relaxed);
+        let acked = if whole {
+            self.octets
+        } else {
+            carried.min(self.octets)
+        };
         // Later octets of the connection may have been acknowledged since; the first sample that
         // finds this delivery whole tells when it was.
-        if acked > progress.acked {
+        if carried > progress.carried {
             progress.at = now
                 .checked_sub(info.last_ack)
                 .map_or(now, |at| at.max(self.started));
         }
         progress.acked = acked.max(progress.acked);
+        progress.carried = carried.max(progress.carried);
+        progress.over = arrived || !open;
         progress.capacity = progress.capacity.max(info.capacity);
         progress.min_rtt = info.min_rtt;
         progress.receiver_limited = if busy.is_zero() {
@@ -83,26 +113,34 @@ impl Meter {
 
     /// How fast it goes, once it has gone on for long enough to tell and is not held up by the viewer.
     pub fn pace(&self, now: Instant) -> Option<Bitrate> {
+        if !self.tells() {
+            return None;
+        }
         let progress = *self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let elapsed = now.saturating_duration_since(self.started);
-        let tells = elapsed >= TELLING
-            && progress.acked < self.octets
-            && progress.receiver_limited < READER_LIMITED;
-        tells.then(|| Bitrate::of(progress.acked, elapsed))
+        let tells =
+            elapsed >= TELLING && !progress.over && progress.receiver_limited < READER_LIMITED;
+        tells.then(|| Bitrate::of(self.evident(&progress), elapsed))
     }
 
-    /// How many octets it is of.
-    pub fn octets(&self) -> u64 {
-        self.octets
+    /// Whether the connection says anything of the viewer's path. One that ends at a proxy does not.
+    pub fn tells(&self) -> bool {
+        self.stretch.connection().peer.direct
     }
 
-    pub fn is_open(&self) -> bool {
-        self.connection.is_open()
+    /// What the path is known to have carried. Several answers at a time share it (HTTP/2), so
+    /// that one's own octets would say too little; then it is what all of them got through.
+    fn evident(&self, progress: &Progress) -> u64 {
+        if self.stretch.is_shared() {
+            progress.carried
+        } else {
+            progress.acked
+        }
     }
 
     /// Waits until another request on its connection proves that this answer was read.
     pub async fn superseded(&self) {
-        self.connection.requested.notified().await;
+        self.stretch.connection().requested.notified().await;
     }
 
     /// What came of it. One that broke off lasted until it did.
@@ -112,10 +150,10 @@ impl Meter {
         media: MediaTime,
         now: Instant,
     ) -> adaptation::Delivery {
-        let complete = progress.acked >= self.octets;
+        let complete = progress.over && progress.acked >= self.octets;
         let until = if complete { progress.at } else { now };
         adaptation::Delivery {
-            octets: progress.acked,
+            octets: self.evident(progress),
             media,
             elapsed: until.saturating_duration_since(self.started),
             min_rtt: progress.min_rtt,

@@ -145,11 +145,18 @@ impl Viewers {
         }
     }
 
-    /// A delivery is over.
-    pub fn delivered(&self, seat: &Seat, delivery: &adaptation::Delivery, now: Instant) {
+    /// A delivery is over; `delivery` is what it says of the viewer's path, if anything.
+    pub fn delivered(
+        &self,
+        seat: &Seat,
+        octets: u64,
+        delivery: Option<&adaptation::Delivery>,
+        now: Instant,
+    ) {
         if let Some(mut seated) = self.seats.get_mut(seat) {
             seated.seen = now;
-            seated.octets += delivery.octets;
+            seated.octets += octets;
+            let Some(delivery) = delivery else { return };
             let evidence = seated.viewer.delivered(delivery);
             tracing::debug!(viewer = %seat.viewer, ?delivery, ?evidence, estimate = ?seated.viewer.estimate(), "delivered");
         }
