@@ -1,0 +1,22 @@
+//! What is inside a segment: reads CMAF (ISO/IEC 14496-12, 23000-19) with H.264 and AAC, makes the
+//! init section of a single rung from the one that all rungs share, and MPEG-TS from a CMAF segment.
+//!
+//! Pure: octets in, values or octets out. Octets are taken to come from anybody: whatever they are,
+//! the answer is a value or an [`Error`], within memory that the input's length bounds.
+
+pub mod aac;
+pub mod avc;
+mod bits;
+pub mod boxes;
+mod error;
+pub mod fragment;
+pub mod init;
+mod rung;
+pub mod ts;
+
+pub use boxes::Kind;
+pub use error::Error;
+pub use fragment::{Fragment, Run, Sample, fragments};
+pub use init::{Coding, Init, Track};
+pub use rung::init_of_rung;
+pub use ts::transmux;
