@@ -43,6 +43,7 @@ const MODULES: &[(&str, &[&str], &[&str])] = &[
 /// What each member may depend on of the workspace.
 const MEMBERS: &[(&str, &[&str])] = &[
     ("playlists", &[]),
+    ("media", &[]),
     ("adaptation", &["playlists"]),
     ("segmenter", &["playlists"]),
     ("tools", &["playlists", "adaptation", "spillway"]),
@@ -102,6 +103,7 @@ const IMPURE: &[&str] = &[
 /// Whole crates, and the parts of others that promise the same in their first lines.
 const PURE: &[&str] = &[
     "playlists/src/",
+    "media/src/",
     "adaptation/src/",
     "segmenter/src/wire.rs",
     "segmenter/src/cutter.rs",
@@ -114,6 +116,7 @@ const PURE: &[&str] = &[
 const SOURCES: &[&str] = &[
     "src",
     "playlists/src",
+    "media/src",
     "adaptation/src",
     "segmenter/src",
     "tools/src",
@@ -250,6 +253,7 @@ fn every_file_says_what_it_owns() {
         "tests",
         "benches",
         "playlists",
+        "media",
         "adaptation",
         "segmenter",
         "tools",

@@ -1,5 +1,7 @@
 //! Runs the built `segmenter`, reads what it says, and makes clips for it with the `ffmpeg` program.
 
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
 pub(crate) mod boxes;
 
 use std::{
