@@ -29,6 +29,14 @@ pub fn init_of_rung(shared: &[u8], segment: &[u8]) -> Result<Vec<u8>, Error> {
         .ok_or(Error::NoKeyFrame)?;
     let picture = segment.get(first.data.clone()).ok_or(Error::NoKeyFrame)?;
     let sets = config.sets_of(picture)?;
+    for set in [sets.sps, sets.pps] {
+        u16::try_from(set.len()).map_err(|_| Error::Value {
+            of: Kind(*b"avcC"),
+            field: "the length of a parameter set",
+            found: set.len() as u64,
+            rule: "it is written with 16 bits",
+        })?;
+    }
     let sps = avc::sps(sets.sps)?;
     let Coding::Avc { width, height, .. } = track.coding else {
         return Err(Error::NoTrack { wanted: "H.264" });

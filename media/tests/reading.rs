@@ -1,0 +1,241 @@
+//! One segment in two rungs, and what is read from it and made of it; and the same, damaged.
+//!
+//! `data/` is 1.6 s of `segmenter test --fps 10 --segment-seconds 1.6 --rung 128x72@40 --rung 256x144@80`.
+//! Whether decoders like what is made is asked in `segmenter/tests/transmux.rs`.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+
+use media::{Coding, Error, Init, avc, fragments, init_of_rung, transmux};
+use proptest::prelude::*;
+
+const INIT: &[u8] = include_bytes!("data/init.mp4");
+const LOW: &[u8] = include_bytes!("data/low.m4s");
+const HIGH: &[u8] = include_bytes!("data/high.m4s");
+
+#[test]
+fn the_shared_init_section_has_every_rungs_parameter_sets() {
+    let init = Init::parse(INIT).unwrap();
+    let [video, audio] = &init.tracks[..] else {
+        panic!("{init:?}")
+    };
+    assert_eq!(
+        (video.id, video.timescale, video.shown),
+        (1, 90_000, (256 << 16, 144 << 16))
+    );
+    assert_eq!(
+        (audio.id, audio.timescale, audio.edited),
+        (2, 48_000, false)
+    );
+    let (_, config) = init.video().unwrap();
+    let sizes = config.sps.iter().map(|sps| {
+        let sps = avc::sps(sps).unwrap();
+        (sps.id, sps.width, sps.height)
+    });
+    assert_eq!(sizes.collect::<Vec<_>>(), [(1, 256, 144), (0, 128, 72)]);
+    let Coding::Aac(sound) = &audio.coding else {
+        panic!("{audio:?}")
+    };
+    assert_eq!(
+        (sound.object_type, sound.rate, sound.channels),
+        (2, 48_000, 2)
+    );
+}
+
+#[test]
+fn a_segments_samples_follow_each_other_in_time_and_in_octets() {
+    let init = Init::parse(INIT).unwrap();
+    for octets in [LOW, HIGH] {
+        let fragments = fragments(octets, &init).unwrap();
+        assert_eq!(fragments.len(), 4);
+        for track in [1, 2] {
+            let runs = fragments.iter().flat_map(|fragment| &fragment.runs);
+            let runs: Vec<_> = runs.filter(|run| run.track == track).collect();
+            assert!(runs.windows(2).all(|pair| pair[0].end() == pair[1].start));
+            let samples = runs.iter().flat_map(|run| &run.samples);
+            assert!(
+                samples
+                    .clone()
+                    .all(|sample| sample.offset == 0 && !sample.data.is_empty())
+            );
+            let keys = samples.filter(|sample| sample.sync).count();
+            assert_eq!(keys, if track == 1 { 1 } else { 75 });
+        }
+        let octets_of = |fragment: &media::Fragment| {
+            let samples = fragment.runs.iter().flat_map(|run| &run.samples);
+            samples.map(|sample| sample.data.len()).sum::<usize>()
+        };
+        let all: usize = fragments.iter().map(octets_of).sum();
+        assert!(
+            (octets.len() * 9 / 10..octets.len()).contains(&all),
+            "{all}"
+        );
+    }
+}
+
+#[test]
+fn a_rungs_own_init_section_has_its_sets_and_its_size_and_nothing_else_is_different() {
+    for (segment, id, width, height) in [(LOW, 0, 128, 72), (HIGH, 1, 256, 144)] {
+        let own = Init::parse(&init_of_rung(INIT, segment).unwrap()).unwrap();
+        let mut shared = Init::parse(INIT).unwrap();
+        let (_, config) = own.video().unwrap();
+        let [sps] = &config.sps[..] else {
+            panic!("{config:?}")
+        };
+        assert_eq!(avc::sps(sps).unwrap().id, id);
+        assert_eq!(avc::pps_ids(&config.pps[0]).unwrap().1, id);
+        let track = &mut shared.tracks[0];
+        track.shown = (width << 16, height << 16);
+        track.coding = Coding::Avc {
+            entry: media::Kind(*b"avc1"),
+            width: width as u16,
+            height: height as u16,
+            config: config.clone(),
+        };
+        assert_eq!(own, shared);
+    }
+}
+
+#[test]
+fn parameter_sets_that_are_not_in_band_are_found_by_what_the_slices_say() {
+    let init = Init::parse(INIT).unwrap();
+    let (_, config) = init.video().unwrap();
+    for (segment, id) in [(LOW, 0), (HIGH, 1)] {
+        let first = fragments(segment, &init).unwrap()[0].runs[0].samples[0]
+            .data
+            .clone();
+        let bare = config.units(&segment[first]).map(Result::unwrap);
+        let bare = bare.filter(|unit| !matches!(avc::kind(unit), avc::unit::SPS | avc::unit::PPS));
+        let bare: Vec<u8> = bare
+            .flat_map(|unit| [&(unit.len() as u32).to_be_bytes(), unit].concat())
+            .collect();
+        let sets = config.sets_of(&bare).unwrap();
+        assert_eq!(avc::sps(sets.sps).unwrap().id, id);
+        let none = avc::Config {
+            sps: Vec::new(),
+            pps: Vec::new(),
+            ..config.clone()
+        };
+        let why = none.sets_of(&bare).unwrap_err();
+        assert_eq!(why, Error::NoSet { set: "PPS", id });
+    }
+}
+
+#[test]
+fn every_rung_leaves_the_counters_of_a_transport_stream_where_it_found_them() {
+    let init = Init::parse(INIT).unwrap();
+    let mut shapes = Vec::new();
+    for segment in [LOW, HIGH] {
+        let ts = transmux(&init, &[segment]).unwrap();
+        let mut counters: BTreeMap<u16, u8> = BTreeMap::new();
+        let mut clocks = Vec::new();
+        for packet in ts.chunks(188) {
+            let head: &[u8; 6] = packet.first_chunk().unwrap();
+            assert_eq!((packet.len(), head[0]), (188, 0x47));
+            let pid = u16::from_be_bytes([head[1] & 0x1f, head[2]]);
+            let next = counters.entry(pid).or_default();
+            assert_eq!((head[3] & 0x10, head[3] & 15), (0x10, *next), "PID {pid}");
+            *next = (*next + 1) % 16;
+            if head[3] & 0x20 != 0 && head[4] > 0 && head[5] & 0x10 != 0 {
+                assert_eq!(pid, 0x100);
+                clocks.push(u32::from_be_bytes(*packet[6..].first_chunk().unwrap()));
+            }
+        }
+        assert!(counters.values().all(|next| *next == 0), "{counters:?}");
+        assert_eq!(
+            counters.into_keys().collect::<Vec<_>>(),
+            [0, 0x100, 0x101, 0x1000]
+        );
+        assert_eq!(ts[..3], [0x47, 0x40, 0], "the tables come first");
+        assert!(
+            clocks.windows(2).all(|pair| pair[1] - pair[0] == 4500),
+            "in 1/45000 s"
+        );
+        shapes.push(clocks);
+    }
+    assert_eq!(shapes[0], shapes[1]);
+}
+
+#[test]
+fn parts_make_the_same_transport_stream_as_their_segment() {
+    let init = Init::parse(INIT).unwrap();
+    let starts = media::boxes::boxes(LOW).map(Result::unwrap);
+    let starts = starts
+        .filter(|found| found.kind.0 == *b"moof")
+        .map(|found| found.at);
+    let mut ends: Vec<_> = starts.skip(1).chain([LOW.len()]).collect();
+    let mut from = 0;
+    let parts: Vec<_> = ends
+        .drain(..)
+        .map(|to| &LOW[std::mem::replace(&mut from, to)..to])
+        .collect();
+    assert_eq!(parts.len(), 4);
+    assert_eq!(transmux(&init, &parts), transmux(&init, &[LOW]));
+}
+
+#[test]
+fn what_lacks_something_says_what() {
+    let init = Init::parse(INIT).unwrap();
+    for (error, says) in [
+        (
+            Init::parse(b"\0\0\0\x10ftypcmfc\0\0\0\0\0\0\0\x08moov").unwrap_err(),
+            "moov has no box mvex",
+        ),
+        (Init::parse(LOW).unwrap_err(), "init has no box moov"),
+        (transmux(&init, &[]).unwrap_err(), "no picture"),
+        (transmux(&init, &[INIT]).unwrap_err(), "no picture"),
+        (transmux(&init, &[&LOW[..900]]).unwrap_err(), "mdat"),
+        (
+            init_of_rung(INIT, b"\0\0\0\x08moof").unwrap_err(),
+            "moof has no box mfhd",
+        ),
+    ] {
+        assert!(error.to_string().contains(says), "{error}");
+    }
+}
+
+/// All that is asked of octets from somewhere.
+fn try_all(init: &[u8], segment: &[u8]) {
+    let _ = init_of_rung(init, segment);
+    let Ok(init) = Init::parse(init) else { return };
+    let _ = fragments(segment, &init);
+    if let Ok(ts) = transmux(&init, &[segment, segment]) {
+        assert_eq!(ts.len() % (16 * 188), 0);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn damage_is_an_error_or_other_media_but_no_panic(
+        flips in prop::collection::vec((any::<prop::sample::Index>(), 1..=255u8), 1..6),
+        init_is_hit: bool, high: bool,
+    ) {
+        let (mut init, mut segment) = (INIT.to_vec(), if high { HIGH } else { LOW }.to_vec());
+        for (at, flip) in flips {
+            // What is said in boxes is at the beginning, and what is sound matters to nobody.
+            let hit = if init_is_hit { &mut init } else { &mut segment };
+            let length = hit.len().min(1500);
+            hit[at.index(length)] ^= flip;
+        }
+        try_all(&init, &segment);
+    }
+
+    #[test]
+    fn what_breaks_off_is_an_error_or_less_media_but_no_panic(at: prop::sample::Index, init_is_hit: bool) {
+        if init_is_hit {
+            try_all(&INIT[..at.index(INIT.len())], LOW);
+        } else {
+            try_all(INIT, &LOW[..at.index(LOW.len())]);
+        }
+    }
+
+    #[test]
+    fn garbage_is_no_panic(octets in prop::collection::vec(any::<u8>(), 0..300)) {
+        try_all(&octets, &octets);
+        try_all(INIT, &octets);
+        let _ = (avc::sps(&octets), avc::pps_ids(&octets), media::aac::Config::parse(&octets));
+    }
+}
