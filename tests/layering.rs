@@ -26,7 +26,7 @@ const MODULES: &[(&str, &[&str], &[&str])] = &[
     (
         "origin",
         &["control", "net", "store"],
-        &["playlists", "adaptation"],
+        &["playlists", "adaptation", "media"],
     ),
     (
         "manager",

@@ -1,5 +1,7 @@
 //! What `media` makes of real segments, judged by FFmpeg: init sections of single rungs, and MPEG-TS.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::{
