@@ -41,8 +41,7 @@ pub struct Measure {
 
 impl Delivery {
     /// `measure` is `None` where the transport cannot be seen.
-    pub fn new<'a>(chunks: impl Iterator<Item = &'a Bytes>, measure: Option<Measure>) -> Self {
-        let chunks: Vec<Bytes> = chunks.cloned().collect();
+    pub fn new(chunks: Vec<Bytes>, measure: Option<Measure>) -> Self {
         let left = chunks.iter().map(|chunk| chunk.len() as u64).sum();
         Self {
             chunks: chunks.into_iter(),
@@ -89,6 +88,12 @@ impl Body for Delivery {
 }
 
 impl Measure {
+    /// For a delivery of `share` of the octets, 0 to 1.
+    pub fn of_share(self, share: f64) -> Self {
+        let media = MediaTime::from_seconds(self.media.seconds() * share);
+        Self { media, ..self }
+    }
+
     fn begin(self, octets: u64) -> Arc<Meter> {
         let meter = Arc::new(Meter::begin(self.connection, octets, Instant::now()));
         self.viewers.delivering(&self.seat, &meter);

@@ -5,17 +5,18 @@ use std::{sync::Arc, time::Instant};
 use adaptation::Offer;
 use axum::{
     Extension,
-    body::Body,
     extract::{Path, Query, State},
-    http::{HeaderMap, HeaderValue, header},
-    response::{IntoResponse, Response},
+    http::{HeaderMap, HeaderValue},
+    response::Response,
 };
+use bytes::Bytes;
 use playlists::{Bitrate, Epoch, Segment};
 use serde::Deserialize;
 
 use super::{
     NO_STORE, Origin, Refusal, Stance,
-    delivery::{Delivery, Measure},
+    delivery::Measure,
+    piece::Piece,
     playlist::{elsewhere, stream_of},
     seat::{Seat, ViewerId},
     viewers::Ask,
@@ -37,6 +38,7 @@ pub async fn chosen(
     Path((stream, viewer, name)): Path<(String, String, String)>,
     Query(hint): Query<Hint>,
     Extension(connection): Extension<Arc<Connection>>,
+    headers: HeaderMap,
     uri: axum::http::Uri,
 ) -> Result<Response, Refusal> {
     let now = Instant::now();
@@ -71,6 +73,14 @@ pub async fn chosen(
         hint: hint.seen.map(Bitrate::from_kbps),
         patience: window.format().patience(),
     };
+    if segment.gap {
+        // Nothing to choose, and nothing to learn from.
+        let piece = Piece {
+            cache: NO_STORE,
+            ..whole(segment, 0, "")
+        };
+        return Ok(piece.answer(&headers));
+    }
     let (pin, estimate) = origin.viewers.decide(&seat, &ask, now);
     // A pin may be older than the ladder, if the stream began anew with a shorter one.
     let chosen = pin.rung.min(top);
@@ -82,7 +92,12 @@ pub async fn chosen(
         connection,
         media: segment.duration(),
     };
-    let mut response = media(segment, chosen, Some(measure), NO_STORE);
+    let piece = Piece {
+        cache: NO_STORE,
+        measure: Some(measure),
+        ..whole(segment, chosen, rung.as_str())
+    };
+    let mut response = piece.answer(&headers);
     let headers = response.headers_mut();
     put(headers, "spillway-rung", rung.as_str());
     put(headers, "spillway-reason", &pin.reason.to_string());
@@ -97,6 +112,7 @@ pub async fn chosen(
 pub async fn canonical(
     State(origin): State<Arc<Origin>>,
     Path((stream, epoch, rung, name)): Path<(String, u64, String, String)>,
+    headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let (stream, consumer) = stream_of(&origin, &stream)?;
     let window = published(&stream, &consumer)?;
@@ -111,28 +127,38 @@ pub async fn canonical(
             .segment(number)
             .ok_or_else(|| gone(&window, number))?,
     };
+    if segment.gap {
+        // Its name is that of octets, and these are others.
+        return Err(Refusal::not_found(format!("segment {number} is lost")));
+    }
     if segment.head.epoch != Epoch(epoch) {
         return Err(Refusal::not_found(format!(
             "segment {number} is not of epoch {epoch}"
         )));
     }
     tracing::debug!(%stream, epoch, rung, name, "canonical object");
-    match part {
-        None => Ok(media(segment, rung, None, FOREVER)),
+    let rung_name = window.format().ladder.rungs()[rung].name.as_str();
+    let piece = match part {
+        None => whole(segment, rung, rung_name),
         Some(index) => {
             let part = segment.parts.get(index);
             let part = part.ok_or_else(|| {
                 Refusal::not_found(format!("segment {number} has no part {index} yet"))
             })?;
-            Ok(octets(Body::from(part.media[rung].clone()), FOREVER))
+            piece(
+                vec![part.media[rung].clone()],
+                tag(segment, rung_name, Some(index)),
+            )
         }
-    }
+    };
+    Ok(piece.answer(&headers))
 }
 
 /// `{epoch}/init.mp4`, the same for all rungs.
 pub async fn init(
     State(origin): State<Arc<Origin>>,
     Path((stream, epoch)): Path<(String, u64)>,
+    headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let (stream, consumer) = stream_of(&origin, &stream)?;
     let window = published(&stream, &consumer)?;
@@ -140,7 +166,7 @@ pub async fn init(
     let init = init.ok_or_else(|| {
         Refusal::not_found(format!("stream {stream} has no epoch {epoch} any more"))
     })?;
-    Ok(octets(Body::from(init.media.clone()), FOREVER))
+    Ok(piece(vec![init.media.clone()], format!("{epoch}-init")).answer(&headers))
 }
 
 fn published(stream: &StreamName, consumer: &Consumer) -> Result<Arc<Published>, Refusal> {
@@ -175,23 +201,31 @@ fn canonical_name(name: &str) -> Option<(u64, Option<usize>)> {
     }
 }
 
-fn media(
-    segment: &Segment,
-    rung: usize,
-    measure: Option<Measure>,
-    cache: &'static str,
-) -> Response {
-    octets(
-        Body::new(Delivery::new(segment.media(rung), measure)),
-        cache,
+fn whole(segment: &Segment, rung: usize, name: &str) -> Piece {
+    piece(
+        segment.media(rung).cloned().collect(),
+        tag(segment, name, None),
     )
 }
 
-fn octets(body: Body, cache: &'static str) -> Response {
-    let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("video/mp4"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
-    (headers, body).into_response()
+fn piece(chunks: Vec<Bytes>, tag: String) -> Piece {
+    Piece {
+        chunks,
+        tag,
+        kind: "video/mp4",
+        cache: FOREVER,
+        measure: None,
+    }
+}
+
+/// A canonical name in short, for viewers too: what has the same is the same to the octet.
+fn tag(segment: &Segment, rung: &str, part: Option<usize>) -> String {
+    let (epoch, number) = (segment.head.epoch.0, segment.number());
+    match part {
+        _ if segment.gap => format!("gap-{number}"),
+        None => format!("{epoch}-{rung}-{number}"),
+        Some(part) => format!("{epoch}-{rung}-{number}.{part}"),
+    }
 }
 
 /// Names and numbers are all that is ever put here; what could not be a header is left out.

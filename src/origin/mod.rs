@@ -6,6 +6,7 @@ pub mod delivery;
 pub mod media;
 pub mod meter;
 pub mod ops;
+pub mod piece;
 pub mod playlist;
 pub mod profile;
 pub mod reporter;
@@ -105,6 +106,9 @@ impl Origin {
 /// What viewers, relays and players reach.
 pub fn public(origin: Arc<Origin>) -> Router {
     let names = [
+        "accept-ranges",
+        "content-range",
+        "etag",
         "spillway-rung",
         "spillway-reason",
         "spillway-estimate",
