@@ -13,6 +13,7 @@ pub mod reporter;
 pub mod seat;
 pub mod share;
 pub mod viewers;
+pub mod wheel;
 
 use std::{sync::Arc, time::Duration};
 
