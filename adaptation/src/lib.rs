@@ -18,4 +18,4 @@ pub mod viewer;
 pub use allocator::{Allocation, Allocator, Class, Demand};
 pub use rule::{Choice, Cycle, Fixed, Rate, Reason, Rule, Situation};
 pub use throughput::{Delivery, Estimate, Evidence, Throughput};
-pub use viewer::{Offer, Pin, Viewer};
+pub use viewer::{Offer, Pin, Viewer, Wish};

@@ -125,28 +125,79 @@ impl Viewer {
         self.switches
     }
 
-    /// The highest rung that this viewer's own path would allow, for the allocator's demand.
-    /// `rates` are the rungs', cheapest first.
+    /// What this viewer would take if it were alone, for the allocator's demand.
+    pub fn wish(&self) -> Wish {
+        let held = |last: Last| last.choice.rung >= last.ceiling && last.ceiling < last.top;
+        let room = self
+            .estimate()
+            .map(|known| known.rate.scale(rule::SAFETY).bps());
+        Wish {
+            // No estimate is so low that it would be none, or too high to be said in 32 bits.
+            room: room.map_or(0, |bps| u32::try_from(bps).unwrap_or(u32::MAX).max(1)),
+            has: self
+                .current()
+                .map_or(0, |rung| u8::try_from(rung).unwrap_or(u8::MAX)),
+            held: self.last.is_some_and(held),
+            most: self
+                .last
+                .map_or(u8::MAX, |last| u8::try_from(last.top).unwrap_or(u8::MAX)),
+        }
+    }
+
+    /// The highest rung that this viewer's own path would allow: see [`Wish::cap`].
+    pub fn own_cap(&self, rates: &[Bitrate]) -> usize {
+        self.wish().cap(rates)
+    }
+}
+
+/// What a viewer would take if it were alone. Small, so that a node can keep those of all its
+/// viewers side by side and go through them at every sharing of its egress.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Wish {
+    /// What its path carries safely, in bit/s; 0 if nothing is known of it.
+    room: u32,
+    /// The rung that it has.
+    has: u8,
+    /// It stands at a ceiling.
+    held: bool,
+    /// The highest rung that is offered to it, which its own wish may have bounded.
+    most: u8,
+}
+
+impl Wish {
+    /// The highest of the rungs with these rates, cheapest first, that the viewer's path would allow.
     ///
     /// A viewer of whom nothing is known may turn out to have any path within a second, and the
     /// budget has to hold then too: it counts for the dearest rung.
     ///
     /// Never below what the viewer has. Where it stands at a ceiling, its path was measured as a
     /// share of the node's and may carry more, so one rung more is demanded than was seen. But
-    /// never more than what is offered to it, which its own wish may have bounded.
-    pub fn own_cap(&self, rates: &[Bitrate]) -> usize {
-        let top = rates.len().saturating_sub(1);
-        let Some(known) = self.estimate() else {
-            return self.last.map_or(top, |last| top.min(last.top));
-        };
-        let room = known.rate.scale(rule::SAFETY);
+    /// never more than what is offered to it.
+    pub fn cap(self, rates: &[Bitrate]) -> usize {
+        let top = rates.len().saturating_sub(1).min(self.most.into());
+        if self.room == 0 {
+            return top;
+        }
+        let room = Bitrate::from_bps(self.room.into());
         let seen = rates.iter().rposition(|rate| *rate <= room).unwrap_or(0);
-        let seen = seen.max(self.current().unwrap_or(0));
-        let held = self
-            .last
-            .is_some_and(|last| last.choice.rung >= last.ceiling && last.ceiling < last.top);
-        let wanted = self.last.map_or(top, |last| last.top);
-        (seen + usize::from(held)).min(wanted).min(top)
+        let seen = seen.max(self.has.into());
+        (seen + usize::from(self.held)).min(top)
+    }
+
+    /// In 49 bits.
+    pub fn to_bits(self) -> u64 {
+        let (has, most) = (u64::from(self.has) << 32, u64::from(self.most) << 40);
+        u64::from(self.room) | has | most | u64::from(self.held) << 48
+    }
+
+    /// Of what [`Wish::to_bits`] gave; higher bits do not matter.
+    pub fn from_bits(bits: u64) -> Self {
+        Self {
+            room: bits as u32,
+            has: (bits >> 32) as u8,
+            most: (bits >> 40) as u8,
+            held: bits & (1 << 48) != 0,
+        }
     }
 }
 
@@ -317,6 +368,24 @@ mod tests {
         assert_eq!(viewer.own_cap(&rates()), 2);
         let pin = viewer.decide(2, &offer(), 1, None, &Fixed);
         assert_eq!((pin.rung, pin.reason), (1, Reason::Ceiling));
+    }
+
+    #[test]
+    fn a_wish_survives_being_packed() {
+        for (room, has, most, held) in [
+            (0, 0, 255, false),
+            (1, 255, 0, true),
+            (u32::MAX, 7, 9, false),
+        ] {
+            let wish = Wish {
+                room,
+                has,
+                held,
+                most,
+            };
+            assert_eq!(Wish::from_bits(wish.to_bits()), wish);
+            assert_eq!(Wish::from_bits(wish.to_bits() | 0xff << 49), wish);
+        }
     }
 
     #[test]

@@ -118,6 +118,8 @@ async fn watch(meter: Arc<Meter>, viewers: Arc<Viewers>, seat: Seat, media: Medi
         accounted = progress.acked;
         if progress.over {
             let evidence = meter.tells().then(|| meter.result(&progress, media, now));
+            // It is not on its way any more.
+            drop(meter);
             viewers.delivered(&seat, progress.acked, evidence.as_ref(), now);
             return;
         }

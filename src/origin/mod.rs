@@ -3,6 +3,7 @@
 //! Knows the store, not who fills it; obeys a [`Stance`], not the manager that may be behind it.
 
 pub mod delivery;
+mod ledger;
 pub mod media;
 pub mod meter;
 pub mod ops;
@@ -10,7 +11,9 @@ pub mod piece;
 pub mod playlist;
 pub mod profile;
 pub mod reporter;
+mod room;
 pub mod seat;
+mod seated;
 pub mod share;
 pub mod viewers;
 pub mod wheel;

@@ -4,14 +4,16 @@ use std::{sync::Arc, time::Instant};
 
 use axum::{
     Json, Router,
-    extract::{Path, State},
+    extract::{Path, Query, State},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::get,
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Origin, Stance};
+use super::{Origin, Stance, viewers::Mark};
+use crate::store::StreamName;
 
 pub fn private(origin: Arc<Origin>) -> Router {
     Router::new()
@@ -67,28 +69,58 @@ async fn streams(State(origin): State<Arc<Origin>>) -> Json<Value> {
     Json(streams.collect())
 }
 
-async fn viewers(State(origin): State<Arc<Origin>>) -> Json<Value> {
+/// Which viewers to tell of.
+#[derive(Debug, Deserialize)]
+struct Which {
+    stream: Option<StreamName>,
+    /// Viewers at most, [`PAGE`] if it is not said.
+    limit: Option<usize>,
+    /// The `next` of the page before.
+    after: Option<String>,
+}
+
+/// A page of the viewers, and sums over all of them.
+async fn viewers(State(origin): State<Arc<Origin>>, Query(which): Query<Which>) -> Response {
+    let after: Option<Mark> = match which.after.as_deref().map(str::parse).transpose() {
+        Ok(after) => after,
+        Err(why) => return (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
+    };
+    let stream = which.stream.as_ref().map(StreamName::as_str);
+    let limit = which.limit.unwrap_or(PAGE).clamp(1, LONGEST_PAGE);
+    let (page, census) = (
+        origin
+            .viewers
+            .page(stream, after.as_ref(), limit, Instant::now()),
+        origin.viewers.census(),
+    );
     let share = origin.share.load();
     Json(json!({
         "node": origin.node,
         "egress_kbps": share.egress.kbps(),
         "budget_kbps": origin.terms.budget.map(|budget| budget.kbps()),
         "price": share.price(),
-        "viewers": origin.viewers.report(Instant::now()),
+        "watching": census.streams.values().sum::<u32>(),
+        "moved": census.moved,
+        "viewers": page.viewers,
+        "next": page.last.map(|last| last.to_string()),
     }))
+    .into_response()
 }
 
+/// One viewer by its id, or by the 16 digits that its id begins with.
 async fn viewer(State(origin): State<Arc<Origin>>, Path(id): Path<String>) -> Response {
-    let reports = origin.viewers.report(Instant::now()).into_iter();
-    match reports
-        .filter(|report| report.viewer == id)
-        .collect::<Vec<_>>()
-    {
-        reports if reports.is_empty() => (
+    let digits = id.split('.').next().filter(|digits| digits.len() == 16);
+    let key = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    match key.map(|key| origin.viewers.look(key, Instant::now())) {
+        Some(reports) if !reports.is_empty() => Json(reports).into_response(),
+        _ => (
             StatusCode::NOT_FOUND,
             format!("no viewer {id:?} on this node\n"),
         )
             .into_response(),
-        reports => Json(reports).into_response(),
     }
 }
+
+/// Viewers on a page: as long as they are many, nobody waits for all of them.
+const PAGE: usize = 1000;
+const LONGEST_PAGE: usize = 10_000;

@@ -60,6 +60,7 @@ pub async fn run(
         }
         let now = Instant::now();
         viewers.expire(now);
+        viewers.forget(|stream| store.stream(stream).is_some());
         let egress = meter.push(viewers.egress.load(Relaxed), now);
         let turn = now.duration_since(started).as_secs() / TURN.as_secs();
         let at = allocator.budget.map(|_| now);
@@ -96,7 +97,11 @@ fn share_out(
         .into_iter()
         .filter_map(|(name, stream)| Some((name, stream.now()?.rates())))
         .collect();
-    let mut demand = viewers.demand(&rates);
+    // Where there is enough for everybody nobody has to be asked.
+    let mut demand = match allocator.budget {
+        Some(_) => viewers.demand(&rates),
+        None => BTreeMap::new(),
+    };
     let (mut classes, mut places) = (Vec::new(), BTreeMap::new());
     for (name, rates) in rates {
         let viewers = demand.remove(&name).unwrap_or_default();

@@ -1,24 +1,31 @@
-//! The viewers of this node: who they are, what each was given, and when each was last seen.
+//! The viewers of this node: who has a seat, who is looked up by whom, who has gone.
 //!
 //! A viewer exists from its first segment on, not from its first playlist, so that whoever only
 //! looks costs nothing and counts for nothing; it is gone after three target durations of silence.
-//! What rung a viewer gets is `adaptation`'s business.
+//! A viewer is its key: on however many connections it comes, it is one. What is kept of each is
+//! `seated`'s, where it is kept `room`'s; what rung a viewer gets is `adaptation`'s business.
 
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Weak,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
-use adaptation::{Demand, Fixed, Offer, Pin, Reason, Rule, Viewer, region::Region};
-use dashmap::{DashMap, Entry};
+use adaptation::{Demand, Offer, Pin, Reason, Rule, region::Region};
+use arc_swap::ArcSwap;
 use playlists::Bitrate;
-use serde::Serialize;
 
-use super::{meter::Meter, seat::Seat};
+pub use super::seated::ViewerReport;
+use super::{
+    meter::Meter,
+    room::{Crowd, Room, Seating},
+    seat::Seat,
+    seated::Seated,
+    wheel::Wheel,
+};
 use crate::{control::RegionLoad, store::StreamName};
 
 /// What a viewer asks for, and under what limits.
@@ -40,40 +47,32 @@ pub struct Ask<'a> {
 /// Every viewer of the node.
 #[derive(Debug)]
 pub struct Viewers {
-    seats: DashMap<Seat, Seated>,
-    /// How many are taken. Beyond `most`, who asks for media gets the cheapest rung and no seat.
+    /// By stream; looking one up takes no lock.
+    rooms: ArcSwap<BTreeMap<StreamName, Arc<Room>>>,
+    /// By name; at most [`REGIONS`], and the one for all others.
+    regions: Mutex<BTreeMap<Region, Arc<Crowd>>>,
+    /// Everybody, at the time when it will have been silent for too long, as was known when it was
+    /// looked at last.
+    silences: Mutex<Wheel<Arc<Seated>>>,
+    /// How many seats are taken. Beyond `most`, who asks for media gets the cheapest rung and none.
     taken: AtomicUsize,
     most: usize,
-    /// Ever seated, by region; at most [`REGIONS`].
-    arrivals: DashMap<Region, u64>,
+    /// Ever seated.
+    arrivals: AtomicU64,
     rule: Box<dyn Rule>,
     /// Octets that viewers have acknowledged.
     pub egress: AtomicU64,
 }
 
-#[derive(Debug)]
-struct Seated {
-    viewer: Viewer,
-    /// As it is counted.
-    region: Region,
-    since: Instant,
-    seen: Instant,
-    patience: Duration,
-    octets: u64,
-    segments: u64,
-    ceiling: usize,
-    /// Sent elsewhere since this node drains; it keeps asking here, but it is not watching here.
-    moved: bool,
-    outstanding: Vec<Weak<Meter>>,
-}
-
 impl Viewers {
     pub fn new(rule: Box<dyn Rule>, most: usize) -> Self {
         Self {
-            seats: DashMap::new(),
+            rooms: ArcSwap::default(),
+            regions: Mutex::default(),
+            silences: Mutex::new(Wheel::new(LOOK_EVERY, Instant::now())),
             taken: AtomicUsize::new(0),
             most,
-            arrivals: DashMap::new(),
+            arrivals: AtomicU64::new(0),
             rule,
             egress: AtomicU64::new(0),
         }
@@ -81,67 +80,29 @@ impl Viewers {
 
     /// The rung of a segment for a viewer, who takes a seat with the first.
     pub fn decide(&self, seat: &Seat, ask: &Ask<'_>, now: Instant) -> (Pin, Option<Bitrate>) {
-        let mut seated = match self.seats.entry(seat.clone()) {
-            Entry::Occupied(seated) => seated.into_ref(),
-            Entry::Vacant(vacant) => {
-                if self.taken.fetch_add(1, Relaxed) >= self.most {
-                    self.taken.fetch_sub(1, Relaxed);
-                    return (NO_SEAT, None);
-                }
-                vacant.insert(Seated::new(ask, self.arrive(&seat.viewer.region), now))
-            }
-        };
-        seated.seen = now;
-        // Who came after the last sharing has no share yet, and must not take that of others.
-        let newcomer = ask.shared.is_some_and(|shared| seated.since > shared);
-        let ceiling = if newcomer {
-            ask.ceiling.min(ask.offer.start)
-        } else {
-            ask.ceiling
-        };
-        seated.ceiling = ceiling;
-        seated.moved = false;
-        let in_flight = seated.pace(now);
-        let rule: &dyn Rule = if ask.fixed { &Fixed } else { &*self.rule };
-        let pin = seated
-            .viewer
-            .decide(ask.number, &ask.offer, ceiling, in_flight, rule);
-        seated.segments += u64::from(pin.fresh);
-        (pin, seated.viewer.estimate().map(|estimate| estimate.rate))
-    }
-
-    /// Counts an arrival. Regions are what clients call them: when there are too many, the rest is one.
-    fn arrive(&self, region: &Region) -> Region {
-        let known = self.arrivals.contains_key(region) || self.arrivals.len() < REGIONS;
-        let region = if known {
-            region.clone()
-        } else {
-            Region::default()
-        };
-        *self.arrivals.entry(region.clone()).or_default() += 1;
-        region
+        let known = self.find(seat, now);
+        match known.or_else(|| self.seat(seat, ask, now)) {
+            Some(seated) => seated.decide(ask, &*self.rule, now),
+            None => (NO_SEAT, None),
+        }
     }
 
     /// Notes a sign of life. Says nothing of who never took a seat.
     pub fn touch(&self, seat: &Seat, now: Instant) {
-        if let Some(mut seated) = self.seats.get_mut(seat) {
-            seated.seen = now;
+        if let Some(room) = self.rooms.load().get(seat.stream.as_str()) {
+            room.touch(seat.viewer.key, now);
         }
     }
 
     /// Notes that a viewer was sent elsewhere; returns what is known of its path.
     pub fn moved(&self, seat: &Seat, now: Instant) -> Option<Bitrate> {
-        let mut seated = self.seats.get_mut(seat)?;
-        seated.seen = now;
-        seated.moved = true;
-        seated.viewer.estimate().map(|estimate| estimate.rate)
+        self.find(seat, now)?.moved()
     }
 
     /// A delivery begins.
     pub fn delivering(&self, seat: &Seat, meter: &Arc<Meter>) {
-        if let Some(mut seated) = self.seats.get_mut(seat) {
-            seated.outstanding.retain(|meter| meter.strong_count() > 0);
-            seated.outstanding.push(Arc::downgrade(meter));
+        if let Some(seated) = self.find(seat, Instant::now()) {
+            seated.delivering(meter);
         }
     }
 
@@ -153,12 +114,9 @@ impl Viewers {
         delivery: Option<&adaptation::Delivery>,
         now: Instant,
     ) {
-        if let Some(mut seated) = self.seats.get_mut(seat) {
-            seated.seen = now;
-            seated.octets += octets;
-            let Some(delivery) = delivery else { return };
-            let evidence = seated.viewer.delivered(delivery);
-            tracing::debug!(viewer = %seat.viewer, ?delivery, ?evidence, estimate = ?seated.viewer.estimate(), "delivered");
+        if let Some(seated) = self.find(seat, now) {
+            let evidence = seated.delivered(octets, delivery);
+            tracing::debug!(viewer = %seat.viewer, ?delivery, ?evidence, "delivered");
         }
     }
 
@@ -167,21 +125,36 @@ impl Viewers {
         self.egress.fetch_add(octets, Relaxed);
     }
 
-    /// Forgets who has been silent for too long.
+    /// Takes away the seats of those who have been silent for too long. Costs as many looks as there
+    /// are viewers whose time would have come since, had they not been seen in between.
     pub fn expire(&self, now: Instant) {
-        self.seats.retain(|seat, seated| {
-            // Whoever is still being sent something has not been silent.
-            let stays = now.saturating_duration_since(seated.seen) <= seated.patience
-                || seated
-                    .outstanding
-                    .iter()
-                    .any(|meter| meter.strong_count() > 0);
-            if !stays {
-                self.taken.fetch_sub(1, Relaxed);
-                tracing::debug!(viewer = %seat.viewer, stream = %seat.stream, "viewer gone");
+        let due = self.silences().turn(now);
+        let mut stay = Vec::new();
+        for seated in due {
+            match seated.stays_until(now) {
+                Some(until) => stay.push((seated, until)),
+                None if seated.room.unseat(&seated, now) => {
+                    self.taken.fetch_sub(1, Relaxed);
+                    tracing::debug!(viewer = %seated.id, stream = %seated.room.stream, "viewer gone");
+                }
+                // It was seen just now.
+                None => stay.push((seated, now)),
             }
-            stays
-        });
+        }
+        let mut silences = self.silences();
+        for (seated, until) in stay {
+            silences.set(seated, until);
+        }
+    }
+
+    /// Forgets the rooms of streams that are not `there` any more, once nobody is left in them.
+    pub fn forget(&self, there: impl Fn(&str) -> bool) {
+        let rooms = self.rooms.load();
+        let over = |room: &Arc<Room>| !there(room.stream.as_str()) && room.close();
+        let over: Vec<_> = rooms.values().filter(|room| over(room)).cloned().collect();
+        for room in over {
+            self.drop_room(&room);
+        }
     }
 
     /// The demand of each stream's viewers: what their own paths would allow, given its rungs' rates.
@@ -189,67 +162,168 @@ impl Viewers {
         &self,
         rates: &BTreeMap<StreamName, Vec<Bitrate>>,
     ) -> BTreeMap<StreamName, Vec<Demand>> {
-        let mut demand: BTreeMap<_, Vec<_>> = rates
-            .keys()
-            .map(|name| (name.clone(), Vec::new()))
-            .collect();
-        for seated in &self.seats {
-            let stream = &seated.key().stream;
-            if let (Some(rates), Some(demand), false) =
-                (rates.get(stream), demand.get_mut(stream), seated.moved)
-            {
-                demand.push(Demand {
-                    key: seated.key().viewer.key,
-                    cap: seated.viewer.own_cap(rates),
-                });
+        let rooms = self.rooms.load();
+        let demand = |(name, rates): (&StreamName, &Vec<Bitrate>)| {
+            let mut demand = Vec::new();
+            if let Some(room) = rooms.get(name) {
+                demand.reserve(room.watching.load(Relaxed) as usize);
+                demand.extend(room.lines(0).filter_map(|line| {
+                    let cap = line.wish?.cap(rates);
+                    Some(Demand { key: line.key, cap })
+                }));
             }
-        }
-        demand
+            (name.clone(), demand)
+        };
+        rates.iter().map(demand).collect()
     }
 
+    /// Seats taken.
     pub fn count(&self) -> usize {
         self.taken.load(Relaxed)
     }
 
+    /// Viewers ever seated.
+    pub fn arrivals(&self) -> u64 {
+        self.arrivals.load(Relaxed)
+    }
+
     /// Who is watching, by region and by stream, and how many are only still asking.
     pub fn census(&self) -> Census {
-        let arrivals = self.arrivals.iter();
-        let mut census = Census {
-            regions: arrivals
-                .map(|arrived| {
-                    (
-                        arrived.key().to_string(),
-                        RegionLoad {
-                            viewers: 0,
-                            arrivals: *arrived,
-                        },
-                    )
-                })
-                .collect(),
-            ..Census::default()
-        };
-        for seated in &self.seats {
-            if seated.moved {
-                census.moved += 1;
-                continue;
+        let mut census = Census::default();
+        for (name, region) in &*self.regions() {
+            let load = RegionLoad {
+                viewers: region.viewers.load(Relaxed),
+                arrivals: region.arrivals.load(Relaxed),
+            };
+            census.regions.insert(name.to_string(), load);
+        }
+        for (name, room) in &**self.rooms.load() {
+            let watching = room.watching.load(Relaxed);
+            if watching > 0 {
+                census.streams.insert(name.to_string(), watching);
             }
-            let seat = seated.key();
-            census
-                .regions
-                .entry(seated.region.to_string())
-                .or_default()
-                .viewers += 1;
-            *census.streams.entry(seat.stream.to_string()).or_default() += 1;
+            census.moved += room.moved.load(Relaxed);
         }
         census
     }
 
-    /// Everything known of each viewer, for operators.
-    pub fn report(&self, now: Instant) -> Vec<ViewerReport> {
-        self.seats
-            .iter()
-            .map(|seated| seated.report(seated.key(), now))
-            .collect()
+    /// What is known of up to `limit` viewers after the `after`-th, in a lasting order; of those of
+    /// one stream, or of all.
+    pub fn page(
+        &self,
+        stream: Option<&str>,
+        after: Option<&Mark>,
+        limit: usize,
+        now: Instant,
+    ) -> Page {
+        let mut page = Page::default();
+        for (name, room) in &**self.rooms.load() {
+            let wanted = stream.is_none_or(|stream| stream == name.as_str());
+            let passed = after.is_some_and(|after| after.stream > *name);
+            if !wanted || passed {
+                continue;
+            }
+            let after = after.filter(|after| after.stream == *name);
+            for line in room.lines(after.map_or(0, |after| after.line.saturating_add(1))) {
+                if page.viewers.len() >= limit {
+                    return page;
+                }
+                if let Some(seated) = room.look(line.key) {
+                    page.viewers.push(seated.report(now));
+                    page.last = Some(Mark {
+                        stream: name.clone(),
+                        line: line.index,
+                    });
+                }
+            }
+        }
+        page.last = None;
+        page
+    }
+
+    /// What is known of the viewer `key`, for each stream that it watches.
+    pub fn look(&self, key: u64, now: Instant) -> Vec<ViewerReport> {
+        let rooms = self.rooms.load();
+        let seated = rooms.values().filter_map(|room| room.look(key));
+        seated.map(|seated| seated.report(now)).collect()
+    }
+
+    fn find(&self, seat: &Seat, now: Instant) -> Option<Arc<Seated>> {
+        let rooms = self.rooms.load();
+        rooms.get(seat.stream.as_str())?.find(seat.viewer.key, now)
+    }
+
+    /// A seat for who has none; `None` if there is none left.
+    fn seat(&self, seat: &Seat, ask: &Ask<'_>, now: Instant) -> Option<Arc<Seated>> {
+        if self.taken.fetch_add(1, Relaxed) >= self.most {
+            self.taken.fetch_sub(1, Relaxed);
+            return None;
+        }
+        loop {
+            let room = self.room(&seat.stream);
+            let new = |line| {
+                let (id, region) = (seat.viewer.clone(), self.arrive(&seat.viewer.region));
+                Seated::new(id, (room.clone(), line), region, ask, now)
+            };
+            match room.seat(seat.viewer.key, new, now) {
+                Seating::New(seated) => {
+                    self.silences().set(seated.clone(), now + ask.patience);
+                    return Some(seated);
+                }
+                Seating::Found(seated) => {
+                    self.taken.fetch_sub(1, Relaxed);
+                    return Some(seated);
+                }
+                // Its stream is back already.
+                Seating::Closed => self.drop_room(&room),
+            }
+        }
+    }
+
+    fn room(&self, stream: &StreamName) -> Arc<Room> {
+        if let Some(room) = self.rooms.load().get(stream) {
+            return room.clone();
+        }
+        let new = Arc::new(Room::new(stream.clone()));
+        let before = self.rooms.rcu(|rooms| {
+            let mut rooms = BTreeMap::clone(rooms);
+            rooms.entry(stream.clone()).or_insert_with(|| new.clone());
+            rooms
+        });
+        before.get(stream).cloned().unwrap_or(new)
+    }
+
+    fn drop_room(&self, gone: &Arc<Room>) {
+        self.rooms.rcu(|rooms| {
+            let mut rooms = BTreeMap::clone(rooms);
+            rooms.retain(|_, room| !Arc::ptr_eq(room, gone));
+            rooms
+        });
+    }
+
+    /// Counts an arrival. Regions are what clients call them: when there are too many, the rest is one.
+    fn arrive(&self, name: &Region) -> Arc<Crowd> {
+        self.arrivals.fetch_add(1, Relaxed);
+        let mut regions = self.regions();
+        let known = regions.contains_key(name) || regions.len() < REGIONS;
+        let name = if known {
+            name.clone()
+        } else {
+            Region::default()
+        };
+        let region = regions
+            .entry(name.clone())
+            .or_insert_with(|| Arc::new(Crowd::new(name)));
+        region.arrivals.fetch_add(1, Relaxed);
+        region.clone()
+    }
+
+    fn regions(&self) -> MutexGuard<'_, BTreeMap<Region, Arc<Crowd>>> {
+        self.regions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn silences(&self) -> MutexGuard<'_, Wheel<Arc<Seated>>> {
+        self.silences.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -261,67 +335,38 @@ pub struct Census {
     pub moved: u32,
 }
 
-/// One viewer as `/v1/viewers` shows it.
-#[derive(Clone, Debug, Serialize)]
-pub struct ViewerReport {
-    pub viewer: String,
-    pub stream: StreamName,
-    pub region: String,
-    /// Index of the rung decided last; 0 is the cheapest.
-    pub rung: Option<usize>,
-    pub reason: Option<adaptation::Reason>,
-    /// Highest rung that the node's budget allows this viewer.
-    pub ceiling: usize,
-    pub estimate_kbps: Option<u64>,
-    pub switches: u32,
-    pub segments: u64,
-    pub octets: u64,
-    pub moved: bool,
-    pub since_s: u64,
-    pub silent_ms: u64,
+/// Some of the viewers.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    pub viewers: Vec<ViewerReport>,
+    /// Where the next page begins; `None` after the last.
+    pub last: Option<Mark>,
 }
 
-impl Seated {
-    fn new(ask: &Ask<'_>, region: Region, now: Instant) -> Self {
-        Self {
-            viewer: Viewer::new(ask.hint),
-            region,
-            since: now,
-            seen: now,
-            patience: ask.patience,
-            octets: 0,
-            segments: 0,
-            ceiling: ask.ceiling,
-            moved: false,
-            outstanding: Vec::new(),
-        }
-    }
+/// A viewer's place among all, as a page names its last: `{stream}.{line}`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mark {
+    stream: StreamName,
+    line: u32,
+}
 
-    /// The pace of the slowest delivery that has been outstanding for long enough to tell.
-    fn pace(&mut self, now: Instant) -> Option<Bitrate> {
-        self.outstanding.retain(|meter| meter.strong_count() > 0);
-        self.outstanding
-            .iter()
-            .filter_map(|meter| meter.upgrade()?.pace(now))
-            .min()
+impl std::fmt::Display for Mark {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.stream, self.line)
     }
+}
 
-    fn report(&self, seat: &Seat, now: Instant) -> ViewerReport {
-        ViewerReport {
-            viewer: seat.viewer.to_string(),
-            stream: seat.stream.clone(),
-            region: self.region.to_string(),
-            rung: self.viewer.current(),
-            reason: self.viewer.reason(),
-            ceiling: self.ceiling,
-            estimate_kbps: self.viewer.estimate().map(|estimate| estimate.rate.kbps()),
-            switches: self.viewer.switches(),
-            segments: self.segments,
-            octets: self.octets,
-            moved: self.moved,
-            since_s: now.saturating_duration_since(self.since).as_secs(),
-            silent_ms: now.saturating_duration_since(self.seen).as_millis() as u64,
-        }
+impl std::str::FromStr for Mark {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parsed = text.split_once('.').and_then(|(stream, line)| {
+            Some(Self {
+                stream: stream.parse().ok()?,
+                line: line.parse().ok()?,
+            })
+        });
+        parsed.ok_or("after is the \"next\" of another page")
     }
 }
 
@@ -335,100 +380,8 @@ const NO_SEAT: Pin = Pin {
 /// More regions than an operator could look at.
 const REGIONS: usize = 64;
 
+/// How late the end of a silence may be noticed.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
 #[cfg(test)]
-mod tests {
-    use adaptation::Rate;
-    use playlists::MediaTime;
-
-    use super::*;
-    use crate::origin::{profile::Profile, seat::ViewerId};
-
-    const SIZES: [u64; 3] = [50_000, 200_000, 500_000];
-
-    fn seat(key: u64, region: &str) -> Seat {
-        let viewer = ViewerId {
-            key,
-            region: Region::new(region),
-            profile: Profile::default(),
-        };
-        Seat {
-            stream: "demo".parse().unwrap(),
-            viewer,
-        }
-    }
-
-    fn ask(number: u64) -> Ask<'static> {
-        Ask {
-            number,
-            offer: Offer {
-                sizes: &SIZES,
-                duration: MediaTime::from_ticks(2, 1),
-                start: 1,
-            },
-            ceiling: 2,
-            fixed: false,
-            shared: None,
-            hint: None,
-            patience: Duration::from_secs(6),
-        }
-    }
-
-    #[test]
-    fn whoever_finds_no_seat_gets_the_cheapest_rung_and_leaves_nothing() {
-        let (viewers, now) = (Viewers::new(Box::new(Rate::default()), 2), Instant::now());
-        for key in 0..2 {
-            assert_eq!(viewers.decide(&seat(key, "paris"), &ask(1), now).0.rung, 1);
-        }
-        assert_eq!(viewers.decide(&seat(7, "paris"), &ask(1), now).0, NO_SEAT);
-        assert_eq!(viewers.count(), 2);
-        viewers.expire(now + Duration::from_secs(7));
-        assert_eq!(viewers.count(), 0);
-        assert_eq!(viewers.decide(&seat(7, "paris"), &ask(2), now).0.rung, 1);
-    }
-
-    #[test]
-    fn invented_regions_do_not_grow_the_account() {
-        let (viewers, now) = (
-            Viewers::new(Box::new(Rate::default()), 1000),
-            Instant::now(),
-        );
-        for key in 0..200 {
-            viewers.decide(&seat(key, &format!("made-up-{key}")), &ask(1), now);
-        }
-        let census = viewers.census();
-        assert!(
-            census.regions.len() <= REGIONS + 1,
-            "{}",
-            census.regions.len()
-        );
-        assert_eq!(
-            census
-                .regions
-                .values()
-                .map(|region| region.viewers)
-                .sum::<u32>(),
-            200
-        );
-        assert_eq!(census.regions["default"].arrivals, 200 - REGIONS as u64);
-    }
-
-    #[test]
-    fn a_newcomer_waits_for_its_share() {
-        let (viewers, now) = (Viewers::new(Box::new(Rate::default()), 10), Instant::now());
-        let fast = Ask {
-            hint: Some(Bitrate::from_kbps(90_000)),
-            ..ask(1)
-        };
-        let early = Ask {
-            shared: Some(now - Duration::from_secs(1)),
-            ..fast
-        };
-        assert_eq!(viewers.decide(&seat(1, "paris"), &early, now).0.rung, 1);
-        let later = Ask {
-            number: 2,
-            shared: Some(now + Duration::from_secs(1)),
-            ..early
-        };
-        assert_eq!(viewers.decide(&seat(1, "paris"), &later, now).0.rung, 2);
-    }
-}
+mod stories;

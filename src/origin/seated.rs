@@ -1,0 +1,268 @@
+//! One viewer at this node: what it was given, what is on its way to it, when it was last seen, and
+//! in which sums it counts. Where it is kept, and when it is looked at, is `viewers`' business.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use adaptation::{Delivery, Evidence, Fixed, Pin, Rule, Viewer};
+use playlists::Bitrate;
+use serde::Serialize;
+
+use super::{
+    ledger::Line,
+    meter::Meter,
+    room::{Crowd, Room},
+    seat::ViewerId,
+    viewers::Ask,
+};
+use crate::store::StreamName;
+
+/// A viewer that has a seat.
+#[derive(Debug)]
+pub(super) struct Seated {
+    pub id: ViewerId,
+    pub room: Arc<Room>,
+    pub crowd: Arc<Crowd>,
+    pub line: Line,
+    since: Instant,
+    /// Milliseconds after `since`.
+    seen: AtomicU64,
+    patience: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    viewer: Viewer,
+    place: Place,
+    octets: u64,
+    segments: u64,
+    ceiling: usize,
+    /// The newest of what is on its way.
+    outstanding: Vec<Weak<Meter>>,
+}
+
+/// In which sums a viewer counts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Place {
+    Watching,
+    /// Sent elsewhere since this node drains; it keeps asking here, but it is not watching here.
+    Moved,
+    Gone,
+}
+
+impl Seated {
+    /// Counts from now on.
+    pub(super) fn new(
+        id: ViewerId,
+        (room, line): (Arc<Room>, Line),
+        crowd: Arc<Crowd>,
+        ask: &Ask<'_>,
+        now: Instant,
+    ) -> Self {
+        let state = State {
+            viewer: Viewer::new(ask.hint),
+            place: Place::Gone,
+            octets: 0,
+            segments: 0,
+            ceiling: ask.ceiling,
+            outstanding: Vec::new(),
+        };
+        let seated = Self {
+            id,
+            room,
+            crowd,
+            line,
+            since: now,
+            seen: AtomicU64::new(0),
+            patience: ask.patience,
+            state: Mutex::new(state),
+        };
+        seated.count(&mut seated.state(), Place::Watching);
+        seated
+    }
+
+    pub(super) fn touch(&self, now: Instant) {
+        let millis = now.saturating_duration_since(self.since).as_millis();
+        self.seen
+            .fetch_max(u64::try_from(millis).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// The rung of a segment.
+    pub(super) fn decide(
+        &self,
+        ask: &Ask<'_>,
+        rule: &dyn Rule,
+        now: Instant,
+    ) -> (Pin, Option<Bitrate>) {
+        // Who came after the last sharing has no share yet, and must not take that of others.
+        let newcomer = ask.shared.is_some_and(|shared| self.since > shared);
+        let ceiling = if newcomer {
+            ask.ceiling.min(ask.offer.start)
+        } else {
+            ask.ceiling
+        };
+        let mut state = self.state();
+        state.ceiling = ceiling;
+        let in_flight = state.pace(now);
+        let rule = if ask.fixed { &Fixed } else { rule };
+        let pin = state
+            .viewer
+            .decide(ask.number, &ask.offer, ceiling, in_flight, rule);
+        state.segments += u64::from(pin.fresh);
+        if state.place == Place::Moved {
+            self.count(&mut state, Place::Watching);
+        }
+        self.write(&state);
+        (pin, state.viewer.estimate().map(|estimate| estimate.rate))
+    }
+
+    /// It was sent elsewhere; returns what is known of its path.
+    pub(super) fn moved(&self) -> Option<Bitrate> {
+        let mut state = self.state();
+        if state.place == Place::Watching {
+            self.count(&mut state, Place::Moved);
+        }
+        self.write(&state);
+        state.viewer.estimate().map(|estimate| estimate.rate)
+    }
+
+    /// A delivery begins. Of very many at a time the oldest are left out of the reckoning.
+    pub(super) fn delivering(&self, meter: &Arc<Meter>) {
+        let outstanding = &mut self.state().outstanding;
+        outstanding.retain(|meter| meter.strong_count() > 0);
+        if outstanding.len() >= AT_A_TIME {
+            outstanding.remove(0);
+        }
+        outstanding.push(Arc::downgrade(meter));
+    }
+
+    /// A delivery is over; returns what was learnt from it.
+    pub(super) fn delivered(&self, octets: u64, delivery: Option<&Delivery>) -> Option<Evidence> {
+        let mut state = self.state();
+        state.outstanding.retain(|meter| meter.strong_count() > 0);
+        // Its storage goes with it: most viewers wait for most of their time.
+        if state.outstanding.is_empty() {
+            state.outstanding = Vec::new();
+        }
+        state.octets += octets;
+        let evidence = state.viewer.delivered(delivery?);
+        self.write(&state);
+        evidence
+    }
+
+    /// When it will have been silent for too long, if it is not seen before; `None` if it has been.
+    pub(super) fn stays_until(&self, now: Instant) -> Option<Instant> {
+        let seen = self.since + Duration::from_millis(self.seen.load(Relaxed));
+        let until = seen + self.patience;
+        if until > now {
+            return Some(until);
+        }
+        // Whoever is still being sent something has not been silent.
+        let mut state = self.state();
+        state.outstanding.retain(|meter| meter.strong_count() > 0);
+        (!state.outstanding.is_empty()).then_some(now + self.patience)
+    }
+
+    /// It counts no more.
+    pub(super) fn leave(&self) {
+        self.count(&mut self.state(), Place::Gone);
+    }
+
+    pub(super) fn report(&self, now: Instant) -> ViewerReport {
+        let state = self.state();
+        let silent = now.saturating_duration_since(self.since).as_millis() as u64;
+        ViewerReport {
+            viewer: self.id.to_string(),
+            stream: self.room.stream.clone(),
+            region: self.crowd.name.to_string(),
+            rung: state.viewer.current(),
+            reason: state.viewer.reason(),
+            ceiling: state.ceiling,
+            estimate_kbps: state.viewer.estimate().map(|estimate| estimate.rate.kbps()),
+            switches: state.viewer.switches(),
+            segments: state.segments,
+            octets: state.octets,
+            moved: state.place == Place::Moved,
+            since_s: now.saturating_duration_since(self.since).as_secs(),
+            silent_ms: silent.saturating_sub(self.seen.load(Relaxed)),
+        }
+    }
+
+    fn write(&self, state: &State) {
+        let watching = state.place == Place::Watching;
+        self.line.write(watching.then(|| state.viewer.wish()));
+    }
+
+    /// Takes it out of the sums that it is in, and into those where it belongs now.
+    fn count(&self, state: &mut State, place: Place) {
+        match std::mem::replace(&mut state.place, place) {
+            Place::Watching => {
+                self.room.watching.fetch_sub(1, Relaxed);
+                self.crowd.viewers.fetch_sub(1, Relaxed);
+            }
+            Place::Moved => _ = self.room.moved.fetch_sub(1, Relaxed),
+            Place::Gone => {}
+        }
+        match place {
+            Place::Watching => {
+                self.room.watching.fetch_add(1, Relaxed);
+                self.crowd.viewers.fetch_add(1, Relaxed);
+            }
+            Place::Moved => _ = self.room.moved.fetch_add(1, Relaxed),
+            Place::Gone => {}
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The pace of the slowest delivery that has been outstanding for long enough to tell.
+    fn pace(&self, now: Instant) -> Option<Bitrate> {
+        self.outstanding
+            .iter()
+            .filter_map(|meter| meter.upgrade()?.pace(now))
+            .min()
+    }
+}
+
+/// One viewer as `/v1/viewers` shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct ViewerReport {
+    pub viewer: String,
+    pub stream: StreamName,
+    pub region: String,
+    /// Index of the rung decided last; 0 is the cheapest.
+    pub rung: Option<usize>,
+    pub reason: Option<adaptation::Reason>,
+    /// Highest rung that the node's budget allows this viewer.
+    pub ceiling: usize,
+    pub estimate_kbps: Option<u64>,
+    pub switches: u32,
+    pub segments: u64,
+    pub octets: u64,
+    pub moved: bool,
+    pub since_s: u64,
+    pub silent_ms: u64,
+}
+
+/// More than any player fetches at a time.
+const AT_A_TIME: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_viewer_takes_little_more_than_half_a_kilobyte() {
+        assert!(size_of::<Seated>() <= 640, "{}", size_of::<Seated>());
+    }
+}
