@@ -266,10 +266,11 @@ async fn a_viewer_counts_from_its_first_segment_and_not_three_target_durations_a
         (1, 1)
     );
     // Its deliveries are looked at until they are acknowledged; nobody goes before.
-    let later = std::time::Instant::now() + Duration::from_secs(4);
+    let mut later = std::time::Instant::now() + Duration::from_secs(4);
     let gone = async {
         while node.origin.viewers.count() > 0 {
             node.origin.viewers.expire(later);
+            later += Duration::from_millis(500);
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
