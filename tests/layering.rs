@@ -58,7 +58,10 @@ const FENCES: &[(&str, &[&str], &str)] = &[
     ),
     (
         "m3u8_rs",
-        &["playlists/src/parse.rs", "playlists/src/render.rs"],
+        &[
+            "playlists/src/parse.rs",
+            "playlists/src/render/multivariant.rs",
+        ],
         "others see our own types",
     ),
     (

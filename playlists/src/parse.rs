@@ -4,6 +4,7 @@
 //! its reader astray is an error that names the rule. Multivariant playlists are read by
 //! `m3u8_rs`, media playlists by `quick_m3u8`, which knows parts.
 
+use m3u8_rs::{AlternativeMediaType, MasterPlaylist};
 use quick_m3u8::{
     HlsLine, Reader,
     config::ParsingOptionsBuilder,
@@ -12,6 +13,7 @@ use quick_m3u8::{
 
 use crate::{
     ladder::LadderError,
+    rendition::{Kind, Track},
     time::{Bitrate, MediaTime, WallTime},
 };
 
@@ -24,6 +26,15 @@ pub struct Variant {
     pub codecs: Option<String>,
     pub resolution: Option<(u32, u32)>,
     pub frame_rate: Option<f64>,
+}
+
+/// Sound or subtitles beside the variants (`EXT-X-MEDIA`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alternative {
+    pub kind: Kind,
+    pub track: Track,
+    /// Absent for the sound that the variants carry.
+    pub uri: Option<String>,
 }
 
 /// A media playlist.
@@ -77,22 +88,10 @@ pub enum ParseError {
     Ladder(#[from] LadderError),
 }
 
-/// Reads a multivariant playlist.
+/// Reads a multivariant playlist's variants.
 pub fn multivariant(text: &str) -> Result<Vec<Variant>, ParseError> {
-    if !text.starts_with("#EXTM3U") {
-        return Err(ParseError::NotAPlaylist);
-    }
-    if !m3u8_rs::is_master_playlist(text.as_bytes()) {
-        return Err(ParseError::NotMultivariant);
-    }
-    let playlist =
-        m3u8_rs::parse_master_playlist_res(text.as_bytes()).map_err(|error| ParseError::Line {
-            line: 0,
-            why: error.to_string(),
-        })?;
-    let variants = playlist
-        .variants
-        .into_iter()
+    let variants = main_playlist(text)?.variants.into_iter();
+    let variants = variants
         .filter(|variant| !variant.is_i_frame)
         .map(|variant| Variant {
             uri: variant.uri,
@@ -105,6 +104,40 @@ pub fn multivariant(text: &str) -> Result<Vec<Variant>, ParseError> {
             frame_rate: variant.frame_rate,
         });
     Ok(variants.collect())
+}
+
+/// Reads what a multivariant playlist has beside its variants.
+pub fn alternatives(text: &str) -> Result<Vec<Alternative>, ParseError> {
+    let alternatives = main_playlist(text)?.alternatives.into_iter();
+    let alternatives = alternatives.filter_map(|media| {
+        let kind = match media.media_type {
+            AlternativeMediaType::Audio => Kind::Audio,
+            AlternativeMediaType::Subtitles => Kind::Subtitles,
+            _ => return None,
+        };
+        Some(Alternative {
+            kind,
+            track: Track {
+                label: media.name,
+                language: media.language,
+            },
+            uri: media.uri,
+        })
+    });
+    Ok(alternatives.collect())
+}
+
+fn main_playlist(text: &str) -> Result<MasterPlaylist, ParseError> {
+    if !text.starts_with("#EXTM3U") {
+        return Err(ParseError::NotAPlaylist);
+    }
+    if !m3u8_rs::is_master_playlist(text.as_bytes()) {
+        return Err(ParseError::NotMultivariant);
+    }
+    m3u8_rs::parse_master_playlist_res(text.as_bytes()).map_err(|error| ParseError::Line {
+        line: 0,
+        why: error.to_string(),
+    })
 }
 
 /// Reads a media playlist.

@@ -3,14 +3,11 @@
 
 use std::fmt::{self, Write as _};
 
-use m3u8_rs::{MasterPlaylist, Resolution, VariantStream};
+mod multivariant;
 
-use crate::{
-    ladder::{Ladder, Rung},
-    segment::Segment,
-    time::MediaTime,
-    window::Window,
-};
+pub use multivariant::{all_variants, one_variant};
+
+use crate::{ladder::Ladder, segment::Segment, time::MediaTime, window::Window};
 
 /// Whose media playlist it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -26,51 +23,6 @@ pub fn media(window: &Window, view: View) -> String {
     let mut text = String::with_capacity(4096);
     write_media(&mut text, window, view).expect("a String takes all text");
     text
-}
-
-/// The multivariant playlist a viewer gets: one variant, and the truth about the dearest of the
-/// `rungs` that it may be given.
-pub fn one_variant(rungs: &[Rung], uri: &str) -> String {
-    let top = rungs.last().map(|rung| variant(rung, uri.to_owned()));
-    multivariant(top.into_iter().collect())
-}
-
-/// The multivariant playlist with each of `rungs` for itself, dearest first.
-pub fn all_variants(rungs: &[Rung]) -> String {
-    multivariant(
-        rungs
-            .iter()
-            .rev()
-            .map(|rung| variant(rung, format!("{}.m3u8", rung.name)))
-            .collect(),
-    )
-}
-
-fn multivariant(variants: Vec<VariantStream>) -> String {
-    let playlist = MasterPlaylist {
-        version: Some(VERSION),
-        independent_segments: true,
-        variants,
-        ..Default::default()
-    };
-    let mut text = Vec::new();
-    playlist.write_to(&mut text).expect("a Vec takes all text");
-    String::from_utf8(text).expect("playlists are written as text")
-}
-
-fn variant(rung: &Rung, uri: String) -> VariantStream {
-    VariantStream {
-        uri,
-        bandwidth: rung.bandwidth.bps(),
-        average_bandwidth: Some(rung.average.bps()),
-        codecs: Some(rung.codecs.clone()),
-        resolution: Some(Resolution {
-            width: rung.width.into(),
-            height: rung.height.into(),
-        }),
-        frame_rate: Some((rung.frame_rate * 1000.0).round() / 1000.0),
-        ..Default::default()
-    }
 }
 
 fn write_media(text: &mut String, window: &Window, view: View) -> fmt::Result {

@@ -6,7 +6,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ladder::{LadderError, RungName, is_path_safe};
+use crate::{
+    ladder::{LadderError, RungName, is_path_safe},
+    time::Bitrate,
+};
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -35,6 +38,8 @@ pub struct Rendition {
     pub track: Track,
     /// RFC 6381.
     pub codecs: String,
+    /// What it adds at most to a variant that is played with it (`BANDWIDTH`).
+    pub bandwidth: Bitrate,
 }
 
 /// All that a stream has beside its rungs. By default nothing.
@@ -51,6 +56,13 @@ impl Renditions {
         self.others
             .iter()
             .position(|rendition| rendition.name.as_str() == name)
+    }
+
+    /// What the dearest choice of one of each kind adds to a variant.
+    pub fn bandwidth(&self) -> Bitrate {
+        let dearest = |kind| self.of(kind).map(|rendition| rendition.bandwidth).max();
+        dearest(Kind::Audio).unwrap_or(Bitrate::ZERO)
+            + dearest(Kind::Subtitles).unwrap_or(Bitrate::ZERO)
     }
 
     pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Rendition> {

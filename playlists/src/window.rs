@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+
 use crate::{
     history::History,
     ladder::Ladder,
@@ -245,6 +247,22 @@ impl Window {
             });
         }
         segment.push(part);
+        Ok(())
+    }
+
+    /// Adds the subtitles of the open segment, which are one text for all of its parts, and so are nobody's
+    /// before it is complete.
+    pub fn caption(&mut self, rendition: usize, text: Bytes) -> Result<(), WindowError> {
+        let segment = self.segments.back_mut().filter(|segment| !segment.complete);
+        let segment = Arc::make_mut(segment.ok_or(WindowError::NoSegment)?);
+        let (number, renditions) = (segment.number(), self.format.renditions.others.len());
+        let last = segment.parts.last_mut().ok_or(WindowError::NoSegment)?;
+        let place = last.renditions.get_mut(rendition);
+        *place.ok_or(WindowError::Renditions {
+            number,
+            renditions,
+            found: rendition + 1,
+        })? = text;
         Ok(())
     }
 

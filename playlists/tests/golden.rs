@@ -10,6 +10,7 @@ use playlists::{
     WallTime, Window, WindowError,
     parse::{self, MediaPlaylist},
     render::{self, View},
+    rendition::{Kind, Rendition, Track},
 };
 use proptest::prelude::*;
 
@@ -57,9 +58,13 @@ fn an_ended_stream_says_so() {
 
 #[test]
 fn the_multivariant_playlist_tells_of_the_dearest_rung() {
-    let text = render::one_variant(ladder().rungs(), "v/abc/index.m3u8");
+    let text = render::one_variant(ladder().rungs(), &Renditions::default(), "v/abc/");
     assert_eq!(text, include_str!("../golden/one_variant.m3u8"));
-    let all = parse::multivariant(&render::all_variants(ladder().rungs())).unwrap();
+    let all = parse::multivariant(&render::all_variants(
+        ladder().rungs(),
+        &Renditions::default(),
+    ))
+    .unwrap();
     assert_eq!(
         all.iter()
             .map(|variant| variant.uri.as_str())
@@ -148,6 +153,49 @@ proptest! {
     fn no_text_makes_the_parser_panic(text in "(#EXTM3U\n)?(#EXT[A-Z-]{0,20}:?[^\n]{0,30}\n|[a-z.]{0,9}\n){0,20}") {
         let _ = parse::media(&text);
         let _ = parse::multivariant(&text);
+    }
+}
+
+#[test]
+fn renditions_are_listed_under_names_of_their_own() {
+    let text = render::one_variant(ladder().rungs(), &renditions(), "v/abc/");
+    assert_eq!(text, include_str!("../golden/renditions.m3u8"));
+    let variants = parse::multivariant(&text).unwrap();
+    let alternatives = parse::alternatives(&text).unwrap();
+    assert_eq!(variants[0].uri, "v/abc/index.m3u8");
+    let uris: Vec<_> = alternatives
+        .iter()
+        .map(|one| (one.kind, one.uri.as_deref()))
+        .collect();
+    assert_eq!(
+        uris,
+        [
+            (Kind::Audio, None),
+            (Kind::Audio, Some("v/abc/audio-2-de.m3u8")),
+            (Kind::Subtitles, Some("v/abc/subtitles-1-fr.m3u8")),
+        ]
+    );
+}
+
+/// The main sound is called as the other is.
+fn renditions() -> Renditions {
+    let track = |language: &str| Track {
+        label: "Original".into(),
+        language: Some(language.into()),
+    };
+    let rendition = |kind: Kind, index, language| Rendition {
+        kind,
+        name: kind.name(index, Some(language)).unwrap(),
+        track: track(language),
+        codecs: "mp4a.40.2".into(),
+        bandwidth: Bitrate::from_kbps(64),
+    };
+    Renditions {
+        main: track("en"),
+        others: vec![
+            rendition(Kind::Audio, 1, "de"),
+            rendition(Kind::Subtitles, 0, "fr"),
+        ],
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::mpsc::SyncSender;
 
 use bytes::Bytes;
 use playlists::{
-    MediaTime, Rendition, Renditions,
+    Bitrate, MediaTime, Rendition, Renditions,
     rendition::{Kind, Track},
 };
 use segmenter::{Grid, cutter::Span};
@@ -61,13 +61,18 @@ impl Beside {
         let (mut muxers, mut inits, mut others) = (Vec::new(), Vec::new(), Vec::new());
         for (voice, track) in voices.iter().zip(&about.sounds).skip(1) {
             let (muxer, init) = Muxer::open_sound(&voice.sound, config.origin())?;
-            others.push(rendition(Kind::Audio, muxers.len(), track)?);
+            others.push(rendition(Kind::Audio, muxers.len(), track, config.audio())?);
             muxers.push(muxer);
             inits.push(init);
         }
         let mut captions = Vec::new();
         for track in &about.subtitles {
-            others.push(rendition(Kind::Subtitles, captions.len(), track)?);
+            others.push(rendition(
+                Kind::Subtitles,
+                captions.len(),
+                track,
+                config.audio(),
+            )?);
             captions.push(Captions::new(config.origin()));
             inits.push(Bytes::new());
         }
@@ -126,15 +131,16 @@ impl Beside {
     }
 }
 
-fn rendition(kind: Kind, index: usize, track: &Track) -> Result<Rendition, Error> {
+fn rendition(kind: Kind, index: usize, track: &Track, audio: Bitrate) -> Result<Rendition, Error> {
     // The main sound is the first; what stands in for it is counted on from there.
     let place = match kind {
         Kind::Audio => index + 1,
         Kind::Subtitles => index,
     };
-    let codecs = match kind {
-        Kind::Audio => crate::crew::AAC_LC,
-        Kind::Subtitles => "wvtt",
+    let (codecs, bandwidth) = match kind {
+        // The encoder strays from its rate by the bits it has saved up.
+        Kind::Audio => (crate::crew::AAC_LC, audio.scale(1.25)),
+        Kind::Subtitles => ("wvtt", Bitrate::from_kbps(8)),
     };
     let name = kind.name(place, track.language.as_deref());
     Ok(Rendition {
@@ -145,5 +151,6 @@ fn rendition(kind: Kind, index: usize, track: &Track) -> Result<Rendition, Error
         })?,
         track: track.clone(),
         codecs: codecs.to_owned(),
+        bandwidth,
     })
 }

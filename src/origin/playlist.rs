@@ -61,8 +61,9 @@ pub async fn join(
     let profile = profile.map_err(Refusal::bad_request)?;
     let window = playable(&name, stream).await?;
     let ladder = wanted(&window.format().ladder, &profile)?;
+    let renditions = &window.format().renditions;
     let text = match join.abr.as_deref() {
-        Some("client") => render::all_variants(ladder),
+        Some("client") => render::all_variants(ladder, renditions),
         None | Some("server") => {
             if origin.viewers.count() >= origin.terms.max_viewers {
                 let why = format!(
@@ -73,7 +74,7 @@ pub async fn join(
             }
             let region = join.region.as_deref().map(Region::new).unwrap_or_default();
             let viewer = ViewerId::mint(region, profile);
-            render::one_variant(ladder, &format!("v/{viewer}/index.m3u8"))
+            render::one_variant(ladder, renditions, &format!("v/{viewer}/"))
         }
         Some(other) => {
             return Err(Refusal::bad_request(format!(

@@ -3,22 +3,24 @@
 //!
 //! Each rung is followed by a task of its own; a part is published when all rungs have it.
 
+mod assembly;
 mod describe;
 mod rung;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use playlists::{
-    Epoch, Head, Init, Ladder, LadderError, Part, WallTime, Window, WindowError,
-    parse::{self, ListedSegment, MediaPlaylist, ParseError},
+    Ladder, LadderError, Window, WindowError,
+    parse::{self, MediaPlaylist, ParseError},
 };
 use reqwest::Url;
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    describe::{epoch_in, exact, format, rung_of},
-    rung::{Follower, Item, Share},
+    assembly::Assembly,
+    describe::{format, renditions, rung_of},
+    rung::Follower,
 };
 use crate::{
     net::{FetchError, Fetcher},
@@ -152,14 +154,18 @@ fn edge(producer: &Producer) -> Option<u64> {
         .map(|last| last.number())
 }
 
-/// One attempt: learns the ladder, starts a follower for each rung, joins what they bring.
+/// One attempt: learns the ladder, starts a follower for each rung and rendition, joins what they bring.
 async fn follow(upstream: &Upstream, producer: &mut Producer) -> Result<(), Lost> {
     let index = join(
         &upstream.base,
         &format!("live/{}/index.m3u8?abr=client", producer.name()),
     )?;
     let (index, text) = upstream.fetcher.text(index, JOIN_PATIENCE).await?;
-    let variants = parse::multivariant(&text).map_err(|error| Lost::Playlist {
+    let said = parse::multivariant(&text).and_then(|variants| {
+        let alternatives = parse::alternatives(&text)?;
+        Ok((variants, alternatives))
+    });
+    let (variants, alternatives) = said.map_err(|error| Lost::Playlist {
         url: index.clone().into(),
         error,
     })?;
@@ -168,21 +174,22 @@ async fn follow(upstream: &Upstream, producer: &mut Producer) -> Result<(), Lost
     for rung in ladder.rungs() {
         urls.push(join(&index, &format!("{}.m3u8", rung.name))?);
     }
+    let (renditions, uris) = renditions(&alternatives);
+    for uri in &uris {
+        urls.push(join(&index, uri)?);
+    }
     let (url, text) = upstream.fetcher.text(urls[0].clone(), PATIENCE).await?;
     let list = parse::media(&text).map_err(|error| Lost::Playlist {
         url: url.into(),
         error,
     })?;
     let start = Start::choose(&list, edge(producer));
-    producer.begin(format(ladder, &list, upstream.listed));
+    producer.begin(format(ladder, renditions, &list, upstream.listed));
     if edge(producer).is_some_and(|edge| edge + 1 != start.from) {
         tracing::warn!(stream = %producer.name(), from = start.from, "the upstream has moved on; starting over there");
         producer.begin_anew();
     }
 
-    let frame_rate = producer
-        .window()
-        .map_or(0.0, |window| window.format().ladder.top().frame_rate);
     let mut followers = JoinSet::new();
     let mut queues = Vec::new();
     for url in urls {
@@ -195,13 +202,9 @@ async fn follow(upstream: &Upstream, producer: &mut Producer) -> Result<(), Lost
         followers.spawn(follower.run(sender));
         queues.push(receiver);
     }
-    let mut inits = Inits {
-        upstream,
-        index,
-        known: BTreeMap::new(),
-    };
+    let fetcher = upstream.fetcher.clone();
     tokio::select! {
-        joined = assemble(&mut queues, frame_rate, &mut inits, producer) => joined,
+        joined = Assembly::new(queues, fetcher, index, producer).run() => joined,
         lost = first_failure(&mut followers) => Err(lost),
     }
 }
@@ -216,129 +219,6 @@ async fn first_failure(followers: &mut JoinSet<Result<(), Lost>>) -> Lost {
     }
     // All ended well: what they brought is still being joined.
     std::future::pending().await
-}
-
-/// Publishes each part once every rung has brought its share.
-async fn assemble(
-    queues: &mut [mpsc::Receiver<Item>],
-    frame_rate: f64,
-    inits: &mut Inits<'_>,
-    producer: &mut Producer,
-) -> Result<(), Lost> {
-    loop {
-        let mut items = Vec::with_capacity(queues.len());
-        for queue in &mut *queues {
-            match queue.recv().await {
-                Some(item) => items.push(item),
-                // Its follower failed; why is on its way.
-                None => return std::future::pending().await,
-            }
-        }
-        if items.iter().all(|item| matches!(item, Item::Ended)) {
-            return Ok(());
-        }
-        match shares(items)? {
-            None => producer.close(),
-            Some(shares) => {
-                let lead = &shares[0];
-                if lead.part == 0 {
-                    producer.open(head(&lead.segment, inits, producer).await?)?;
-                }
-                let (duration, independent) = (exact(lead.duration, frame_rate), lead.independent);
-                let media = shares.into_iter().map(|share| share.media).collect();
-                producer.push(
-                    Part {
-                        duration,
-                        independent,
-                        media,
-                        renditions: Vec::new(),
-                    },
-                    false,
-                )?;
-            }
-        }
-    }
-}
-
-/// What every rung brought: its share of one part, or the word that the segment is complete.
-fn shares(items: Vec<Item>) -> Result<Option<Vec<Share>>, Lost> {
-    let place = |item: &Item| match item {
-        Item::Part(share) => (share.segment.number, Some(share.part)),
-        Item::Complete { number } => (*number, None),
-        Item::Ended => (u64::MAX, None),
-    };
-    let (number, _) = place(&items[0]);
-    if items.iter().any(|item| place(item) != place(&items[0])) {
-        return Err(Lost::Segment {
-            number,
-            why: "its rungs are not made of the same parts",
-        });
-    }
-    let shares = items.into_iter().map(|item| match item {
-        Item::Part(share) => Some(share),
-        Item::Complete { .. } | Item::Ended => None,
-    });
-    Ok(shares.collect())
-}
-
-async fn head(
-    segment: &ListedSegment,
-    inits: &mut Inits<'_>,
-    producer: &Producer,
-) -> Result<Head, Lost> {
-    let (number, timeline) = (segment.number, segment.timeline);
-    let map = segment.map.as_deref().ok_or(Lost::Segment {
-        number,
-        why: "no EXT-X-MAP",
-    })?;
-    let last = producer
-        .window()
-        .and_then(|window| window.segments().next_back());
-    let follows_on = last.map(|last| last.head.date_time.later(last.duration()));
-    let uri = segment
-        .uri
-        .as_deref()
-        .or(segment.parts.first().map(|part| part.uri.as_str()));
-    Ok(Head {
-        number,
-        epoch: uri.and_then(epoch_in).unwrap_or(Epoch(timeline)),
-        init: inits.of(map, timeline).await?,
-        // Its number counts this break; where the window begins with it there is nothing to break with,
-        // but players that come from another node must find the same.
-        discontinuity: segment.discontinuity,
-        timeline,
-        date_time: segment
-            .date_time
-            .or(follows_on)
-            .unwrap_or(WallTime::from_millis(0)),
-    })
-}
-
-/// The init sections seen so far, by URI; there are as many as the upstream had different encoders.
-struct Inits<'a> {
-    upstream: &'a Upstream,
-    index: Url,
-    known: BTreeMap<String, Arc<Init>>,
-}
-
-impl Inits<'_> {
-    async fn of(&mut self, uri: &str, timeline: u64) -> Result<Arc<Init>, Lost> {
-        if let Some(init) = self.known.get(uri) {
-            return Ok(init.clone());
-        }
-        let fetched = self
-            .upstream
-            .fetcher
-            .get(join(&self.index, uri)?, PATIENCE)
-            .await?;
-        let init = Arc::new(Init {
-            epoch: epoch_in(uri).unwrap_or(Epoch(timeline)),
-            media: fetched.body,
-            renditions: Vec::new(),
-        });
-        self.known.insert(uri.to_owned(), init.clone());
-        Ok(init)
-    }
 }
 
 /// Where the followers of one attempt begin, the same for all rungs.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use playlists::{Format, Head, Part, Window, WindowError};
 use tokio::sync::watch;
 
@@ -62,6 +63,14 @@ impl Producer {
         }
         self.publish();
         Ok(())
+    }
+
+    /// Adds subtitles to the open segment; readers see them when it is closed.
+    pub fn caption(&mut self, rendition: usize, text: Bytes) -> Result<(), WindowError> {
+        self.window
+            .as_mut()
+            .ok_or(WindowError::NoSegment)?
+            .caption(rendition, text)
     }
 
     /// Completes an open segment as it is; for when no more of it will come.

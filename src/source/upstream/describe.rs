@@ -1,8 +1,9 @@
 //! What an upstream says of a stream, in our own terms: its ladder, its format, its names and lengths.
 
 use playlists::{
-    Bitrate, Epoch, Format, Ladder, LadderError, MediaTime, Renditions, Rung, RungName,
-    parse::{MediaPlaylist, Variant},
+    Bitrate, Epoch, Format, Ladder, LadderError, MediaTime, Rendition, Renditions, Rung, RungName,
+    parse::{Alternative, MediaPlaylist, Variant},
+    rendition::Track,
 };
 
 pub(super) fn rung_of(variant: &Variant) -> Result<Rung, LadderError> {
@@ -22,7 +23,42 @@ pub(super) fn rung_of(variant: &Variant) -> Result<Rung, LadderError> {
     })
 }
 
-pub(super) fn format(ladder: Ladder, list: &MediaPlaylist, listed: usize) -> Format {
+/// The renditions beside the variants, and where each one's playlist is. What is called as nothing
+/// of ours could be is left out.
+pub(super) fn renditions(alternatives: &[Alternative]) -> (Renditions, Vec<String>) {
+    let mut main = Track::default();
+    let (mut others, mut uris) = (Vec::new(), Vec::new());
+    for Alternative { kind, track, uri } in alternatives {
+        let Some(uri) = uri else {
+            main = track.clone();
+            continue;
+        };
+        let file = uri.rsplit('/').next().unwrap_or_default();
+        let stem = file.split(['.', '?']).next().unwrap_or_default();
+        match RungName::try_from(stem.to_owned()) {
+            Ok(name) => {
+                others.push(Rendition {
+                    kind: *kind,
+                    name,
+                    track: track.clone(),
+                    codecs: String::new(),
+                    // It is in the variants' already.
+                    bandwidth: Bitrate::ZERO,
+                });
+                uris.push(uri.clone());
+            }
+            Err(error) => tracing::warn!(uri, %error, "a rendition is not followed"),
+        }
+    }
+    (Renditions { main, others }, uris)
+}
+
+pub(super) fn format(
+    ladder: Ladder,
+    renditions: Renditions,
+    list: &MediaPlaylist,
+    listed: usize,
+) -> Format {
     let target = MediaTime::from_seconds(list.target_duration as f64);
     let longest = list
         .segments
@@ -36,7 +72,7 @@ pub(super) fn format(ladder: Ladder, list: &MediaPlaylist, listed: usize) -> For
         .unwrap_or(target);
     Format {
         ladder,
-        renditions: Renditions::default(),
+        renditions,
         segment,
         part: list.part_target.unwrap_or(segment),
         listed,

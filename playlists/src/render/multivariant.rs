@@ -1,0 +1,120 @@
+//! Multivariant playlists: which variants there are, and which renditions go with them
+//! (RFC 8216bis section 4.4.6). What is in each is the parent's business.
+
+use m3u8_rs::{AlternativeMedia, AlternativeMediaType, MasterPlaylist, Resolution, VariantStream};
+
+use super::VERSION;
+use crate::{
+    ladder::Rung,
+    rendition::{Kind, Rendition, Renditions, Track},
+};
+
+/// What a viewer gets: one variant, and the truth about the dearest of the `rungs` that it may be
+/// given. All that it fetches next lies in `folder`, which is empty or ends in a slash.
+pub fn one_variant(rungs: &[Rung], renditions: &Renditions, folder: &str) -> String {
+    let top = rungs.last();
+    let variant = top.map(|rung| variant(rung, renditions, format!("{folder}index.m3u8")));
+    write(variant.into_iter().collect(), renditions, folder)
+}
+
+/// Each of `rungs` for itself, dearest first.
+pub fn all_variants(rungs: &[Rung], renditions: &Renditions) -> String {
+    let rungs = rungs.iter().rev();
+    let variants = rungs.map(|rung| variant(rung, renditions, format!("{}.m3u8", rung.name)));
+    write(variants.collect(), renditions, "")
+}
+
+fn write(variants: Vec<VariantStream>, renditions: &Renditions, folder: &str) -> String {
+    let playlist = MasterPlaylist {
+        version: Some(VERSION),
+        independent_segments: true,
+        variants,
+        alternatives: alternatives(renditions, folder),
+        ..Default::default()
+    };
+    let mut text = Vec::new();
+    playlist.write_to(&mut text).expect("a Vec takes all text");
+    String::from_utf8(text).expect("playlists are written as text")
+}
+
+fn variant(rung: &Rung, renditions: &Renditions, uri: String) -> VariantStream {
+    let has = |kind| renditions.of(kind).next().is_some();
+    VariantStream {
+        uri,
+        // Of the most that can be played together (section 4.4.6.2).
+        bandwidth: (rung.bandwidth + renditions.bandwidth()).bps(),
+        average_bandwidth: Some(rung.average.bps()),
+        codecs: Some(rung.codecs.clone()),
+        resolution: Some(Resolution {
+            width: rung.width.into(),
+            height: rung.height.into(),
+        }),
+        frame_rate: Some((rung.frame_rate * 1000.0).round() / 1000.0),
+        audio: has(Kind::Audio).then(|| AUDIO.to_owned()),
+        subtitles: has(Kind::Subtitles).then(|| SUBTITLES.to_owned()),
+        ..Default::default()
+    }
+}
+
+/// The sound in the rungs comes first, without a URI (section 4.4.6.2.1): it needs no fetching.
+fn alternatives(renditions: &Renditions, folder: &str) -> Vec<AlternativeMedia> {
+    let mut taken = Vec::new();
+    let mut alternatives = Vec::new();
+    if renditions.of(Kind::Audio).next().is_some() {
+        let main = media(Kind::Audio, &renditions.main, &mut taken);
+        alternatives.push(AlternativeMedia {
+            default: true,
+            ..main
+        });
+    }
+    for Rendition {
+        kind, name, track, ..
+    } in &renditions.others
+    {
+        alternatives.push(AlternativeMedia {
+            uri: Some(format!("{folder}{name}.m3u8")),
+            ..media(*kind, track, &mut taken)
+        });
+    }
+    alternatives
+}
+
+/// Two of a kind must not have one name (section 4.4.6.1): the second is numbered.
+fn media(kind: Kind, track: &Track, taken: &mut Vec<(Kind, String)>) -> AlternativeMedia {
+    let base = if track.label.is_empty() {
+        "Main"
+    } else {
+        &track.label
+    };
+    let numbered = (1..).map(|number| match number {
+        1 => base.to_owned(),
+        number => format!("{base} {number}"),
+    });
+    let name = numbered
+        .into_iter()
+        .find(|name| !taken.contains(&(kind, name.clone())))
+        .expect("there is always a next number");
+    taken.push((kind, name.clone()));
+    let (media_type, group) = match kind {
+        Kind::Audio => (AlternativeMediaType::Audio, AUDIO),
+        Kind::Subtitles => (AlternativeMediaType::Subtitles, SUBTITLES),
+    };
+    AlternativeMedia {
+        media_type,
+        uri: None,
+        group_id: group.to_owned(),
+        language: track.language.clone(),
+        assoc_language: None,
+        name,
+        default: false,
+        autoselect: true,
+        forced: false,
+        instream_id: None,
+        characteristics: None,
+        channels: (kind == Kind::Audio).then(|| "2".to_owned()),
+        other_attributes: None,
+    }
+}
+
+const AUDIO: &str = "audio";
+const SUBTITLES: &str = "subtitles";
