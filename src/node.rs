@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     assets,
     control::{Directive, NodeKind},
-    net::{self, Fetcher, Limits},
+    net::{self, Fetcher, FrontConfig, Limits},
     origin::{
         self, Origin, Terms, ops,
         profile::Latency,
@@ -32,7 +32,7 @@ use crate::{
 #[derive(Clone, Debug, Default, clap::Args, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct NodeConfig {
-    /// Address for viewers; port 0 takes any [default: 0.0.0.0:8080]
+    /// Address for viewers; port 0 takes any, [::] takes IPv4 as well [default: [::]:8080]
     #[arg(long, env = "SPILLWAY_LISTEN", value_name = "IP:PORT")]
     pub listen: Option<SocketAddr>,
     /// Address for operators: /ready, /v1/viewers, ... [default: 127.0.0.1, any port]
@@ -53,9 +53,14 @@ pub struct NodeConfig {
     /// Viewers at a time; more are asked to come back later [default: 10000]
     #[arg(long, env = "SPILLWAY_MAX_VIEWERS", value_name = "COUNT")]
     pub max_viewers: Option<usize>,
-    /// Connections at a time; more wait to be accepted [default: 20000]
-    #[arg(long, env = "SPILLWAY_MAX_CONNECTIONS", value_name = "COUNT")]
-    pub max_connections: Option<usize>,
+    /// Viewers come through a CDN: what may be cached gets names of its own, and connections say
+    /// nothing of a viewer's path
+    #[arg(long, env = "SPILLWAY_BEHIND_CDN", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub behind_cdn: Option<bool>,
+    /// Authorities (PEM) to trust beside those of the system, when following an https node or
+    /// reporting to an https manager [default: none]
+    #[arg(long, env = "SPILLWAY_CA_FILE", value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
     /// Whether playlists tell of parts, where a viewer does not say and its player is not known [default: low]
     #[arg(long, env = "SPILLWAY_LATENCY", value_name = "low|normal")]
     pub latency: Option<Latency>,
@@ -65,6 +70,8 @@ pub struct NodeConfig {
     /// How rungs are chosen [default: rate]
     #[arg(long, env = "SPILLWAY_RULE", value_name = "RULE")]
     pub rule: Option<RuleName>,
+    #[command(flatten)]
+    pub front: FrontConfig,
 }
 
 /// A rule for choosing rungs.
@@ -94,6 +101,7 @@ impl NodeConfig {
             budget: self.budget()?,
             max_viewers: self.max_viewers.unwrap_or(usual.max_viewers),
             latency: self.latency.unwrap_or(usual.latency),
+            behind_cdn: self.behind_cdn.unwrap_or(usual.behind_cdn),
         })
     }
 
@@ -150,12 +158,17 @@ impl Node {
         role: Role,
         stop: &CancellationToken,
     ) -> anyhow::Result<Self> {
-        let listener = net::bind(config.listen.unwrap_or(LISTEN)).await?;
+        let mut front = config.front.open().await?;
+        front.server.fronted = config.behind_cdn.unwrap_or(false);
+        let listener = match config.listen {
+            Some(address) => net::bind(address).await?,
+            None => net::bind_all(PORT).await?,
+        };
         let private = net::bind(config.private_listen.unwrap_or(PRIVATE)).await?;
         let (address, private_address) = (listener.local_addr()?, private.local_addr()?);
         let url = match &config.public_url {
             Some(url) => url.clone(),
-            None => url_of(address, config.manager.as_ref())?,
+            None => front.url(address, reached(address, config.manager.as_ref()))?,
         };
         let name = config
             .name
@@ -163,15 +176,14 @@ impl Node {
             .unwrap_or_else(|| default_name(role.kind, &url));
         let rule = config.rule.unwrap_or_default().rule();
         let origin = Origin::ruled_by(rule, name, Store::default(), config.terms()?);
-        let fetcher = Fetcher::new()?;
+        let fetcher = Fetcher::trusting(config.ca_file.as_deref())?;
         let (directive_sender, directives) = watch::channel(Directive::Continue);
         let (standing, standings) = watch::channel(role.standing);
 
         let mut tasks = JoinSet::new();
-        let mut limits = Limits::default();
-        limits.connections = config.max_connections.unwrap_or(limits.connections);
         let public = origin::public(origin.clone()).merge(assets::player());
-        tasks.spawn(net::serve(listener, public, limits, stop.clone()));
+        let (here, end) = (url.clone(), stop.clone());
+        tasks.spawn(async move { front.serve(listener, public, &here, end).await });
         tasks.spawn(net::serve(
             private,
             ops::private(origin.clone()),
@@ -235,14 +247,12 @@ fn default_name(kind: NodeKind, url: &Url) -> String {
 
 /// Where others find what listens on `address`: on this very address, or on the one from which
 /// the manager is reached if it is all of them.
-fn url_of(address: SocketAddr, manager: Option<&Url>) -> anyhow::Result<Url> {
-    let ip = match manager {
+fn reached(address: SocketAddr, manager: Option<&Url>) -> IpAddr {
+    match manager {
         _ if !address.ip().is_unspecified() => address.ip(),
         Some(manager) => toward(manager).unwrap_or(IpAddr::from([127, 0, 0, 1])),
         None => IpAddr::from([127, 0, 0, 1]),
-    };
-    let url = format!("http://{}/", SocketAddr::new(ip, address.port()));
-    url.parse().with_context(|| format!("{url} is not a URL"))
+    }
 }
 
 /// The local address of the route to `url`. Connecting a datagram socket sends nothing.
@@ -277,5 +287,5 @@ pub fn beside(given: Option<&PathBuf>, name: &str) -> anyhow::Result<PathBuf> {
 /// How long what is still open has after the word to stop.
 pub const STOPPING: Duration = Duration::from_secs(8);
 
-const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8080);
+const PORT: u16 = 8080;
 const PRIVATE: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);

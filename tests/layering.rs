@@ -75,6 +75,16 @@ const FENCES: &[(&str, &[&str], &str)] = &[
         "a guard must not leave a synchronous method",
     ),
     (
+        "rustls",
+        &["src/net/"],
+        "one place knows how TLS is done, and with whose cryptography",
+    ),
+    (
+        "instant_acme",
+        &["src/net/"],
+        "certificates are ordered in one place",
+    ),
+    (
         "rust_embed",
         &["src/assets.rs"],
         "one place knows what is embedded",

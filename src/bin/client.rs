@@ -7,6 +7,7 @@ use std::{
     collections::BTreeSet,
     io::{self, Write as _},
     os::unix::{fs::MetadataExt as _, process::CommandExt as _},
+    path::PathBuf,
     process::{Command, ExitCode},
     time::Duration,
 };
@@ -58,6 +59,9 @@ struct Options {
     /// Print JSON, an object on each line
     #[arg(long, env = "SPILLWAY_JSON")]
     json: bool,
+    /// Authorities (PEM) to trust beside those of the system, for https [default: none]
+    #[arg(long, env = "SPILLWAY_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// Watch in this player instead
     #[arg(long, env = "SPILLWAY_PLAYER", value_enum, conflicts_with_all = ["json", "seconds"])]
     player: Option<External>,
@@ -94,9 +98,9 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn run(options: Options, start: Start) -> ExitCode {
     telemetry::init();
-    let fetcher = match Fetcher::new() {
+    let fetcher = match Fetcher::trusting(options.ca_file.as_deref()) {
         Ok(fetcher) => fetcher,
-        Err(error) => return failed(&error.to_string()),
+        Err(error) => return failed(&format!("{error:#}")),
     };
     let ended = match options.player {
         Some(player) => hand_over(player, &options.more, &fetcher, &start).await,
@@ -116,8 +120,8 @@ fn failed(why: &str) -> ExitCode {
 impl Options {
     fn start(&self) -> Result<Start, String> {
         if let Some(url) = &self.url {
-            if !matches!(url.scheme(), "http") {
-                return Err(format!("--url {url}: only http:// is spoken here"));
+            if !matches!(url.scheme(), "http" | "https") {
+                return Err(format!("--url {url}: neither http:// nor https://"));
             }
             return Ok(Start {
                 url: url.clone(),
@@ -139,11 +143,14 @@ impl Options {
 
 /// The base URL of a traffic manager that is called by its address or by its URL.
 fn base(manager: &str, port: Option<u16>) -> Result<Url, String> {
-    let wrong =
-        || format!("{manager:?} is neither an address nor an http:// URL of a traffic manager");
+    let wrong = || {
+        format!("{manager:?} is neither an address nor a URL (http, https) of a traffic manager")
+    };
     if manager.contains("://") {
         let mut url: Url = manager.parse().map_err(|_| wrong())?;
-        if url.scheme() != "http" || (port.is_some() && url.set_port(port).is_err()) {
+        if !matches!(url.scheme(), "http" | "https")
+            || (port.is_some() && url.set_port(port).is_err())
+        {
             return Err(wrong());
         }
         return Ok(url);

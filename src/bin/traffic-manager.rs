@@ -18,7 +18,8 @@ use spillway::{
         self, Manager, address,
         launcher::{Launcher, ProcessLauncher},
     },
-    net, shutdown, telemetry,
+    net::{self, Front, FrontConfig},
+    shutdown, telemetry,
 };
 
 /// Sends viewers to the node that serves their region, and starts a relay for a region when its
@@ -50,7 +51,7 @@ struct Settings {
     #[arg(long, env = "SPILLWAY_THRESHOLD", value_name = "VIEWERS")]
     threshold: Option<u32>,
 
-    /// Address and port to listen on [default: 0.0.0.0:9000]
+    /// Address and port to listen on; [::] takes IPv4 as well [default: [::]:9000]
     #[arg(long, env = "SPILLWAY_LISTEN", value_name = "IP:PORT")]
     listen: Option<SocketAddr>,
 
@@ -94,6 +95,13 @@ struct Settings {
     /// else 127.0.0.1]
     #[arg(long, env = "SPILLWAY_RELAY_IP", value_name = "IP")]
     relay_ip: Option<IpAddr>,
+
+    /// Authorities (PEM) that started relays trust beside those of the system [default: none]
+    #[arg(long, env = "SPILLWAY_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    front: FrontConfig,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, ValueEnum)]
@@ -188,7 +196,12 @@ impl Settings {
     }
 
     /// `None`: relays cannot be started, or are not to be.
-    fn launcher(&self, here: SocketAddr) -> anyhow::Result<Option<Arc<dyn Launcher>>> {
+    fn launcher(
+        &self,
+        here: SocketAddr,
+        url: &str,
+        front: &Front,
+    ) -> anyhow::Result<Option<Arc<dyn Launcher>>> {
         if matches!(self.launcher, Some(LauncherKind::None)) {
             return Ok(None);
         }
@@ -213,7 +226,16 @@ impl Settings {
             }
         };
         let ip = self.relay_ip.unwrap_or(here.ip());
-        let launcher = ProcessLauncher::new(program, format!("http://{here}"), ip);
+        // With a certificate this manager is reached by the name in it, and so are relays beside it.
+        let (manager, files) = match front.files() {
+            Some(files) => (url.to_owned(), files),
+            None => (format!("http://{here}"), Vec::new()),
+        };
+        let mut launcher = ProcessLauncher::new(program, manager, ip);
+        launcher.files = files;
+        if let Some(authorities) = &self.ca_file {
+            launcher.files.push(("--ca-file", authorities.clone()));
+        }
         Ok(Some(Arc::new(launcher)))
     }
 }
@@ -222,14 +244,18 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let config = settings.manager()?;
     let public = settings.public_url.as_deref().map(address::typed_url);
     let public = public.transpose().map_err(anyhow::Error::msg)?;
-    let listen = settings.listen.unwrap_or(LISTEN);
-    let listener = net::bind(listen).await?;
+    let front = settings.front.open().await?;
+    let listener = match settings.listen {
+        Some(address) => net::bind(address).await?,
+        None => net::bind_all(PORT).await?,
+    };
     let mut here = listener.local_addr()?;
     if here.ip().is_unspecified() {
         here.set_ip(Ipv4Addr::LOCALHOST.into());
     }
-    let url = public.unwrap_or_else(|| format!("http://{here}"));
-    let launcher = settings.launcher(here)?;
+    let own = front.url(here, here.ip())?;
+    let url = public.unwrap_or_else(|| own.as_str().trim_end_matches('/').to_owned());
+    let launcher = settings.launcher(here, &url, &front)?;
     let stop = shutdown::on_signal()?;
     tracing::info!(
         primary = config.primary,
@@ -241,7 +267,8 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let app = manager.router().merge(assets::ops());
     // Whoever started this may not read it.
     let _ = writeln!(std::io::stdout(), "ready {url}");
-    let served = net::serve(listener, app, net::Limits::default(), stop);
+    let base = url.parse().with_context(|| format!("public-url {url}"))?;
+    let served = front.serve(listener, app, &base, stop);
     tokio::join!(served, manager.ended());
     Ok(())
 }
@@ -252,7 +279,7 @@ fn set<T>(field: &mut T, value: Option<T>) {
     }
 }
 
-const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 9000);
+const PORT: u16 = 9000;
 
 #[cfg(test)]
 mod tests {

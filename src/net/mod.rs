@@ -1,13 +1,29 @@
-//! Connections: how they are accepted and bounded, and what the kernel knows about them.
-//! What is said over them is the callers' business.
+//! Connections: how they are accepted and bounded, and what the kernel knows about them; with TLS
+//! and through proxies. What is said over them is the callers' business.
 
+pub mod acme;
+mod activity;
+mod bind;
+pub mod certificate;
 pub mod fetch;
+pub mod front;
+pub mod http;
+pub mod limits;
+pub mod proxy;
+mod renewal;
 pub mod server;
 pub mod socket;
 pub mod stretch;
 pub mod tcp_info;
+pub mod tls;
 
+pub use bind::{bind, bind_all};
 pub use fetch::{FetchError, Fetched, Fetcher};
-pub use server::{Limits, bind, serve};
+pub use front::{Front, FrontConfig};
+pub use http::Client;
+pub use limits::{Limits, PerAddress};
+pub use proxy::{ForwardedBy, Trust};
+pub use server::{Server, serve};
 pub use socket::{Connection, Peer};
 pub use stretch::Stretch;
+pub use tls::Tls;

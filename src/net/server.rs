@@ -1,125 +1,172 @@
-//! The accept loop: bounded in connections, in time per request head, in time without progress,
-//! and in time to shut down. (`axum::serve` has none of the four.)
+//! The accept loop: bounded in connections, in time per handshake and request head, in time
+//! without progress, and in time to shut down. (`axum::serve` has none of them.)
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-};
+use axum::Router;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::ServiceExt as _;
 
-use super::socket::{Peer, Stream};
+use super::{
+    Limits, Peer, Tls, Trust,
+    http::{Ending, Http},
+    limits::{Addresses, Counted},
+    proxy,
+    socket::Stream,
+    tls::Protocol,
+};
 
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Connections at a time. When all are taken, new ones wait in the kernel's backlog.
-    pub connections: usize,
-    /// For a request's head to arrive in full, and for an idle connection to be used again.
-    pub head: Duration,
-    /// Without one octet written while there is something to write.
-    pub stalled_write: Duration,
-    /// From the word to stop until what is still open is cut.
-    pub shutdown: Duration,
+/// How a listener meets those who connect.
+#[derive(Clone, Debug, Default)]
+pub struct Server {
+    pub limits: Limits,
+    /// `None`: plain HTTP/1.1. With it, HTTP/2 for whoever offers it.
+    pub tls: Option<Tls>,
+    pub trust: Arc<Trust>,
+    /// Whoever connects is a cache or a proxy, trusted or not: no connection ends at a viewer.
+    pub fronted: bool,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 20_000,
-            head: Duration::from_secs(30),
-            stalled_write: Duration::from_secs(30),
-            shutdown: Duration::from_secs(5),
+/// Serves `app` over plain HTTP/1.1 until `stop`; see [`Server::serve`].
+pub async fn serve(listener: TcpListener, app: Router, limits: Limits, stop: CancellationToken) {
+    let server = Server {
+        limits,
+        ..Server::default()
+    };
+    server.serve(listener, app, stop).await;
+}
+
+impl Server {
+    /// Serves `app` until `stop`, then lets open requests end for at most `limits.shutdown`.
+    /// Each request carries its `Arc<Connection>` and its [`super::Client`] among its extensions.
+    pub async fn serve(self, listener: TcpListener, app: Router, stop: CancellationToken) {
+        let limits = self.limits;
+        let slots = Arc::new(Semaphore::new(limits.connections));
+        let (tracker, cut) = (TaskTracker::new(), CancellationToken::new());
+        let ending = Ending {
+            stop: stop.clone(),
+            cut: cut.clone(),
+        };
+        let door = Arc::new(Door {
+            http: Http::new(app, self.trust.clone(), limits),
+            server: self,
+            addresses: Addresses::default(),
+            ending,
+        });
+        loop {
+            let accepted = tokio::select! {
+                accepted = accept(&listener, &slots) => accepted,
+                () = stop.cancelled() => break,
+            };
+            if let Some((stream, peer, slot)) = accepted {
+                let door = door.clone();
+                tracker.spawn(async move {
+                    if let Err(error) = door.attend(stream, peer).await {
+                        tracing::debug!(%peer, %error, "connection refused");
+                    }
+                    drop(slot);
+                });
+            }
         }
+        drop(listener);
+        tracker.close();
+        if timeout(limits.shutdown, tracker.wait()).await.is_err() {
+            tracing::info!(left = tracker.len(), after = ?limits.shutdown, "cutting connections that are still open");
+        }
+        cut.cancel();
+        tracker.wait().await;
     }
 }
 
-/// Binds a listener, with an error that says what to do about it.
-pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            anyhow::anyhow!("{address} is in use by another program; stop it or choose another port (0 takes any)")
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            anyhow::anyhow!("{address} is not an address of this machine; 0.0.0.0 listens on all of them")
-        }
-        io::ErrorKind::PermissionDenied => {
-            anyhow::anyhow!("no permission to listen on {address}; ports below 1024 need root")
-        }
-        _ => anyhow::anyhow!("cannot listen on {address}: {error}"),
-    })
+/// What each connection of a listener is met with.
+#[derive(Debug)]
+struct Door {
+    server: Server,
+    http: Http,
+    addresses: Addresses,
+    ending: Ending,
 }
 
-/// Serves `app` until `stop`, then lets open requests end for at most `limits.shutdown`.
-/// Each request carries its `Arc<Connection>` among its extensions.
-pub async fn serve(listener: TcpListener, app: Router, limits: Limits, stop: CancellationToken) {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(limits.head)
-        .half_close(false)
-        .max_buf_size(HEAD);
-    let (slots, tracker) = (
-        Arc::new(Semaphore::new(limits.connections)),
-        TaskTracker::new(),
-    );
-    let (graceful, cut) = (GracefulShutdown::new(), CancellationToken::new());
-    loop {
-        let accepted = tokio::select! {
-            accepted = accept(&listener, &slots) => accepted,
-            () = stop.cancelled() => break,
-        };
-        let Some((stream, peer, slot)) = accepted else {
-            continue;
+impl Door {
+    /// From the first octet to the last. An error says why nothing was served.
+    async fn attend(&self, mut stream: TcpStream, from: SocketAddr) -> io::Result<()> {
+        let Ending { stop, .. } = &self.ending;
+        let (server, patience) = (&self.server, self.server.limits.handshake);
+        let proxied = server.trust.trusts(from.ip());
+        // Counted before anything is read, so that those who say nothing count as well.
+        let _counted = self.count(from, proxied)?;
+        let announced = if proxied && server.trust.proxy_protocol {
+            before(
+                stop,
+                patience,
+                "to say whom it is for",
+                proxy::announced(&mut stream),
+            )
+            .await?
+        } else {
+            None
         };
         let peer = Peer {
-            address: peer,
-            direct: true,
+            address: announced.unwrap_or(from),
+            direct: !proxied && !server.fronted,
         };
-        let stream = Stream::new(stream, peer, limits.stalled_write);
-        let (app, connection, cut) = (app.clone(), stream.connection().clone(), cut.clone());
-        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-            connection.requested.notify_waiters();
-            request.extensions_mut().insert(connection.clone());
-            answer(app.clone(), request)
-        });
-        let served = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
-        tracker.spawn(async move {
-            let _slot = slot;
-            tokio::select! {
-                ended = served => if let Err(error) = ended {
-                    tracing::debug!(peer = %peer.address, %error, "connection ended early");
-                },
-                () = cut.cancelled() => tracing::debug!(peer = %peer.address, "connection cut at shutdown"),
-            }
-        });
+        let _announced = announced
+            .map(|client| self.count(client, server.trust.trusts(client.ip())))
+            .transpose()?;
+        let stream = Stream::new(stream, peer, server.limits.stalled_write);
+        let connection = stream.connection().clone();
+        let Some(tls) = &server.tls else {
+            self.http.first(stream, connection, &self.ending).await;
+            return Ok(());
+        };
+        let (stream, protocol) =
+            before(stop, patience, "for a handshake", tls.accept(stream)).await?;
+        match protocol {
+            Protocol::First => self.http.first(stream, connection, &self.ending).await,
+            Protocol::Second => self.http.second(stream, connection, &self.ending).await,
+            // What it came for was in the certificate.
+            Protocol::Challenge => {}
+        }
+        Ok(())
     }
-    drop(listener);
-    tracker.close();
-    if tokio::time::timeout(limits.shutdown, graceful.shutdown())
-        .await
-        .is_err()
-    {
-        tracing::info!(left = tracker.len(), after = ?limits.shutdown, "cutting connections that are still open");
+
+    /// Proxies may have as many connections as they like; whom they announce may not.
+    fn count(&self, address: SocketAddr, proxied: bool) -> io::Result<Option<Counted>> {
+        let limit = self.server.limits.per_address;
+        let Some(limit) = limit.filter(|limit| !proxied && limit.concerns(address.ip())) else {
+            return Ok(None);
+        };
+        match self.addresses.count(address.ip(), limit.most) {
+            Some(counted) => Ok(Some(counted)),
+            None => Err(io::Error::other(format!(
+                "{} has its {} connections",
+                address.ip(),
+                limit.most
+            ))),
+        }
     }
-    cut.cancel();
-    tracker.wait().await;
 }
 
-async fn answer(
-    app: Router,
-    request: hyper::Request<Incoming>,
-) -> Result<hyper::Response<Body>, Infallible> {
-    app.oneshot(request).await
+/// What `wait` comes to, unless it takes too long or the listener stops first.
+async fn before<T>(
+    stop: &CancellationToken,
+    patience: Duration,
+    what: &str,
+    wait: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    tokio::select! {
+        result = timeout(patience, wait) => result.unwrap_or_else(|_| {
+            Err(io::Error::new(io::ErrorKind::TimedOut, format!("it had {patience:?} {what}")))
+        }),
+        () = stop.cancelled() => Err(io::Error::other("stopping")),
+    }
 }
 
-type Accepted = (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
+type Accepted = (TcpStream, SocketAddr, OwnedSemaphorePermit);
 
 /// One connection, once there is a slot for it. `None`: nothing came of it, try again.
 async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<Accepted> {
@@ -127,6 +174,8 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<Accept
     match listener.accept().await {
         Ok((stream, peer)) => {
             prepare(&stream);
+            // On a socket for both, an address of IPv4 comes in the clothes of one of IPv6.
+            let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
             Some((stream, peer, slot))
         }
         Err(error) => {
@@ -143,9 +192,6 @@ fn prepare(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
     let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(NOT_SENT);
 }
-
-/// A longer request head is refused.
-const HEAD: usize = 64 * 1024;
 
 /// Measured: without it the kernel swallows a segment and writing looks three times as fast as the link.
 const NOT_SENT: u32 = 128 * 1024;

@@ -53,6 +53,8 @@ pub struct Terms {
     pub max_viewers: usize,
     /// For viewers who ask for nothing, and whose player is not known to ignore parts.
     pub latency: Latency,
+    /// Viewers come through a cache that keeps what may be kept.
+    pub behind_cdn: bool,
 }
 
 impl Default for Terms {
@@ -61,6 +63,7 @@ impl Default for Terms {
             budget: None,
             max_viewers: 10_000,
             latency: Latency::Low,
+            behind_cdn: false,
         }
     }
 }

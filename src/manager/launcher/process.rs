@@ -28,6 +28,8 @@ pub struct ProcessLauncher {
     pub manager: String,
     /// Address on which relays listen, each on a free port.
     pub ip: IpAddr,
+    /// Options of relays that name a file: certificates, and whom to trust.
+    pub files: Vec<(&'static str, PathBuf)>,
     /// For a relay to say that it listens.
     pub ready_within: Duration,
     /// From SIGTERM to SIGKILL.
@@ -40,6 +42,7 @@ impl ProcessLauncher {
             program,
             manager,
             ip,
+            files: Vec::new(),
             ready_within: Duration::from_secs(10),
             ends_within: Duration::from_secs(10),
         }
@@ -56,6 +59,9 @@ impl ProcessLauncher {
             ("--upstream", &order.upstream),
         ] {
             command.args([flag, value]);
+        }
+        for (flag, path) in &self.files {
+            command.arg(flag).arg(path);
         }
         for own in OWN_SETTINGS {
             command.env_remove(own);
@@ -157,10 +163,15 @@ fn describe(status: std::io::Result<ExitStatus>) -> String {
 
 /// Settings of the manager that would mean something else to a relay, which inherits the rest.
 /// One private port for all of them would not do either.
-const OWN_SETTINGS: [&str; 5] = [
+const OWN_SETTINGS: [&str; 9] = [
     "SPILLWAY_CONFIG",
     "SPILLWAY_LISTEN",
     "SPILLWAY_PUBLIC_URL",
     "SPILLWAY_NAME",
     "SPILLWAY_PRIVATE_LISTEN",
+    // Relays present the manager's certificate; they neither order one nor take its plain port.
+    "SPILLWAY_TLS_CERT",
+    "SPILLWAY_TLS_KEY",
+    "SPILLWAY_ACME_DOMAIN",
+    "SPILLWAY_HTTP_LISTEN",
 ];
