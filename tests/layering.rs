@@ -19,7 +19,8 @@ const MODULES: &[(&str, &[&str], &[&str])] = &[
     ("config", &[], &[]),
     ("assets", &[], &[]),
     ("net", &[], &["playlists"]),
-    ("store", &[], &["playlists"]),
+    ("archive", &[], &["playlists"]),
+    ("store", &["archive"], &["playlists"]),
     ("control", &[], &["playlists"]),
     ("player", &["net"], &["playlists"]),
     ("source", &["net", "store"], &["playlists", "segmenter"]),
@@ -92,6 +93,7 @@ const FENCES: &[(&str, &[&str], &str)] = &[
     (
         "unsafe",
         &[
+            "src/archive/map.rs",
             "src/net/tcp_info.rs",
             "src/manager/launcher/signal.rs",
             "segmenter/src/libav/raw.rs",

@@ -1,11 +1,12 @@
 //! `primary`: takes in streams through its segmenters, and serves viewers and relays.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 use spillway::{
+    archive::{Archives, DvrConfig, Reach},
     config,
     control::{NodeKind, NodeState},
     node::{Node, NodeConfig, Role, STOPPING, beside},
@@ -35,6 +36,8 @@ struct Config {
     config: Option<PathBuf>,
     #[command(flatten)]
     node: NodeConfig,
+    #[command(flatten)]
+    dvr: DvrConfig,
     /// Name of the stream in URLs, for the source given on the command line [default: live]
     #[arg(long, env = "SPILLWAY_STREAM", value_name = "NAME")]
     stream: Option<String>,
@@ -74,6 +77,8 @@ struct StreamConfig {
     preset: Option<String>,
     #[serde(default)]
     once: bool,
+    #[serde(default)]
+    dvr: Option<Reach>,
 }
 
 fn main() -> ExitCode {
@@ -111,6 +116,7 @@ impl Config {
                     rung,
                     preset,
                     once,
+                    dvr: None,
                 },
             );
         }
@@ -118,6 +124,13 @@ impl Config {
             !self.streams.is_empty(),
             "nothing to stream; give a source (a file, a URL or `test`), or a config file with [streams.NAME] tables"
         );
+        let kept = self.dvr.options()?.is_some();
+        let deeper = self.streams.iter().find(|(_, stream)| stream.dvr.is_some());
+        if let (Some((name, _)), false) = (deeper, kept) {
+            anyhow::bail!(
+                "stream {name} has a dvr of its own, and no folder for it; say which with --dvr-dir"
+            );
+        }
         Ok(self)
     }
 }
@@ -126,6 +139,10 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let stop = shutdown::on_signal().context("waiting for signals")?;
     let segmenter = beside(config.segmenter.as_ref(), "segmenter")?;
     let listed = config.node.listed()?;
+    let archives = config
+        .dvr
+        .options()?
+        .map(|options| Arc::new(Archives::new(options)));
     let role = Role {
         kind: NodeKind::Primary,
         launched: false,
@@ -139,20 +156,31 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let mut sources = JoinSet::new();
     for (name, stream) in &config.streams {
         let name: StreamName = name.parse()?;
-        let producer = node
+        let mut producer = node
             .origin
             .store
             .create(&name)
             .with_context(|| format!("stream {name} is there twice"))?;
-        sources.spawn(live::run(
-            stream.live(&segmenter, listed),
-            producer,
-            stop.clone(),
-        ));
+        if let Some(archives) = archives.clone() {
+            let (name, reach) = (name.clone(), stream.dvr);
+            let opening = tokio::task::spawn_blocking(move || archives.open(name.as_str(), reach));
+            producer.keep_in(opening.await??, listed);
+        }
+        let live = Live {
+            keep_ended: config.dvr.keep_ended(),
+            ..stream.live(&segmenter, listed)
+        };
+        sources.spawn(live::run(live, producer, stop.clone()));
     }
     ready(&node);
     let code = watch(&mut sources, &stop).await;
     stop.cancel();
+    if let Some(archives) = archives {
+        let closing = tokio::task::spawn_blocking(move || archives.close(STOPPING));
+        if !closing.await? {
+            tracing::warn!(after = ?STOPPING, "the disk did not take all of the DVR in time");
+        }
+    }
     if tokio::time::timeout(STOPPING, node.stopped())
         .await
         .is_err()
@@ -223,6 +251,7 @@ impl StreamConfig {
             listed,
             ends,
             listens,
+            keep_ended: None,
         }
     }
 }

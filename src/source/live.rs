@@ -36,6 +36,8 @@ pub struct Live {
     pub ends: bool,
     /// Waits for a publisher, however long that takes.
     pub listens: bool,
+    /// How long the programme can be watched after its end; `None` is until this node stops.
+    pub keep_ended: Option<Duration>,
 }
 
 /// Why a stream has no source any more.
@@ -79,6 +81,11 @@ enum Stopped {
 pub async fn run(live: Live, mut producer: Producer, stop: CancellationToken) -> Result<(), Ended> {
     let stream = producer.name().clone();
     let (mut back_off, mut last_epoch) = (BACK_OFF_MIN, Epoch(0));
+    if producer.window().is_some_and(Window::has_ended) {
+        tracing::info!(%stream, keep = ?live.keep_ended, "the programme has ended before this start, and is served as it is on disk");
+        keep_ended(&live, producer, stop).await;
+        return Ok(());
+    }
     loop {
         let started = Instant::now();
         let run = Run::begin(&producer, last_epoch);
@@ -98,11 +105,11 @@ pub async fn run(live: Live, mut producer: Producer, stop: CancellationToken) ->
             Stopped::Input if live.ends => {
                 tracing::info!(%stream, "the input ended, and with it the stream");
                 producer.end();
-                stop.cancelled().await;
+                keep_ended(&live, producer, stop).await;
                 return Ok(());
             }
             // What has worked may work again, and its viewers wait; at a start somebody should know.
-            Stopped::Failed { why, fatal: true } if producer.window().is_none() => {
+            Stopped::Failed { why, fatal: true } if !producer.has_begun() => {
                 return Err(Ended::Fatal { stream, why });
             }
             stopped => {
@@ -116,6 +123,28 @@ pub async fn run(live: Live, mut producer: Producer, stop: CancellationToken) ->
             () = tokio::time::sleep(back_off) => back_off = (back_off * 2).min(BACK_OFF_MAX),
             () = stop.cancelled() => return Ok(()),
         }
+    }
+}
+
+/// Keeps a programme that has ended for as long as it is to be watched, and then for nobody.
+async fn keep_ended(live: &Live, producer: Producer, stop: CancellationToken) {
+    let since = producer.window().and_then(Window::edge);
+    let left = live.keep_ended.map(|keep| {
+        let gone = since.map_or(0, |since| now().millis() - since.millis());
+        keep.saturating_sub(Duration::from_millis(gone.max(0) as u64))
+    });
+    let over = async {
+        match left {
+            Some(left) => tokio::time::sleep(left).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = over => {
+            tracing::info!(stream = %producer.name(), "the programme is over for long enough; it is gone");
+            producer.forget();
+        }
+        () = stop.cancelled() => {}
     }
 }
 

@@ -37,6 +37,7 @@ impl Store {
             name: name.clone(),
             store: self.clone(),
             window: None,
+            kept: None,
             sender,
         })
     }

@@ -1,13 +1,15 @@
 //! The writing half of a stream: what a source calls as media comes. It decides nothing of what
-//! is kept or listed; that is the window's.
+//! is kept or listed, which is the window's, nor of how it is kept, which is the archive's; it
+//! tells each of them what the other has to know.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use playlists::{Format, Head, Part, Window, WindowError};
+use playlists::{Format, Head, History, MediaTime, Part, Segment, Window, WindowError};
 use tokio::sync::watch;
 
 use super::{Published, Store, StreamName};
+use crate::archive::{Archive, Note};
 
 /// The one writer of a stream. Dropping it takes the stream off the node.
 #[derive(Debug)]
@@ -15,7 +17,20 @@ pub struct Producer {
     pub(super) name: StreamName,
     pub(super) store: Store,
     pub(super) window: Option<Window>,
+    pub(super) kept: Option<Kept>,
     pub(super) sender: watch::Sender<Option<Arc<Published>>>,
+}
+
+/// The archive of a stream, and how far it has been told of it.
+#[derive(Debug)]
+pub(super) struct Kept {
+    archive: Archive,
+    /// Segments before this one have been handed over.
+    next: u64,
+    /// Nothing before this one is wanted.
+    first: u64,
+    /// Something was published since the archive was taken up.
+    begun: bool,
 }
 
 impl Producer {
@@ -23,23 +38,69 @@ impl Producer {
         &self.name
     }
 
+    /// Keeps what is published in `archive`, and goes on from what is there: it is published at once, and
+    /// what comes next follows it. `listed` is how many segments live playlists list.
+    pub fn keep_in(&mut self, mut archive: Archive, listed: usize) {
+        let past = archive.take_past();
+        self.kept = Some(Kept {
+            archive,
+            next: 0,
+            first: 0,
+            begun: false,
+        });
+        let Some(past) = past else { return };
+        let mut window = self.empty(past.shape.format(listed));
+        if let Err(error) = window.resume(past.segments) {
+            tracing::warn!(stream = %self.name, %error, "the DVR of the run before is of no use");
+            return;
+        }
+        if past.ended.is_some() {
+            window.end();
+        }
+        if let Some(kept) = &mut self.kept {
+            kept.next = window.last_complete().map_or(0, |last| last.number() + 1);
+        }
+        self.window = Some(window);
+        self.publish();
+    }
+
     /// Starts publishing in `format`; a window in another format is gone.
     pub fn begin(&mut self, format: Format) {
+        if let Some(kept) = &mut self.kept {
+            kept.archive.begin(&format);
+            kept.begun = true;
+        }
         if self
             .window
             .as_ref()
             .is_none_or(|window| **window.format() != format)
         {
-            self.window = Some(Window::new(format));
+            self.window = Some(self.empty(format));
         }
     }
 
     /// Starts over in the same format; for when what comes does not follow what is there.
     pub fn begin_anew(&mut self) {
-        self.window = self
-            .window
-            .take()
-            .map(|window| Window::new(Format::clone(window.format())));
+        if let Some(window) = self.window.take() {
+            self.window = Some(self.empty(Format::clone(window.format())));
+        }
+    }
+
+    /// Whether anything came since this node started; a window of the run before does not count.
+    pub fn has_begun(&self) -> bool {
+        match &self.kept {
+            Some(kept) => kept.begun,
+            None => self.window.is_some(),
+        }
+    }
+
+    fn empty(&self, format: Format) -> Window {
+        let Some(kept) = &self.kept else {
+            return Window::new(format);
+        };
+        // As long as a player may hold on to a playlist.
+        let grace = MediaTime::from_seconds(format.patience().as_secs_f64());
+        Window::remembering(format, History::new(kept.archive.span(), grace))
     }
 
     pub fn window(&self) -> Option<&Window> {
@@ -48,10 +109,13 @@ impl Producer {
 
     /// Opens a segment; readers see it with its first part.
     pub fn open(&mut self, head: Head) -> Result<(), WindowError> {
-        self.window
-            .as_mut()
-            .ok_or(WindowError::NoSegment)?
-            .open(head)
+        let number = head.number;
+        let window = self.window.as_mut().ok_or(WindowError::NoSegment)?;
+        window.open(head)?;
+        if let Some(kept) = &self.kept {
+            kept.archive.opened(number);
+        }
+        Ok(())
     }
 
     /// Publishes the next part, and with the segment's last one the segment.
@@ -79,6 +143,9 @@ impl Producer {
             window.close();
             self.publish();
         }
+        if let Some(kept) = &self.kept {
+            kept.archive.flush();
+        }
     }
 
     /// Takes back an open segment, which is to come again from its first part.
@@ -94,15 +161,74 @@ impl Producer {
             window.end();
             self.publish();
         }
+        if let Some(kept) = &mut self.kept {
+            kept.archive.end();
+        }
     }
 
-    fn publish(&self) {
+    /// Takes the stream off the node for good: nothing of it is kept.
+    pub fn forget(mut self) {
+        if let Some(kept) = &mut self.kept {
+            kept.archive.clear();
+        }
+    }
+
+    fn publish(&mut self) {
+        if let (Some(window), Some(kept)) = (&mut self.window, &mut self.kept) {
+            kept.settle(window);
+        }
         let snapshot = self
             .window
             .clone()
             .map(|window| Arc::new(Published::new(window)));
         self.sender.send_replace(snapshot);
     }
+}
+
+impl Kept {
+    /// Hands over what is complete, and takes note of what became of what was handed over.
+    fn settle(&mut self, window: &mut Window) {
+        let complete = window
+            .segments()
+            .filter(|segment| segment.complete && segment.number() >= self.next);
+        for segment in complete.cloned().collect::<Vec<_>>() {
+            self.next = segment.number() + 1;
+            if !self.archive.keep(&segment) {
+                window.succeed(Arc::new(lost(&segment, window)));
+            }
+        }
+        while let Some(note) = self.archive.note() {
+            match note {
+                Note::Kept(segment) => {
+                    window.succeed(segment);
+                }
+                Note::Lost(number) => {
+                    if let Some(segment) = window.segment(number).cloned() {
+                        window.succeed(Arc::new(lost(&segment, window)));
+                    }
+                }
+                Note::Forgotten { before } => window.forget_before(before),
+            }
+        }
+        let first = window.history().and_then(History::first);
+        if let Some(first) = first.map(|first| first.number())
+            && first > self.first
+        {
+            self.first = first;
+            self.archive.forget_before(first);
+        }
+    }
+}
+
+/// What is left of a segment that is not on disk, once it is not live any more.
+fn lost(segment: &Segment, window: &Window) -> Segment {
+    let format = window.format();
+    Segment::gap(
+        segment.head.clone(),
+        segment.duration(),
+        format.ladder.rungs().len(),
+        &format.renditions,
+    )
 }
 
 impl Drop for Producer {
