@@ -249,3 +249,6 @@ impl Archive {
 /// Segments that may wait to be written: a minute, where segments are of two seconds. They are in
 /// memory meanwhile.
 const QUEUE: usize = 32;
+
+#[cfg(test)]
+mod tests;
