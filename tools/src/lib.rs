@@ -1,6 +1,7 @@
 //! Spillway's laboratory: programs under test, links that can be narrowed, and real players, for
-//! the tests and the tools that look at a running system from outside.
+//! the tests and the tools that look at a running system from outside. And what tells whether a stream is right.
 
 pub mod link;
 pub mod player;
 pub mod program;
+pub mod validate;
