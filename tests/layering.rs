@@ -47,7 +47,7 @@ const MEMBERS: &[(&str, &[&str])] = &[
     ("media", &[]),
     ("adaptation", &["playlists"]),
     ("segmenter", &["playlists"]),
-    ("tools", &["playlists", "adaptation", "spillway"]),
+    ("tools", &["playlists", "media", "adaptation", "spillway"]),
 ];
 
 /// Names that only some files may use.

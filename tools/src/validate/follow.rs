@@ -28,6 +28,8 @@ pub struct Follow {
     news: Duration,
     /// By number, what segments were when they were last listed; bounded.
     known: BTreeMap<u64, Entry>,
+    /// It was a delta update.
+    by_delta: bool,
     /// The hint that is to be kept: it was given while this segment had this many parts.
     hint: Option<(u64, usize, Hint)>,
 }
@@ -41,6 +43,7 @@ impl Follow {
     /// Compares the next version, which was read at `findings.now()`, with what came before. A delta update is made
     /// whole first; the whole is handed back.
     pub fn reload(&mut self, listing: Listing, asked: Asked, findings: &mut Findings) -> &Listing {
+        let by_delta = listing.skip.is_some();
         let listing = self.whole(listing, findings);
         blocking(&listing, asked, findings);
         if let Some(before) = self.last.take() {
@@ -51,7 +54,11 @@ impl Follow {
                 // What has these numbers now is something else; that is said already.
                 self.known.clear();
             } else {
-                self.segments(&listing, findings);
+                // What differs then was wrong in the update.
+                let wrong = self.by_delta && !by_delta && same(&before, &listing, findings);
+                if !wrong {
+                    self.segments(&listing, findings);
+                }
                 parts(&before, &listing, findings);
                 self.hints(&listing, findings);
             }
@@ -65,6 +72,7 @@ impl Follow {
         while self.known.len() > KNOWN {
             self.known.pop_first();
         }
+        self.by_delta = by_delta;
         let hint = listing.hints.iter().find(|hint| hint.is_part);
         self.hint = hint.map(|hint| (listing.next(), listing.open.parts.len(), hint.clone()));
         self.last.insert(listing)
@@ -285,26 +293,27 @@ fn boundary(delta: &Listing, place: Place, findings: &mut Findings) {
 }
 
 /// The delta update, made whole, against the full playlist of the same moment (section 6.2.5.1).
-pub fn same(whole: &Listing, full: &Listing, findings: &mut Findings) {
+/// Whether anything is wrong with it.
+pub fn same(whole: &Listing, full: &Listing, findings: &mut Findings) -> bool {
+    let mut wrong = false;
     for entry in &whole.segments {
         let Some(other) = full.segment(entry.number) else {
             continue;
         };
         let place = whole.place().segment(entry.number);
         for (found, expected) in differences(other, entry) {
-            findings.say(
-                &rule::DELTA,
-                place.clone(),
-                found,
-                format!("{expected}, as the full playlist says"),
-            );
+            wrong = true;
+            let expected = format!("{expected}, as the full playlist says");
+            findings.say(&rule::DELTA, place.clone(), found, expected);
         }
     }
     if whole.first > full.first || whole.target != full.target {
         let found = format!("first segment {}, target {:?}", whole.first, whole.target);
         let expected = format!("{} and {:?}", full.first, full.target);
         findings.say(&rule::DELTA, whole.place(), found, expected);
+        wrong = true;
     }
+    wrong
 }
 
 fn differences(known: &Entry, now: &Entry) -> Vec<(String, String)> {
