@@ -224,16 +224,16 @@ fn formats(said: &Said, track: &Track, findings: &mut Findings) {
             expected,
         );
     }
-    if let Some(codecs) = said.codecs.as_ref().filter(|_| !track.codec.is_empty()) {
-        if !codecs
+    if let Some(codecs) = &said.codecs
+        && !track.codec.is_empty()
+        && !codecs
             .split(',')
             .any(|codec| covers(codec.trim(), &track.codec))
-        {
-            // One line for a format, however many segments have it.
-            let place = Place::of(&said.place.url);
-            let expected = format!("one of CODECS {codecs:?}");
-            findings.say(&rule::CODECS, place, track.codec.clone(), expected);
-        }
+    {
+        // One line for a format, however many segments have it.
+        let place = Place::of(&said.place.url);
+        let expected = format!("one of CODECS {codecs:?}");
+        findings.say(&rule::CODECS, place, track.codec.clone(), expected);
     }
     if let (Some((width, height)), Some((most_wide, most_high))) = (track.size, said.resolution) {
         // A server may send less than it says; how much a decoder has to reckon with is what counts.
