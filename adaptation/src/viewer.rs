@@ -101,6 +101,15 @@ impl Viewer {
         }
     }
 
+    /// The pin of a segment whose rung was told before it was asked for.
+    pub fn repeat(&self, rung: usize) -> Pin {
+        Pin {
+            rung,
+            reason: self.reason().unwrap_or(Reason::Steady),
+            fresh: false,
+        }
+    }
+
     /// Learns from a delivery; returns what was taken from it.
     pub fn delivered(&mut self, delivery: &Delivery) -> Option<Evidence> {
         self.throughput.observe(delivery)

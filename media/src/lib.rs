@@ -12,11 +12,11 @@ mod error;
 pub mod fragment;
 pub mod init;
 mod rung;
-pub mod ts;
+mod ts;
 
 pub use boxes::Kind;
 pub use error::Error;
 pub use fragment::{Fragment, Run, Sample, fragments};
 pub use init::{Coding, Init, Track};
 pub use rung::init_of_rung;
-pub use ts::transmux;
+pub use ts::{transmux, transmux_nothing};

@@ -62,6 +62,14 @@ pub fn transmux(init: &Init, parts: &[&[u8]]) -> Result<Vec<u8>, Error> {
     Ok(writer.packets.finish())
 }
 
+/// A segment with nothing in it but the tables, for one that is lost: whoever plays it knows the
+/// multiplex, and finds no gap in a counter.
+pub fn transmux_nothing(init: &Init) -> Vec<u8> {
+    let mut packets = Packets::with_capacity(0);
+    Tables::new(init.audio().is_some()).write_until(Packets::ROUND, &mut packets);
+    packets.finish()
+}
+
 /// What is shown or heard at once: a picture, or a frame of sound. Times are in 1/90000 s and not wrapped.
 #[derive(Debug)]
 struct Unit<'a> {
@@ -125,10 +133,7 @@ impl Writer<'_> {
     /// Writes tables where `done` of `all` pictures call for them: evenly, and 16 times in all.
     fn tables_until(&mut self, done: usize, all: usize) {
         let due = (Packets::ROUND * done).div_ceil(all.max(1));
-        while self.packets.count(Pid::Pat) < due {
-            self.packets.table(Pid::Pat, self.tables.pat());
-            self.packets.table(Pid::Pmt, self.tables.pmt());
-        }
+        self.tables.write_until(due, &mut self.packets);
     }
 
     fn picture(&mut self, picture: &Unit<'_>, last: bool) -> Result<(), Error> {

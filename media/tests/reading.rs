@@ -195,6 +195,14 @@ fn what_lacks_something_says_what() {
     }
 }
 
+#[test]
+fn a_lost_segment_is_tables_and_nothing_else() {
+    let ts = media::transmux_nothing(&Init::parse(INIT).unwrap());
+    assert_eq!(ts.len(), 2 * 16 * 188);
+    let whole = transmux(&Init::parse(INIT).unwrap(), &[LOW]).unwrap();
+    assert_eq!(ts[..376], whole[..376], "the same as in any segment");
+}
+
 /// All that is asked of octets from somewhere.
 fn try_all(init: &[u8], segment: &[u8]) {
     let _ = init_of_rung(init, segment);

@@ -10,6 +10,7 @@ pub mod render;
 pub mod rendition;
 pub mod segment;
 pub mod time;
+pub mod timeline;
 pub mod window;
 
 pub use history::History;
@@ -17,4 +18,5 @@ pub use ladder::{Ladder, LadderError, Rung, RungName};
 pub use rendition::{Rendition, Renditions};
 pub use segment::{Epoch, Head, Init, Part, Segment};
 pub use time::{Bitrate, MediaTime, WallTime};
+pub use timeline::Timeline;
 pub use window::{Format, Window, WindowError};

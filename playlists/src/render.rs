@@ -4,8 +4,10 @@
 use std::fmt::{self, Write as _};
 
 mod multivariant;
+mod told;
 
 pub use multivariant::{all_variants, one_variant};
+pub use told::{Style, Taken, told};
 
 use crate::{ladder::Ladder, segment::Segment, time::MediaTime, window::Window};
 

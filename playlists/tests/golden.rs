@@ -63,6 +63,7 @@ fn the_multivariant_playlist_tells_of_the_dearest_rung() {
     let all = parse::multivariant(&render::all_variants(
         ladder().rungs(),
         &Renditions::default(),
+        "",
     ))
     .unwrap();
     assert_eq!(

@@ -18,7 +18,9 @@ use super::{
     delivery::Measure,
     piece::Piece,
     playlist::{elsewhere, stream_of},
+    profile::Choosing,
     seat::{Seat, ViewerId},
+    signalling,
     viewers::Ask,
 };
 use crate::{
@@ -30,6 +32,9 @@ use crate::{
 pub struct Hint {
     /// What the node before measured to this viewer, kbit/s.
     seen: Option<u64>,
+    /// The rung that the playlist listed, where that is when it is chosen.
+    #[serde(rename = "r")]
+    listed: Option<usize>,
 }
 
 /// `v/{viewer}/{msn}.m4s`: here the rung is chosen and pinned.
@@ -49,7 +54,8 @@ pub async fn chosen(
         let known = origin.viewers.moved(&seat, now);
         return Ok(elsewhere(to, &uri, known));
     }
-    let number = name
+    let (stem, transport) = signalling::container(&name);
+    let number = stem
         .strip_suffix(".m4s")
         .and_then(|number| number.parse().ok());
     let number: u64 = number.ok_or_else(|| Refusal::not_found(format!("{name}: not a segment")))?;
@@ -72,12 +78,19 @@ pub async fn chosen(
         shared: share.at,
         hint: hint.seen.map(Bitrate::from_kbps),
         patience: window.format().patience(),
+        listed: hint
+            .listed
+            .filter(|_| seat.viewer.profile.choosing == Choosing::AtListing),
     };
     if segment.gap {
         // Nothing to choose, and nothing to learn from.
+        let piece = match transport {
+            true => signalling::transport(&origin, &seat.stream, segment, (0, "")).await?,
+            false => whole(segment, 0, ""),
+        };
         let piece = Piece {
             cache: NO_STORE,
-            ..whole(segment, 0, "")
+            ..piece
         };
         return Ok(piece.answer(&headers));
     }
@@ -86,18 +99,29 @@ pub async fn chosen(
     let chosen = pin.rung.min(top);
     let rung = &ladder.rungs()[chosen].name;
     tracing::debug!(viewer = %seat.viewer, number, %rung, ?pin, ?estimate, ceiling = ask.ceiling, "rung chosen");
-    let measure = Measure {
-        viewers: origin.viewers.clone(),
-        seat,
-        connection,
-        media: segment.duration(),
+    let mut response = if origin.terms.behind_cdn {
+        signalling::elsewhere(segment, rung.as_str(), &name)
+    } else {
+        let piece = match transport {
+            true => {
+                let rung = (chosen, rung.as_str());
+                signalling::transport(&origin, &seat.stream, segment, rung).await?
+            }
+            false => whole(segment, chosen, rung.as_str()),
+        };
+        let measure = Measure {
+            viewers: origin.viewers.clone(),
+            seat,
+            connection,
+            media: segment.duration(),
+        };
+        let piece = Piece {
+            cache: NO_STORE,
+            measure: Some(measure),
+            ..piece
+        };
+        piece.answer(&headers)
     };
-    let piece = Piece {
-        cache: NO_STORE,
-        measure: Some(measure),
-        ..whole(segment, chosen, rung.as_str())
-    };
-    let mut response = piece.answer(&headers);
     let headers = response.headers_mut();
     put(headers, "spillway-rung", rung.as_str());
     put(headers, "spillway-reason", &pin.reason.to_string());
@@ -119,7 +143,14 @@ pub async fn canonical(
     let index = window.format().ladder.index(&rung);
     let rung =
         index.ok_or_else(|| Refusal::not_found(format!("stream {stream} has no rung {rung:?}")))?;
-    let (number, part) = canonical_name(&name)
+    let rung_name = window.format().ladder.rungs()[rung].name.as_str();
+    if name == "init.mp4" {
+        let (epoch, rung) = (Epoch(epoch), (rung, rung_name));
+        let piece = signalling::init(&origin, &stream, &window, epoch, rung).await?;
+        return Ok(piece.answer(&headers));
+    }
+    let (stem, transport) = signalling::container(&name);
+    let (number, part) = canonical_name(&stem)
         .ok_or_else(|| Refusal::not_found(format!("{name}: not a segment")))?;
     let segment = match part {
         None => complete(&window, number)?,
@@ -137,8 +168,10 @@ pub async fn canonical(
         )));
     }
     tracing::debug!(%stream, epoch, rung, name, "canonical object");
-    let rung_name = window.format().ladder.rungs()[rung].name.as_str();
     let piece = match part {
+        _ if transport => {
+            signalling::transport(&origin, &stream, segment, (rung, rung_name)).await?
+        }
         None => whole(segment, rung, rung_name),
         Some(index) => {
             let part = segment.parts.get(index);
@@ -236,4 +269,4 @@ fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
 }
 
 /// A named piece of media never changes, so any cache may keep it for good.
-const FOREVER: &str = "public, max-age=31536000, immutable";
+pub(super) const FOREVER: &str = "public, max-age=31536000, immutable";

@@ -3,6 +3,7 @@
 //! Knows the store, not who fills it; obeys a [`Stance`], not the manager that may be behind it.
 
 pub mod delivery;
+pub mod derived;
 mod ledger;
 pub mod media;
 pub mod meter;
@@ -15,6 +16,7 @@ mod room;
 pub mod seat;
 mod seated;
 pub mod share;
+mod signalling;
 pub mod viewers;
 pub mod wheel;
 
@@ -32,7 +34,7 @@ use playlists::Bitrate;
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::{Any, CorsLayer};
 
-use self::{profile::Latency, share::Share, viewers::Viewers};
+use self::{derived::Derived, profile::Latency, share::Share, viewers::Viewers};
 use crate::store::Store;
 
 /// What a node does with viewers.
@@ -77,6 +79,7 @@ pub struct Origin {
     pub share: Arc<ArcSwap<Share>>,
     pub stance: ArcSwap<Stance>,
     pub terms: Terms,
+    pub derived: Derived,
 }
 
 impl Origin {
@@ -93,6 +96,7 @@ impl Origin {
             share: Arc::default(),
             stance: ArcSwap::default(),
             terms,
+            derived: Derived::default(),
         })
     }
 

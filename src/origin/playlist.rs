@@ -17,8 +17,9 @@ use serde::Deserialize;
 
 use super::{
     NO_STORE, Origin, Refusal, Stance,
-    profile::{Asked, Profile},
+    profile::{Asked, Container, Profile},
     seat::{Seat, ViewerId},
+    signalling::{self, Format, Known},
 };
 use crate::store::{Consumer, Published, StreamName};
 
@@ -61,9 +62,13 @@ pub async fn join(
     let profile = profile.map_err(Refusal::bad_request)?;
     let window = playable(&name, stream).await?;
     let ladder = wanted(&window.format().ladder, &profile)?;
-    let renditions = &window.format().renditions;
+    signalling::check(&origin, &name, &window, &profile).await?;
+    let renditions = signalling::renditions(&window.format().renditions, &profile);
     let text = match join.abr.as_deref() {
-        Some("client") => render::all_variants(ladder, renditions),
+        Some("client") => {
+            let query = signalling::query(&profile);
+            render::all_variants(ladder, &renditions, query)
+        }
         None | Some("server") => {
             if origin.viewers.count() >= origin.terms.max_viewers {
                 let why = format!(
@@ -74,7 +79,7 @@ pub async fn join(
             }
             let region = join.region.as_deref().map(Region::new).unwrap_or_default();
             let viewer = ViewerId::mint(region, profile);
-            render::one_variant(ladder, renditions, &format!("v/{viewer}/"))
+            render::one_variant(ladder, &renditions, &format!("v/{viewer}/"))
         }
         Some(other) => {
             return Err(Refusal::bad_request(format!(
@@ -115,6 +120,7 @@ pub async fn viewer(
     State(origin): State<Arc<Origin>>,
     Path((stream, viewer)): Path<(String, String)>,
     Query(reload): Query<Reload>,
+    Query(known): Query<Known>,
     uri: axum::http::Uri,
 ) -> Result<Response, Refusal> {
     let (name, stream) = stream_of(&origin, &stream)?;
@@ -124,7 +130,9 @@ pub async fn viewer(
         viewer,
     };
     if let Stance::Draining { to } = &**origin.stance.load() {
-        let known = origin.viewers.moved(&seat, std::time::Instant::now());
+        let now = std::time::Instant::now();
+        let known = origin.viewers.moved(&seat, now);
+        let uri = signalling::telling(uri, origin.viewers.told(&seat, now));
         return Ok(elsewhere(to, &uri, known));
     }
     origin.viewers.touch(&seat, std::time::Instant::now());
@@ -137,7 +145,10 @@ pub async fn viewer(
         },
     )
     .await?;
-    Ok(playlist(window.playlist(View::Viewer)))
+    let own = signalling::playlist(&origin, &seat, &window, &known);
+    Ok(playlist(
+        own.unwrap_or_else(|| window.playlist(View::Viewer)),
+    ))
 }
 
 /// `{rung}.m3u8`: one rung by its canonical names.
@@ -145,6 +156,7 @@ pub async fn canonical(
     State(origin): State<Arc<Origin>>,
     Path((stream, file)): Path<(String, String)>,
     Query(reload): Query<Reload>,
+    Query(format): Query<Format>,
 ) -> Result<Response, Refusal> {
     let (name, stream) = stream_of(&origin, &stream)?;
     let rung = file
@@ -156,7 +168,10 @@ pub async fn canonical(
         .ladder
         .index(rung)
         .ok_or_else(|| Refusal::not_found(format!("stream {name} has no rung {rung:?}")))?;
-    Ok(playlist(window.playlist(View::Canonical { rung })))
+    Ok(playlist(match format.container()? {
+        Container::Fmp4 => window.playlist(View::Canonical { rung }),
+        Container::Ts => window.transport(Some(rung)),
+    }))
 }
 
 /// The stream called `name`, or a refusal that says so. Leaves nothing behind.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use adaptation::{Delivery, Evidence, Fixed, Pin, Rule, Viewer};
-use playlists::Bitrate;
+use playlists::{Bitrate, Timeline};
 use serde::Serialize;
 
 use super::{
@@ -45,6 +45,8 @@ struct State {
     ceiling: usize,
     /// The newest of what is on its way.
     outstanding: Vec<Weak<Meter>>,
+    /// What it was told, if its rungs are chosen when they are listed.
+    told: Option<Box<Timeline>>,
 }
 
 /// In which sums a viewer counts.
@@ -72,6 +74,7 @@ impl Seated {
             segments: 0,
             ceiling: ask.ceiling,
             outstanding: Vec::new(),
+            told: None,
         };
         let seated = Self {
             id,
@@ -100,6 +103,57 @@ impl Seated {
         rule: &dyn Rule,
         now: Instant,
     ) -> (Pin, Option<Bitrate>) {
+        let mut state = self.state();
+        let told = state.told.as_ref();
+        let told = told.and_then(|told| told.rung(ask.number)).or(ask.listed);
+        let pin = match told {
+            // It was chosen when it was listed, be it by another node.
+            Some(rung) => {
+                self.counts(&mut state);
+                state.viewer.repeat(rung)
+            }
+            None => self.choose(&mut state, ask, rule, now),
+        };
+        self.write(&state);
+        (pin, state.viewer.estimate().map(|estimate| estimate.rate))
+    }
+
+    /// What it is to be told of `segments`; see [`Viewers::list`](super::viewers::Viewers::list).
+    pub(super) fn list(
+        &self,
+        segments: &[(u64, bool)],
+        ask: &Ask<'_>,
+        told: Option<Timeline>,
+        rule: &dyn Rule,
+        now: Instant,
+    ) -> Timeline {
+        let mut state = self.state();
+        let mut told = match state.told.take() {
+            Some(told) => told,
+            None => Box::new(told.unwrap_or_default()),
+        };
+        let newest = segments.last().map_or(0, |(number, _)| *number);
+        let is_new = |(number, _): &&(u64, bool)| told.is_new(*number, newest);
+        let new: Vec<_> = segments.iter().filter(is_new).copied().collect();
+        if !new.is_empty() {
+            // One choice for all that are new, which is one segment but for the first playlist.
+            let pin = self.choose(&mut state, ask, rule, now);
+            for (number, stream_breaks) in new {
+                told.append(number, pin.rung, stream_breaks);
+            }
+        } else {
+            self.counts(&mut state);
+        }
+        if let Some((first, _)) = segments.first() {
+            told.forget_before(*first);
+        }
+        let timeline = Timeline::clone(&told);
+        state.told = Some(told);
+        self.write(&state);
+        timeline
+    }
+
+    fn choose(&self, state: &mut State, ask: &Ask<'_>, rule: &dyn Rule, now: Instant) -> Pin {
         // Who came after the last sharing has no share yet, and must not take that of others.
         let newcomer = ask.shared.is_some_and(|shared| self.since > shared);
         let ceiling = if newcomer {
@@ -107,7 +161,6 @@ impl Seated {
         } else {
             ask.ceiling
         };
-        let mut state = self.state();
         state.ceiling = ceiling;
         let in_flight = state.pace(now);
         let rule = if ask.fixed { &Fixed } else { rule };
@@ -115,11 +168,15 @@ impl Seated {
             .viewer
             .decide(ask.number, &ask.offer, ceiling, in_flight, rule);
         state.segments += u64::from(pin.fresh);
+        self.counts(state);
+        pin
+    }
+
+    /// It is watching here, even if it was sent elsewhere before.
+    fn counts(&self, state: &mut State) {
         if state.place == Place::Moved {
-            self.count(&mut state, Place::Watching);
+            self.count(state, Place::Watching);
         }
-        self.write(&state);
-        (pin, state.viewer.estimate().map(|estimate| estimate.rate))
     }
 
     /// It was sent elsewhere; returns what is known of its path.
@@ -130,6 +187,11 @@ impl Seated {
         }
         self.write(&state);
         state.viewer.estimate().map(|estimate| estimate.rate)
+    }
+
+    /// What it was told, if its rungs are chosen when they are listed.
+    pub(super) fn told(&self) -> Option<Timeline> {
+        self.state().told.as_deref().cloned()
     }
 
     /// A delivery begins. Of very many at a time the oldest are left out of the reckoning.

@@ -16,7 +16,7 @@ use std::{
 
 use adaptation::{Demand, Offer, Pin, Reason, Rule, region::Region};
 use arc_swap::ArcSwap;
-use playlists::Bitrate;
+use playlists::{Bitrate, Timeline};
 
 pub use super::seated::ViewerReport;
 use super::{
@@ -42,6 +42,8 @@ pub struct Ask<'a> {
     pub hint: Option<Bitrate>,
     /// Three target durations: how long a silence ends the viewing.
     pub patience: Duration,
+    /// Of a viewer whose rungs are chosen when they are listed: which one the playlist said.
+    pub listed: Option<usize>,
 }
 
 /// Every viewer of the node.
@@ -87,6 +89,27 @@ impl Viewers {
         }
     }
 
+    /// What a viewer is to be told of the `segments` that its playlist lists, oldest first, by number and
+    /// whether the stream breaks there: what it was told, and for those that are new a rung that is
+    /// chosen now, as `ask` says of the newest. It takes a seat with its first playlist.
+    ///
+    /// `told` is what another node told a viewer that is new here. Whoever finds no seat is told of the
+    /// cheapest rung, always.
+    pub fn list(
+        &self,
+        seat: &Seat,
+        segments: &[(u64, bool)],
+        ask: &Ask<'_>,
+        told: Option<Timeline>,
+        now: Instant,
+    ) -> Timeline {
+        let known = self.find(seat, now);
+        match known.or_else(|| self.seat(seat, ask, now)) {
+            Some(seated) => seated.list(segments, ask, told, &*self.rule, now),
+            None => Timeline::default(),
+        }
+    }
+
     /// Notes a sign of life. Says nothing of who never took a seat.
     pub fn touch(&self, seat: &Seat, now: Instant) {
         if let Some(room) = self.rooms.load().get(seat.stream.as_str()) {
@@ -97,6 +120,11 @@ impl Viewers {
     /// Notes that a viewer was sent elsewhere; returns what is known of its path.
     pub fn moved(&self, seat: &Seat, now: Instant) -> Option<Bitrate> {
         self.find(seat, now)?.moved()
+    }
+
+    /// What a viewer was told whose rungs are chosen when they are listed.
+    pub fn told(&self, seat: &Seat, now: Instant) -> Option<Timeline> {
+        self.find(seat, now)?.told()
     }
 
     /// A delivery begins.

@@ -5,7 +5,7 @@ use std::{ops::Deref, sync::OnceLock};
 use bytes::Bytes;
 use playlists::{
     Window,
-    render::{self, View},
+    render::{self, Style, Taken, View},
 };
 
 /// A snapshot of a stream's window, and its playlists: each written at most once, by the
@@ -15,21 +15,20 @@ pub struct Published {
     window: Window,
     viewer: OnceLock<Bytes>,
     canonical: Vec<OnceLock<Bytes>>,
+    /// Of MPEG-TS: for viewers, and of each rung.
+    transport: Vec<OnceLock<Bytes>>,
 }
 
 impl Published {
     pub(super) fn new(window: Window) -> Self {
-        let canonical = window
-            .format()
-            .ladder
-            .rungs()
-            .iter()
-            .map(|_| OnceLock::new())
-            .collect();
+        let rungs = window.format().ladder.rungs().len();
+        let texts = |count| (0..count).map(|_| OnceLock::new()).collect();
+        let (canonical, transport) = (texts(rungs), texts(rungs + 1));
         Self {
             window,
             viewer: OnceLock::new(),
             canonical,
+            transport,
         }
     }
 
@@ -40,6 +39,18 @@ impl Published {
             View::Canonical { rung } => &self.canonical[rung],
         };
         text.get_or_init(|| render::media(&self.window, view).into())
+            .clone()
+    }
+
+    /// The same of MPEG-TS: of one rung, or of whichever a viewer will be given.
+    pub fn transport(&self, rung: Option<usize>) -> Bytes {
+        let taken = rung.map_or(Taken::Later, Taken::Always);
+        let style = Style {
+            transport: true,
+            ..Style::default()
+        };
+        let text = &self.transport[rung.map_or(0, |rung| rung + 1)];
+        text.get_or_init(|| render::told(&self.window, taken, style).into())
             .clone()
     }
 }

@@ -26,14 +26,18 @@ pub(crate) struct TestNode {
 
 impl TestNode {
     pub(crate) async fn start(name: &str, budget: Option<Bitrate>, limits: Limits) -> Self {
-        let listener = net::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let terms = Terms {
             budget,
             max_viewers: 1000,
             ..Terms::default()
         };
-        let origin = Origin::new(name.into(), Store::default(), terms);
+        Self::of(Origin::new(name.into(), Store::default(), terms), limits).await
+    }
+
+    /// One with these rules.
+    pub(crate) async fn of(origin: Arc<Origin>, limits: Limits) -> Self {
+        let listener = net::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
         tokio::spawn(origin.clone().run(stop.clone()));
         let serving = tokio::spawn(net::serve(

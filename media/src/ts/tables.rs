@@ -1,6 +1,6 @@
 //! The two tables that say what is in the multiplex (ISO/IEC 13818-1 section 2.4.4). The same in every segment of a stream.
 
-use super::packet::Pid;
+use super::packet::{Packets, Pid};
 
 /// Both, written.
 #[derive(Debug)]
@@ -27,12 +27,12 @@ impl Tables {
         }
     }
 
-    pub(super) fn pat(&self) -> &[u8] {
-        &self.pat
-    }
-
-    pub(super) fn pmt(&self) -> &[u8] {
-        &self.pmt
+    /// Writes both until there are `count` of each.
+    pub(super) fn write_until(&self, count: usize, packets: &mut Packets) {
+        while packets.count(Pid::Pat) < count {
+            packets.table(Pid::Pat, &self.pat);
+            packets.table(Pid::Pmt, &self.pmt);
+        }
     }
 }
 
@@ -75,7 +75,7 @@ mod tests {
     fn a_check_over_a_section_with_its_check_is_nothing() {
         for with_sound in [false, true] {
             let tables = Tables::new(with_sound);
-            assert_eq!((crc(tables.pat()), crc(tables.pmt())), (0, 0));
+            assert_eq!((crc(&tables.pat), crc(&tables.pmt)), (0, 0));
         }
         assert_eq!(crc(b"123456789"), 0x0376_e6e7);
     }

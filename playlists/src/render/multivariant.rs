@@ -17,10 +17,11 @@ pub fn one_variant(rungs: &[Rung], renditions: &Renditions, folder: &str) -> Str
     write(variant.into_iter().collect(), renditions, folder)
 }
 
-/// Each of `rungs` for itself, dearest first.
-pub fn all_variants(rungs: &[Rung], renditions: &Renditions) -> String {
+/// Each of `rungs` for itself, dearest first; `query` goes with its name.
+pub fn all_variants(rungs: &[Rung], renditions: &Renditions, query: &str) -> String {
     let rungs = rungs.iter().rev();
-    let variants = rungs.map(|rung| variant(rung, renditions, format!("{}.m3u8", rung.name)));
+    let named = |rung: &Rung| format!("{}.m3u8{query}", rung.name);
+    let variants = rungs.map(|rung| variant(rung, renditions, named(rung)));
     write(variants.collect(), renditions, "")
 }
 

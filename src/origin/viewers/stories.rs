@@ -35,6 +35,7 @@ fn ask(number: u64) -> Ask<'static> {
         shared: None,
         hint: None,
         patience: Duration::from_secs(6),
+        listed: None,
     }
 }
 

@@ -1,0 +1,258 @@
+//! How viewers learn of their rungs where it is not the usual way: playlists of one viewer, whose rungs
+//! are chosen when they are listed; a rung's own init section; MPEG-TS; and behind a cache, where
+//! a segment really is.
+//!
+//! What is written is `playlists::render`'s business, what is made of media `derived`'s. The usual
+//! way, one text for everybody and the rung chosen at the GET, is `playlist`'s and `media`'s.
+
+use std::{borrow::Cow, sync::Arc, time::Instant};
+
+use adaptation::Offer;
+use axum::{
+    http::{Uri, header},
+    response::{IntoResponse, Redirect, Response},
+};
+use bytes::Bytes;
+use playlists::{
+    Bitrate, Epoch, Renditions, Segment, Timeline,
+    render::{self, Style, Taken},
+};
+
+use super::{
+    NO_STORE, Origin, Refusal,
+    media::FOREVER,
+    piece::Piece,
+    profile::{Choosing, Container, Profile, Signalling},
+    seat::Seat,
+    viewers::Ask,
+};
+use crate::store::{Published, StreamName};
+
+/// What another node knew of a viewer that it sent here.
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+pub struct Known {
+    /// What it measured, kbit/s.
+    seen: Option<u64>,
+    /// What it told the viewer, if rungs are chosen when they are listed.
+    told: Option<String>,
+}
+
+impl Known {
+    pub(super) fn rate(&self) -> Option<Bitrate> {
+        self.seen.map(Bitrate::from_kbps)
+    }
+
+    /// A text that is no timeline is as good as none: the viewer begins anew.
+    fn told(&self) -> Option<Timeline> {
+        self.told.as_deref()?.parse().ok()
+    }
+}
+
+/// `uri`, and what the viewer was told, for another node to go on with.
+pub(super) fn telling(uri: Uri, told: Option<Timeline>) -> Uri {
+    let Some(told) = told else {
+        return uri;
+    };
+    let query = uri.query().into_iter().flat_map(|query| query.split('&'));
+    let query = query.filter(|pair| !pair.starts_with("told="));
+    let query: String = query.map(|pair| format!("{pair}&")).collect();
+    let whole = format!("{}?{query}told={told}", uri.path());
+    whole.parse().unwrap_or(uri)
+}
+
+/// A viewer's media playlist, unless it is the usual text.
+pub(super) fn playlist(
+    origin: &Origin,
+    seat: &Seat,
+    window: &Published,
+    known: &Known,
+) -> Option<Bytes> {
+    let profile = &seat.viewer.profile;
+    let transport = profile.container == Container::Ts;
+    match profile.choosing {
+        Choosing::AtGet if transport => Some(window.transport(None)),
+        Choosing::AtGet => None,
+        Choosing::AtListing => {
+            let timeline = list(origin, seat, window, known)?;
+            let style = Style {
+                tagged: profile.signalling == Signalling::Tagged,
+                transport,
+                canonical: origin.terms.behind_cdn,
+            };
+            let text = render::told(window, Taken::Told(&timeline), style);
+            Some(text.into())
+        }
+    }
+}
+
+/// What the viewer is told of the segments that are listed; `None` if there are none.
+fn list(origin: &Origin, seat: &Seat, window: &Published, known: &Known) -> Option<Timeline> {
+    let listed: Vec<_> = window
+        .listed()
+        .map(|segment| (segment.number(), segment.head.discontinuity))
+        .collect();
+    let newest = window.listed().last()?;
+    let (format, profile) = (window.format(), &seat.viewer.profile);
+    let sizes = newest.sizes();
+    let most = profile
+        .most(&format.ladder)
+        .min(sizes.len().checked_sub(1)?);
+    let share = origin.share.load();
+    let ceiling = share.ceiling(seat.stream.as_str(), seat.viewer.key);
+    let ask = Ask {
+        number: newest.number(),
+        offer: Offer {
+            sizes: &sizes[..=most],
+            duration: newest.duration(),
+            start: 1.min(most),
+        },
+        ceiling: ceiling.min(most),
+        fixed: profile.fixed(&format.ladder).is_some(),
+        shared: share.at,
+        hint: known.rate(),
+        patience: format.patience(),
+        listed: None,
+    };
+    let viewers = &origin.viewers;
+    let timeline = viewers.list(seat, &listed, &ask, known.told(), Instant::now());
+    tracing::debug!(viewer = %seat.viewer, told = %timeline, "segments listed");
+    Some(timeline)
+}
+
+/// Whether a viewer can be given what its profile says, of this stream.
+pub(super) async fn check(
+    origin: &Origin,
+    stream: &StreamName,
+    window: &Published,
+    profile: &Profile,
+) -> Result<(), Refusal> {
+    if profile.container == Container::Fmp4 {
+        return Ok(());
+    }
+    let Some(segment) = window.listed().filter(|segment| !segment.gap).last() else {
+        return Ok(());
+    };
+    match origin.derived.transport(stream, segment, 0).await {
+        Ok(_) => Ok(()),
+        Err(why) => Err(Refusal::bad_request(format!(
+            "stream {stream} cannot be given as MPEG-TS: {why}; leave out format=ts"
+        ))),
+    }
+}
+
+/// The renditions that go with a viewer's playlist. Theirs have no tags at its switches, without which
+/// hls.js never starts, and are not MPEG-TS: who wants either has the sound that is in the rungs.
+pub(super) fn renditions<'a>(renditions: &'a Renditions, profile: &Profile) -> Cow<'a, Renditions> {
+    if profile.signalling == Signalling::Tagged || profile.container == Container::Ts {
+        Cow::Owned(Renditions::default())
+    } else {
+        Cow::Borrowed(renditions)
+    }
+}
+
+/// What the name of a canonical playlist needs, for who adapts by itself.
+pub(super) fn query(profile: &Profile) -> &'static str {
+    match profile.container {
+        Container::Fmp4 => "",
+        Container::Ts => "?format=ts",
+    }
+}
+
+/// Of which segments a canonical playlist is to be.
+#[derive(Debug, serde::Deserialize)]
+pub struct Format {
+    format: Option<String>,
+}
+
+impl Format {
+    pub(super) fn container(&self) -> Result<Container, Refusal> {
+        match self.format.as_deref() {
+            None | Some("fmp4") => Ok(Container::Fmp4),
+            Some("ts") => Ok(Container::Ts),
+            Some(other) => Err(Refusal::bad_request(format!(
+                "format={other:?} is neither \"fmp4\" nor \"ts\""
+            ))),
+        }
+    }
+}
+
+/// `segment` in a rung of this name, as MPEG-TS.
+pub(super) async fn transport(
+    origin: &Origin,
+    stream: &StreamName,
+    segment: &Arc<Segment>,
+    (rung, name): (usize, &str),
+) -> Result<Piece, Refusal> {
+    let (epoch, number) = (segment.head.epoch.0, segment.number());
+    let made = origin.derived.transport(stream, segment, rung).await;
+    let made = made.map_err(|why| {
+        tracing::warn!(%stream, number, rung = name, %why, "cannot be given as MPEG-TS");
+        Refusal::not_found(format!(
+            "segment {number} is not to be had as MPEG-TS: {why}"
+        ))
+    })?;
+    let tag = if segment.gap {
+        format!("gap-{number}.ts")
+    } else {
+        format!("{epoch}-{name}-{number}.ts")
+    };
+    Ok(Piece {
+        chunks: vec![made],
+        tag,
+        kind: "video/mp2t",
+        cache: FOREVER,
+        measure: None,
+    })
+}
+
+/// `{epoch}/{rung}/init.mp4`: of this rung alone. Where it cannot be made, the one that all rungs share
+/// is as good, if less true.
+pub(super) async fn init(
+    origin: &Origin,
+    stream: &StreamName,
+    window: &Published,
+    epoch: Epoch,
+    (rung, name): (usize, &str),
+) -> Result<Piece, Refusal> {
+    let of_epoch = |segment: &&Arc<Segment>| segment.head.init.epoch == epoch && !segment.gap;
+    let segment = window
+        .listed_in_full()
+        .chain(window.segments())
+        .find(of_epoch);
+    let segment = segment.ok_or_else(|| {
+        Refusal::not_found(format!("stream {stream} has no epoch {} any more", epoch.0))
+    })?;
+    let made = match origin.derived.init(stream, segment, rung).await {
+        Ok(made) => made,
+        Err(why) => {
+            tracing::debug!(%stream, rung = name, %why, "no init section of a rung's own");
+            segment.head.init.media.clone()
+        }
+    };
+    Ok(Piece {
+        chunks: vec![made],
+        tag: format!("{}-{name}-init", epoch.0),
+        kind: "video/mp4",
+        cache: FOREVER,
+        measure: None,
+    })
+}
+
+/// A file's name as that of a CMAF segment, and whether it is called MPEG-TS. Only whole segments are.
+pub(super) fn container(name: &str) -> (Cow<'_, str>, bool) {
+    match name.strip_suffix(".ts") {
+        Some(stem) if !stem.contains('.') => (format!("{stem}.m4s").into(), true),
+        _ => (name.into(), false),
+    }
+}
+
+/// The canonical name of what a viewer asked for under its own: for caches, which know no viewers.
+/// Relative, so that it leads to the host, and below the path, that the viewer knows.
+pub(super) fn elsewhere(segment: &Segment, rung: &str, file: &str) -> Response {
+    let target = format!("../../{}/{rung}/{file}", segment.head.epoch.0);
+    (
+        [(header::CACHE_CONTROL, NO_STORE)],
+        Redirect::temporary(&target),
+    )
+        .into_response()
+}
