@@ -1,14 +1,24 @@
 //! The web pages, built from `web/` and embedded: the player's page of a node, and the
 //! operators' page of a traffic manager.
 
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    fmt::Write as _,
+    sync::{Arc, LazyLock},
+};
+
 use axum::{
     Router,
     extract::Path,
-    http::{StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
+use bytes::Bytes;
 use rust_embed::RustEmbed;
+
+use crate::text::Text;
 
 #[derive(RustEmbed)]
 #[folder = "web/dist/player"]
@@ -20,43 +30,139 @@ struct Ops;
 
 /// The page to watch on: `/`.
 pub fn player<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    static FILES: LazyLock<Files> = LazyLock::new(Files::of::<Player>);
     Router::new()
-        .route("/", get(async || file::<Player>("index.html")))
+        .route(
+            "/",
+            get(async |headers: HeaderMap| FILES.answer("index.html", &headers)),
+        )
         .route(
             "/assets/{*path}",
-            get(async |Path(path): Path<String>| file::<Player>(&format!("assets/{path}"))),
+            get(async |Path(path): Path<String>, headers: HeaderMap| {
+                FILES.answer(&format!("assets/{path}"), &headers)
+            }),
         )
 }
 
 /// The page to run it by: `/ops`.
 pub fn ops<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    static FILES: LazyLock<Files> = LazyLock::new(Files::of::<Ops>);
     Router::new()
-        .route("/ops", get(async || file::<Ops>("index.html")))
+        .route(
+            "/ops",
+            get(async |headers: HeaderMap| FILES.answer("index.html", &headers)),
+        )
         .route(
             "/ops/assets/{*path}",
-            get(async |Path(path): Path<String>| file::<Ops>(&format!("assets/{path}"))),
+            get(async |Path(path): Path<String>, headers: HeaderMap| {
+                FILES.answer(&format!("assets/{path}"), &headers)
+            }),
         )
 }
 
-fn file<Folder: RustEmbed>(path: &str) -> Response {
-    let Some(file) = Folder::get(path) else {
-        return (StatusCode::NOT_FOUND, format!("no page {path:?}\n")).into_response();
-    };
-    let kind = match path.rsplit('.').next() {
-        Some("html") => "text/html; charset=utf-8",
-        Some("js") => "text/javascript; charset=utf-8",
-        Some("css") => "text/css; charset=utf-8",
-        Some("svg") => "image/svg+xml",
-        _ => "application/octet-stream",
-    };
-    // Whatever a page loads has a hash in its name; the page itself has to be looked at anew.
-    let cache = match kind {
-        "text/html; charset=utf-8" => "no-cache",
-        _ => "public, max-age=31536000, immutable",
-    };
-    (
-        [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, cache)],
-        file.data.into_owned(),
-    )
-        .into_response()
+/// What is embedded, by its path.
+struct Files(HashMap<Arc<str>, File>);
+
+struct File {
+    content: Content,
+    kind: &'static str,
+    tag: HeaderValue,
+    cache: &'static str,
+}
+
+enum Content {
+    /// May be compressed.
+    Text(Text),
+    /// Is compressed already, as pictures and fonts are.
+    Octets(Bytes),
+}
+
+impl Files {
+    fn of<Folder: RustEmbed>() -> Self {
+        let files = Folder::iter().filter_map(|path| {
+            let file = File::read::<Folder>(&path)?;
+            Some((Arc::from(&*path), file))
+        });
+        Self(files.collect())
+    }
+
+    fn answer(&self, path: &str, headers: &HeaderMap) -> Response {
+        let Some(file) = self.0.get(path) else {
+            return (StatusCode::NOT_FOUND, format!("no page {path:?}\n")).into_response();
+        };
+        let common = [
+            (header::CACHE_CONTROL, HeaderValue::from_static(file.cache)),
+            (header::ETAG, file.tag.clone()),
+        ];
+        if file.is_known(headers) {
+            return (StatusCode::NOT_MODIFIED, common).into_response();
+        }
+        // A browser must not find another type in it than we say.
+        let own = [
+            (header::CONTENT_TYPE, file.kind),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        ];
+        match &file.content {
+            Content::Text(text) => (common, own, text.clone()).into_response(),
+            Content::Octets(octets) => (common, own, octets.clone()).into_response(),
+        }
+    }
+}
+
+impl File {
+    fn read<Folder: RustEmbed>(path: &str) -> Option<Self> {
+        let file = Folder::get(path)?;
+        let octets = match file.data {
+            Cow::Borrowed(embedded) => Bytes::from_static(embedded),
+            Cow::Owned(octets) => octets.into(),
+        };
+        let (kind, text) = kind(path);
+        let mut tag = String::from("W/\"");
+        for octet in &file.metadata.sha256_hash()[..8] {
+            let _ = write!(tag, "{octet:02x}");
+        }
+        tag.push('"');
+        Some(Self {
+            content: if text {
+                Content::Text(octets.into())
+            } else {
+                Content::Octets(octets)
+            },
+            kind,
+            tag: HeaderValue::from_str(&tag).ok()?,
+            // Whatever a page loads has a hash in its name; the page itself has to be looked at anew.
+            cache: match path.ends_with(".html") {
+                true => "no-cache",
+                false => "public, max-age=31536000, immutable",
+            },
+        })
+    }
+
+    /// Whether whoever asks has it. Compared weakly: both forms of a text are the same page.
+    fn is_known(&self, headers: &HeaderMap) -> bool {
+        let known = headers.get_all(header::IF_NONE_MATCH).iter();
+        let tag = self.tag.to_str().unwrap_or_default();
+        known
+            .filter_map(|line| line.to_str().ok())
+            .flat_map(|line| line.split(','))
+            .map(str::trim)
+            .any(|known| known == "*" || known == tag || Some(known) == tag.strip_prefix("W/"))
+    }
+}
+
+/// The type of a file, and whether it is text.
+fn kind(path: &str) -> (&'static str, bool) {
+    match path.rsplit('.').next().unwrap_or_default() {
+        "html" => ("text/html; charset=utf-8", true),
+        "js" | "mjs" => ("text/javascript; charset=utf-8", true),
+        "css" => ("text/css; charset=utf-8", true),
+        "json" | "map" => ("application/json", true),
+        "txt" => ("text/plain; charset=utf-8", true),
+        "svg" => ("image/svg+xml", true),
+        "png" => ("image/png", false),
+        "ico" => ("image/x-icon", false),
+        "woff2" => ("font/woff2", false),
+        "wasm" => ("application/wasm", true),
+        _ => ("application/octet-stream", false),
+    }
 }

@@ -14,9 +14,14 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::graceful::GracefulConnection,
 };
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
+
+use crate::text;
 
 use super::{
     Connection, Limits, Trust,
@@ -86,7 +91,14 @@ impl Http {
             http.clone().answer(request, known.clone())
         });
         let served = self.first.serve_connection(TokioIo::new(io), service);
-        drive(served, &connection, ending, std::future::pending()).await;
+        drive(
+            served,
+            &connection,
+            ending,
+            self.limits,
+            std::future::pending(),
+        )
+        .await;
     }
 
     /// Serves HTTP/2.
@@ -106,7 +118,7 @@ impl Http {
         });
         let served = self.second.serve_connection(TokioIo::new(io), service);
         let useless = self.useless(&activity);
-        drive(served, &connection, ending, useless).await;
+        drive(served, &connection, ending, self.limits, useless).await;
     }
 
     async fn answer(
@@ -119,7 +131,10 @@ impl Http {
         let extensions = request.extensions_mut();
         extensions.insert(Client { address });
         extensions.insert(connection);
-        self.app.oneshot(request).await
+        let gzip = text::takes_gzip(request.headers());
+        let Ok(mut response) = self.app.oneshot(request).await;
+        text::encode(&mut response, gzip);
+        Ok(response)
     }
 
     /// Waits until a connection has been of no use for too long; says how it is to end.
@@ -148,6 +163,7 @@ async fn drive<C>(
     served: C,
     connection: &Connection,
     ending: &Ending,
+    limits: Limits,
     useless: impl Future<Output = End>,
 ) where
     C: GracefulConnection,
@@ -155,6 +171,9 @@ async fn drive<C>(
 {
     let (mut served, mut useless) = (pin!(served), pin!(useless));
     let (mut closing, peer) = (false, connection.peer.address);
+    // A peer has as long to go as it had to come.
+    let mut going = pin!(tokio::time::sleep(limits.handshake));
+    let mut told = false;
     loop {
         tokio::select! {
             ended = served.as_mut() => {
@@ -171,18 +190,21 @@ async fn drive<C>(
                 served.as_mut().graceful_shutdown();
                 closing = true;
             }
-            // A peer that does not go when it is told to is still held to `closing`'s deadlines:
-            // it has nothing open, so the connection ends by itself.
             end = useless.as_mut(), if !closing => match end {
                 End::Gently => {
                     served.as_mut().graceful_shutdown();
-                    closing = true;
+                    (closing, told) = (true, true);
+                    going.as_mut().reset(Instant::now() + limits.handshake);
                 }
                 End::AtOnce => {
                     tracing::debug!(%peer, "connection cut: the peer takes nothing of what it asked for");
                     return;
                 }
             },
+            () = going.as_mut(), if told => {
+                tracing::debug!(%peer, "connection cut: the peer did not go when it was told to");
+                return;
+            }
         }
     }
 }

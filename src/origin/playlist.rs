@@ -22,6 +22,7 @@ use super::{
     signalling::{self, Format, Known},
 };
 use crate::store::{Consumer, Published, StreamName};
+use crate::text::Text;
 
 /// `GET /live`: the streams of this node.
 pub async fn streams(State(origin): State<Arc<Origin>>) -> impl IntoResponse {
@@ -252,7 +253,7 @@ pub(super) fn elsewhere(
         .into_response()
 }
 
-fn playlist(text: impl Into<axum::body::Body>) -> Response {
+fn playlist(text: impl Into<Text>) -> Response {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(M3U8));
     // It changes with every part, and who waits for the next must not get the last from a cache.

@@ -12,7 +12,6 @@ use axum::{
     http::{Uri, header},
     response::{IntoResponse, Redirect, Response},
 };
-use bytes::Bytes;
 use playlists::{
     Bitrate, Epoch, Renditions, Segment, Timeline,
     render::{self, Style, Taken},
@@ -26,7 +25,10 @@ use super::{
     seat::Seat,
     viewers::Ask,
 };
-use crate::store::{Published, StreamName};
+use crate::{
+    store::{Published, StreamName},
+    text::Text,
+};
 
 /// What another node knew of a viewer that it sent here.
 #[derive(Clone, Debug, Default, serde::Deserialize)]
@@ -66,7 +68,7 @@ pub(super) fn playlist(
     seat: &Seat,
     window: &Published,
     known: &Known,
-) -> Option<Bytes> {
+) -> Option<Text> {
     let profile = &seat.viewer.profile;
     let transport = profile.container == Container::Ts;
     match profile.choosing {
@@ -80,7 +82,7 @@ pub(super) fn playlist(
                 canonical: origin.terms.behind_cdn,
             };
             let text = render::told(window, Taken::Told(&timeline), style);
-            Some(text.into())
+            Some(Text::for_one(text))
         }
     }
 }

@@ -2,21 +2,22 @@
 
 use std::{ops::Deref, sync::OnceLock};
 
-use bytes::Bytes;
 use playlists::{
     Window,
     render::{self, Style, Taken, View},
 };
+
+use crate::text::Text;
 
 /// A snapshot of a stream's window, and its playlists: each written at most once, by the
 /// first who asks, however many ask.
 #[derive(Debug)]
 pub struct Published {
     window: Window,
-    viewer: OnceLock<Bytes>,
-    canonical: Vec<OnceLock<Bytes>>,
+    viewer: OnceLock<Text>,
+    canonical: Vec<OnceLock<Text>>,
     /// Of MPEG-TS: for viewers, and of each rung.
-    transport: Vec<OnceLock<Bytes>>,
+    transport: Vec<OnceLock<Text>>,
 }
 
 impl Published {
@@ -33,7 +34,7 @@ impl Published {
     }
 
     /// The media playlist of this snapshot.
-    pub fn playlist(&self, view: View) -> Bytes {
+    pub fn playlist(&self, view: View) -> Text {
         let text = match view {
             View::Viewer => &self.viewer,
             View::Canonical { rung } => &self.canonical[rung],
@@ -43,7 +44,7 @@ impl Published {
     }
 
     /// The same of MPEG-TS: of one rung, or of whichever a viewer will be given.
-    pub fn transport(&self, rung: Option<usize>) -> Bytes {
+    pub fn transport(&self, rung: Option<usize>) -> Text {
         let taken = rung.map_or(Taken::Later, Taken::Always);
         let style = Style {
             transport: true,
