@@ -18,3 +18,4 @@ pub mod source;
 pub mod store;
 pub mod telemetry;
 pub mod text;
+pub mod token;

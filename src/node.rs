@@ -21,11 +21,14 @@ use crate::{
     control::{Directive, NodeKind},
     net::{self, Fetcher, FrontConfig, Limits},
     origin::{
-        self, Origin, Terms, ops,
+        self, Origin, Terms,
+        admission::Overflow,
+        ops,
         profile::Latency,
         reporter::{self, Identity, Standing},
     },
     store::Store,
+    token::keys::Keys,
 };
 
 /// How a node meets its viewers, its operator and its traffic manager.
@@ -64,6 +67,16 @@ pub struct NodeConfig {
     /// Whether playlists tell of parts, where a viewer does not say and its player is not known [default: low]
     #[arg(long, env = "SPILLWAY_LATENCY", value_name = "low|normal")]
     pub latency: Option<Latency>,
+    /// Where joins go that this node has no room for: the base URL of a node, or that of a traffic manager with
+    /// /watch [default: nowhere; they are asked to come back]
+    #[arg(long, env = "SPILLWAY_OVERFLOW_URL", value_name = "URL")]
+    pub overflow_url: Option<Url>,
+    /// Keys of playback tokens, which are asked for from then on [default: none; everybody may watch]
+    #[arg(long, env = "SPILLWAY_TOKEN_KEYS", value_name = "FILE")]
+    pub token_keys: Option<PathBuf>,
+    /// For how long who joined with a token may play at least [default: 24]
+    #[arg(long, env = "SPILLWAY_SESSION_HOURS", value_name = "HOURS")]
+    pub session_hours: Option<u32>,
     /// Segments that playlists list [default: 8]
     #[arg(long, env = "SPILLWAY_LISTED_SEGMENTS", value_name = "COUNT")]
     pub listed_segments: Option<usize>,
@@ -102,7 +115,20 @@ impl NodeConfig {
             max_viewers: self.max_viewers.unwrap_or(usual.max_viewers),
             latency: self.latency.unwrap_or(usual.latency),
             behind_cdn: self.behind_cdn.unwrap_or(usual.behind_cdn),
+            overflow: self.overflow()?,
+            keys: self.keys()?.map(Arc::new),
         })
+    }
+
+    fn overflow(&self) -> anyhow::Result<Option<Overflow>> {
+        let overflow = self.overflow_url.clone().map(Overflow::new).transpose();
+        overflow.map_err(anyhow::Error::msg)
+    }
+
+    fn keys(&self) -> anyhow::Result<Option<Keys>> {
+        let session = Duration::from_secs(u64::from(self.session_hours.unwrap_or(24)) * 3600);
+        let file = self.token_keys.as_deref();
+        file.map(|file| Keys::load(file, session)).transpose()
     }
 
     fn budget(&self) -> anyhow::Result<Option<Bitrate>> {
@@ -176,7 +202,7 @@ impl Node {
             .unwrap_or_else(|| default_name(role.kind, &url));
         let rule = config.rule.unwrap_or_default().rule();
         let origin = Origin::ruled_by(rule, name, Store::default(), config.terms()?);
-        let fetcher = Fetcher::trusting(config.ca_file.as_deref())?;
+        let mut fetcher = Fetcher::trusting(config.ca_file.as_deref())?;
         let (directive_sender, directives) = watch::channel(Directive::Continue);
         let (standing, standings) = watch::channel(role.standing);
 
@@ -191,6 +217,11 @@ impl Node {
             stop.clone(),
         ));
         tasks.spawn(origin.clone().run(stop.clone()));
+        if let Some(keys) = &origin.terms.keys {
+            tasks.spawn(keys.clone().follow(stop.clone()));
+            let keys = keys.clone();
+            fetcher = fetcher.bearing(Arc::new(move || keys.errand()));
+        }
         if let Some(manager) = &config.manager {
             let identity = Identity {
                 manager: manager.clone(),

@@ -18,6 +18,7 @@ const MODULES: &[(&str, &[&str], &[&str])] = &[
     ("shutdown", &[], &[]),
     ("config", &[], &[]),
     ("text", &[], &[]),
+    ("token", &[], &[]),
     ("assets", &["text"], &[]),
     ("net", &["text"], &["playlists"]),
     ("archive", &[], &["playlists"]),
@@ -27,7 +28,7 @@ const MODULES: &[(&str, &[&str], &[&str])] = &[
     ("source", &["net", "store"], &["playlists", "segmenter"]),
     (
         "origin",
-        &["control", "net", "store", "text"],
+        &["control", "net", "store", "text", "token"],
         &["playlists", "adaptation", "media"],
     ),
     (
@@ -37,7 +38,7 @@ const MODULES: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "node",
-        &["assets", "control", "net", "origin", "store"],
+        &["assets", "control", "net", "origin", "store", "token"],
         &["playlists", "adaptation"],
     ),
 ];

@@ -28,6 +28,19 @@ fn at(node: &str) -> String {
 }
 
 #[tokio::test]
+async fn a_playback_token_is_passed_on_to_the_node() {
+    let town = Town::new(config()).await;
+    let _primary = town.primary().await;
+    let to = town
+        .location("/watch/demo.m3u8?token=k1.1.demo.00&region=paris")
+        .await;
+    assert_eq!(
+        to,
+        format!("{PRIMARY}/live/demo/index.m3u8?token=k1.1.demo.00&region=paris")
+    );
+}
+
+#[tokio::test]
 async fn the_fourth_viewer_lands_on_a_relay_and_the_relay_goes_when_viewers_do() {
     let town = Town::new(config()).await;
     let primary = town.primary().await;

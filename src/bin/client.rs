@@ -50,6 +50,9 @@ struct Options {
     /// The region to watch from [default: the traffic manager finds out]
     #[arg(long, env = "SPILLWAY_REGION")]
     region: Option<String>,
+    /// A playback token, where nodes ask for one
+    #[arg(long, env = "SPILLWAY_TOKEN", hide_env_values = true)]
+    token: Option<String>,
     /// Stop after so many seconds [default: when told to, or with the stream]
     #[arg(long, env = "SPILLWAY_SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     seconds: Option<u64>,
@@ -124,7 +127,7 @@ impl Options {
                 return Err(format!("--url {url}: neither http:// nor https://"));
             }
             return Ok(Start {
-                url: url.clone(),
+                url: self.with_token(url.clone()),
                 stream: None,
             });
         }
@@ -135,9 +138,16 @@ impl Options {
             url.query_pairs_mut().append_pair("region", region);
         }
         Ok(Start {
-            url,
+            url: self.with_token(url),
             stream: Some(self.stream.clone()),
         })
+    }
+
+    fn with_token(&self, mut url: Url) -> Url {
+        if let Some(token) = &self.token {
+            url.query_pairs_mut().append_pair("token", token);
+        }
+        url
     }
 }
 

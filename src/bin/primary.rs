@@ -15,6 +15,7 @@ use spillway::{
     source::live::{self, Live},
     store::StreamName,
     telemetry,
+    token::mint::Mint,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -22,9 +23,12 @@ use tokio_util::sync::CancellationToken;
 /// HLS origin that adapts bitrate on the server: one live input to a ladder, each viewer in the
 /// rung its connection can have.
 #[derive(Clone, Debug, Default, Parser, Deserialize, Serialize)]
-#[command(version, name = "primary")]
+#[command(version, name = "primary", args_conflicts_with_subcommands = true)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct Config {
+    #[command(subcommand)]
+    #[serde(skip)]
+    command: Option<Command>,
     /// Address for viewers, with port 8080; --listen says both
     ip: Option<IpAddr>,
     /// What to stream: a file (played over and over), a URL, an rtmp:// address to listen on,
@@ -49,6 +53,13 @@ struct Config {
     /// Streams by name
     #[arg(skip)]
     streams: BTreeMap<String, StreamConfig>,
+}
+
+/// What else this program does than to serve.
+#[derive(Clone, Debug, clap::Subcommand)]
+enum Command {
+    /// Print a playback token, or a new key to sign with
+    Token(Mint),
 }
 
 /// How a source is read and encoded.
@@ -82,11 +93,28 @@ struct StreamConfig {
 }
 
 fn main() -> ExitCode {
-    let given = Config::parse();
+    let mut given = Config::parse();
+    if let Some(Command::Token(mint)) = given.command.take() {
+        return print(mint.line());
+    }
     let file = given.config.clone();
     match config::layered(given, file.as_deref()).and_then(Config::checked) {
         Ok(config) => run(config),
         Err(error) => config::refuse("primary", &error),
+    }
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "what was asked for on the command line"
+)]
+fn print(line: anyhow::Result<String>) -> ExitCode {
+    match line {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => config::refuse("primary token", &error),
     }
 }
 

@@ -1,14 +1,20 @@
 //! HTTP GETs to other nodes: with a deadline, a bound on length, and errors that say who and what.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use bytes::{Bytes, BytesMut};
 use reqwest::{Certificate, Client, StatusCode, Url};
 
 /// A client; clones share its connections.
-#[derive(Clone, Debug)]
-pub struct Fetcher(Client);
+#[derive(Clone)]
+pub struct Fetcher {
+    client: Client,
+    bearer: Option<Bearer>,
+}
+
+/// Makes the token of a request.
+pub type Bearer = Arc<dyn Fn() -> String + Send + Sync>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
@@ -72,8 +78,19 @@ impl Fetcher {
         // A system without any authorities can still do without TLS, or with those it was given.
         client
             .or_else(|_| builder().tls_certs_only(authorities).build())
-            .map(Self)
+            .map(|client| Self {
+                client,
+                bearer: None,
+            })
             .map_err(|error| FetchError::Client { why: cause(&error) })
+    }
+
+    /// The same, with a token in the `Authorization` of every GET. Not for whom a redirect leads to.
+    pub fn bearing(self, bearer: Bearer) -> Self {
+        Self {
+            bearer: Some(bearer),
+            ..self
+        }
     }
 
     /// The body of `url`, in full, within `patience`.
@@ -110,7 +127,7 @@ impl Fetcher {
             why: cause(&error),
         };
         let answer = self
-            .0
+            .client
             .post(url.clone())
             .json(message)
             .timeout(patience)
@@ -141,7 +158,11 @@ impl Fetcher {
             url: name(error.url().unwrap_or(&url)),
             why: cause(&error),
         };
-        let mut answer = self.0.get(url.clone()).send().await.map_err(transport)?;
+        let mut request = self.client.get(url.clone());
+        if let Some(bearer) = &self.bearer {
+            request = request.bearer_auth(bearer());
+        }
+        let mut answer = request.send().await.map_err(transport)?;
         let (from, status, headers) = (
             answer.url().clone(),
             answer.status(),
@@ -176,6 +197,14 @@ impl Fetcher {
             headers,
             body: body.freeze(),
         })
+    }
+}
+
+impl std::fmt::Debug for Fetcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("Fetcher");
+        shown.field("bears", &self.bearer.is_some());
+        shown.finish_non_exhaustive()
     }
 }
 

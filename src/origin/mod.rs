@@ -2,8 +2,10 @@
 //!
 //! Knows the store, not who fills it; obeys a [`Stance`], not the manager that may be behind it.
 
+pub mod admission;
 pub mod delivery;
 pub mod derived;
+mod gate;
 mod ledger;
 pub mod media;
 pub mod meter;
@@ -34,8 +36,10 @@ use playlists::Bitrate;
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::{Any, CorsLayer};
 
-use self::{derived::Derived, profile::Latency, share::Share, viewers::Viewers};
-use crate::store::Store;
+use self::{
+    admission::Overflow, derived::Derived, profile::Latency, share::Share, viewers::Viewers,
+};
+use crate::{store::Store, token::keys::Keys};
 
 /// What a node does with viewers.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -57,6 +61,10 @@ pub struct Terms {
     pub latency: Latency,
     /// Viewers come through a cache that keeps what may be kept.
     pub behind_cdn: bool,
+    /// Where joins go that there is no room for; `None`: they are asked to come back later.
+    pub overflow: Option<Overflow>,
+    /// What playback tokens are signed with; `None` lets everybody in.
+    pub keys: Option<Arc<Keys>>,
 }
 
 impl Default for Terms {
@@ -66,6 +74,8 @@ impl Default for Terms {
             max_viewers: 10_000,
             latency: Latency::Low,
             behind_cdn: false,
+            overflow: None,
+            keys: None,
         }
     }
 }
@@ -131,7 +141,7 @@ pub fn public(origin: Arc<Origin>) -> Router {
         .allow_headers(Any)
         .expose_headers(names.map(HeaderName::from_static))
         .max_age(Duration::from_secs(86_400));
-    Router::new()
+    let inside = Router::new()
         .route("/live", get(playlist::streams))
         .route("/live/{stream}/index.m3u8", get(playlist::join))
         .route("/live/{stream}/{playlist}", get(playlist::canonical))
@@ -145,8 +155,13 @@ pub fn public(origin: Arc<Origin>) -> Router {
             "/live/{stream}/{epoch}/{rung}/{name}",
             get(media::canonical),
         )
-        .layer(cors)
-        .with_state(origin)
+        .with_state(origin.clone());
+    let router = match &origin.terms.keys {
+        Some(keys) => gate::before(inside, keys.clone()),
+        None => inside,
+    };
+    // Outermost, so that a page may read why it was refused, and asks before without a token.
+    router.layer(cors)
 }
 
 /// An answer that says what was wrong, in one line.
@@ -159,6 +174,14 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    fn of(status: StatusCode, why: impl Into<String>) -> Self {
+        Self {
+            status,
+            why: why.into(),
+            again: None,
+        }
+    }
+
     fn not_found(why: impl Into<String>) -> Self {
         Self {
             status: StatusCode::NOT_FOUND,

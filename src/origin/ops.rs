@@ -94,6 +94,7 @@ async fn viewers(State(origin): State<Arc<Origin>>, Query(which): Query<Which>) 
         origin.viewers.census(),
     );
     let share = origin.share.load();
+    let (refused, sent_on) = origin.viewers.turned();
     Json(json!({
         "node": origin.node,
         "egress_kbps": share.egress.kbps(),
@@ -101,6 +102,7 @@ async fn viewers(State(origin): State<Arc<Origin>>, Query(which): Query<Which>) 
         "price": share.price(),
         "watching": census.streams.values().sum::<u32>(),
         "moved": census.moved,
+        "joins": { "let_in": origin.viewers.joins(), "refused": refused, "sent_on": sent_on },
         "viewers": page.viewers,
         "next": page.last.map(|last| last.to_string()),
     }))

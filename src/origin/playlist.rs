@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use adaptation::region::Region;
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, Query, State},
     http::{HeaderMap, header},
     response::{IntoResponse, Redirect, Response},
@@ -17,16 +17,25 @@ use serde::Deserialize;
 
 use super::{
     NO_STORE, Origin, Refusal, Stance,
+    gate::Pass,
     profile::{Asked, Container, Profile},
     seat::{Seat, ViewerId},
     signalling::{self, Format, Known},
 };
-use crate::store::{Consumer, Published, StreamName};
-use crate::text::Text;
+use crate::{
+    store::{Consumer, Published, StreamName},
+    text::Text,
+    token,
+};
 
 /// `GET /live`: the streams of this node.
-pub async fn streams(State(origin): State<Arc<Origin>>) -> impl IntoResponse {
+pub(super) async fn streams(
+    State(origin): State<Arc<Origin>>,
+    pass: Option<Extension<Pass>>,
+) -> impl IntoResponse {
     let streams = origin.store.streams().into_iter();
+    let shown = |name: &StreamName| pass.as_ref().is_none_or(|pass| pass.shows(name.as_str()));
+    let streams = streams.filter(|(name, _)| shown(name));
     let streams: Vec<_> = streams
         .map(|(name, _)| serde_json::json!({ "name": name, "url": format!("/live/{name}/index.m3u8") }))
         .collect();
@@ -46,10 +55,11 @@ pub struct Join {
 
 /// The multivariant playlist: mints a viewer, who has one variant; or the whole ladder, for a
 /// player that will adapt by itself (`?abr=client`).
-pub async fn join(
+pub(super) async fn join(
     State(origin): State<Arc<Origin>>,
     Path(stream): Path<String>,
     Query(join): Query<Join>,
+    pass: Option<Extension<Pass>>,
     headers: HeaderMap,
     uri: axum::http::Uri,
 ) -> Result<Response, Refusal> {
@@ -65,22 +75,25 @@ pub async fn join(
     let ladder = wanted(&window.format().ladder, &profile)?;
     signalling::check(&origin, &name, &window, &profile).await?;
     let renditions = signalling::renditions(&window.format().renditions, &profile);
-    let text = match join.abr.as_deref() {
+    let (text, role) = match join.abr.as_deref() {
         Some("client") => {
             let query = signalling::query(&profile);
-            render::all_variants(ladder, &renditions, query)
+            (
+                render::all_variants(ladder, &renditions, query),
+                token::of_ladder(name.as_str()),
+            )
         }
         None | Some("server") => {
-            if origin.viewers.count() >= origin.terms.max_viewers {
-                let why = format!(
-                    "this node has its {} viewers; try again shortly",
-                    origin.terms.max_viewers
-                );
-                return Err(Refusal::later(why, 5));
+            let cheapest = window.rates().first().copied().unwrap_or_default();
+            if let Some(turned_away) = origin.turn_away(&name, cheapest, &uri) {
+                return turned_away;
             }
             let region = join.region.as_deref().map(Region::new).unwrap_or_default();
             let viewer = ViewerId::mint(region, profile);
-            render::one_variant(ladder, &renditions, &format!("v/{viewer}/"))
+            (
+                render::one_variant(ladder, &renditions, &format!("v/{viewer}/")),
+                token::of_viewer(name.as_str(), viewer.key),
+            )
         }
         Some(other) => {
             return Err(Refusal::bad_request(format!(
@@ -88,7 +101,10 @@ pub async fn join(
             )));
         }
     };
-    Ok(playlist(text))
+    Ok(playlist(match (&pass, &origin.terms.keys) {
+        (Some(pass), Some(keys)) => pass.hand_out(keys, &name, &role, &text),
+        _ => text,
+    }))
 }
 
 /// The rungs that are left of `ladder` for a viewer with this profile.

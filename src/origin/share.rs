@@ -25,6 +25,20 @@ pub struct Share {
     pub egress: Bitrate,
     /// When a budget was last shared out; `None` if there is none.
     pub at: Option<Instant>,
+    /// How many viewers there were then, and what they took if each had the cheapest rung.
+    pub counted: usize,
+    pub floor: Bitrate,
+    /// What of the budget is handed out; `None` until it was first shared, or if there is none.
+    pub room: Option<Bitrate>,
+    /// As of some seconds ago, to tell who has joined and not come yet.
+    pub before: Arrivals,
+}
+
+/// Of viewers, ever.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Arrivals {
+    pub joins: u64,
+    pub arrivals: u64,
 }
 
 impl Share {
@@ -51,6 +65,7 @@ pub async fn run(
 ) {
     let started = Instant::now();
     let (mut meter, mut overloaded) = (Rate::default(), false);
+    let (mut past, mut doors) = (Past::default(), Doors::default());
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -64,8 +79,11 @@ pub async fn run(
         let egress = meter.push(viewers.egress.load(Relaxed), now);
         let turn = now.duration_since(started).as_secs() / TURN.as_secs();
         let at = allocator.budget.map(|_| now);
+        doors.look(&viewers, now);
         let next = Share {
             at,
+            room: allocator.budget.map(|budget| budget.scale(allocator.eta)),
+            before: past.push(viewers.tally(), now),
             ..share_out(&store, &viewers, &mut allocator, turn, egress)
         };
         if next.allocation.overload != overloaded {
@@ -97,6 +115,14 @@ fn share_out(
         .into_iter()
         .filter_map(|(name, stream)| Some((name, stream.now()?.rates())))
         .collect();
+    let counted = viewers.count();
+    let watching = viewers.census().streams;
+    let floor = rates.iter().map(|(name, rates)| {
+        let viewers = watching.get(name.as_str()).copied().unwrap_or(0);
+        let cheapest = rates.first().map_or(0, |rate| rate.bps());
+        cheapest.saturating_mul(viewers.into())
+    });
+    let floor = Bitrate::from_bps(floor.sum());
     // Where there is enough for everybody nobody has to be asked.
     let mut demand = match allocator.budget {
         Some(_) => viewers.demand(&rates),
@@ -116,7 +142,62 @@ fn share_out(
         allocation: allocator.allocate(&classes, turn),
         classes: places,
         egress,
-        at: None,
+        counted,
+        floor,
+        ..Share::default()
+    }
+}
+
+/// Joins and arrivals of the last seconds.
+#[derive(Debug, Default)]
+struct Past(VecDeque<(Instant, Arrivals)>);
+
+impl Past {
+    /// Notes those until now; returns those of [`EXPECTED`] ago.
+    fn push(&mut self, tally: Arrivals, now: Instant) -> Arrivals {
+        self.0.push_back((now, tally));
+        let old = |(at, _): &(Instant, Arrivals)| now.duration_since(*at) >= EXPECTED;
+        while self.0.get(1).is_some_and(old) {
+            self.0.pop_front();
+        }
+        self.0[0].1
+    }
+}
+
+/// Says when joins begin to be turned away, and when that ends.
+#[derive(Debug, Default)]
+struct Doors {
+    turned_away: u64,
+    shut: Option<Instant>,
+}
+
+impl Doors {
+    fn look(&mut self, viewers: &Viewers, now: Instant) {
+        let (refused, sent_on) = viewers.turned();
+        let turned_away = refused + sent_on;
+        if turned_away > self.turned_away {
+            if self.shut.is_none() {
+                tracing::warn!(
+                    viewers = viewers.count(),
+                    refused,
+                    sent_on,
+                    "this node is full; joins are turned away"
+                );
+            }
+            self.shut = Some(now);
+        } else if self
+            .shut
+            .is_some_and(|last| now.duration_since(last) >= EXPECTED)
+        {
+            self.shut = None;
+            tracing::info!(
+                viewers = viewers.count(),
+                refused,
+                sent_on,
+                "nobody is turned away any more"
+            );
+        }
+        self.turned_away = turned_away;
     }
 }
 
@@ -146,6 +227,9 @@ impl Rate {
 }
 
 const TICK: Duration = Duration::from_millis(500);
+
+/// Whoever has joined and not taken a segment after so long is not expected any more.
+const EXPECTED: Duration = Duration::from_secs(10);
 
 /// How long a viewer keeps a rung that not all can have before it is another's turn.
 const TURN: Duration = Duration::from_secs(60);

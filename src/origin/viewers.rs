@@ -24,6 +24,7 @@ use super::{
     room::{Crowd, Room, Seating},
     seat::Seat,
     seated::Seated,
+    share::Arrivals,
     wheel::Wheel,
 };
 use crate::{control::RegionLoad, store::StreamName};
@@ -59,8 +60,11 @@ pub struct Viewers {
     /// How many seats are taken. Beyond `most`, who asks for media gets the cheapest rung and none.
     taken: AtomicUsize,
     most: usize,
-    /// Ever seated.
+    /// Ever seated; ever let in by a join; and of joins, how many were refused and sent on.
     arrivals: AtomicU64,
+    joins: AtomicU64,
+    refused: AtomicU64,
+    sent_on: AtomicU64,
     rule: Box<dyn Rule>,
     /// Octets that viewers have acknowledged.
     pub egress: AtomicU64,
@@ -75,6 +79,9 @@ impl Viewers {
             taken: AtomicUsize::new(0),
             most,
             arrivals: AtomicU64::new(0),
+            joins: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            sent_on: AtomicU64::new(0),
             rule,
             egress: AtomicU64::new(0),
         }
@@ -213,6 +220,38 @@ impl Viewers {
     /// Viewers ever seated.
     pub fn arrivals(&self) -> u64 {
         self.arrivals.load(Relaxed)
+    }
+
+    /// Joins ever that there was room for.
+    pub fn joins(&self) -> u64 {
+        self.joins.load(Relaxed)
+    }
+
+    /// There was room for a join.
+    pub fn joined(&self) {
+        self.joins.fetch_add(1, Relaxed);
+    }
+
+    /// There was none; it was sent to another node, or refused.
+    pub fn turned_away(&self, sent_on: bool) {
+        let turned = if sent_on {
+            &self.sent_on
+        } else {
+            &self.refused
+        };
+        turned.fetch_add(1, Relaxed);
+    }
+
+    /// Joins ever refused, and sent on.
+    pub fn turned(&self) -> (u64, u64) {
+        (self.refused.load(Relaxed), self.sent_on.load(Relaxed))
+    }
+
+    pub(super) fn tally(&self) -> Arrivals {
+        Arrivals {
+            joins: self.joins(),
+            arrivals: self.arrivals(),
+        }
     }
 
     /// Who is watching, by region and by stream, and how many are only still asking.

@@ -31,6 +31,11 @@ impl TestNode {
             max_viewers: 1000,
             ..Terms::default()
         };
+        Self::on(name, terms, limits).await
+    }
+
+    /// One on these terms.
+    pub(crate) async fn on(name: &str, terms: Terms, limits: Limits) -> Self {
         Self::of(Origin::new(name.into(), Store::default(), terms), limits).await
     }
 

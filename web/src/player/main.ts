@@ -27,7 +27,7 @@ void look();
 
 async function look(): Promise<void> {
   try {
-    const listing = await listStreams();
+    const listing = await listStreams(page);
     node = listing.node;
     arrange(listing.streams);
   } catch (error) {

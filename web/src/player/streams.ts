@@ -11,12 +11,20 @@ export interface Listing {
 }
 
 /** Reads the listing; throws with words fit for the viewer when the node does not answer well. */
-export async function listStreams(signal?: AbortSignal): Promise<Listing> {
+export async function listStreams(
+  page: URLSearchParams,
+  signal?: AbortSignal,
+): Promise<Listing> {
+  const token = page.get("token");
+  const list = token === null ? "/live" : `/live?${new URLSearchParams({ token })}`;
   let reply: Response;
   try {
-    reply = await fetch("/live", { cache: "no-store", ...(signal ? { signal } : {}) });
+    reply = await fetch(list, { cache: "no-store", ...(signal ? { signal } : {}) });
   } catch {
     throw new Error("This node does not answer.");
+  }
+  if (reply.status === 401) {
+    throw new Error("This node asks for a token: open the page with ?token= and yours.");
   }
   if (!reply.ok) throw new Error(`This node answered ${reply.status} when asked what is on air.`);
   return asListing(await reply.json().catch(() => null));
@@ -34,7 +42,7 @@ function asListing(value: unknown): Listing {
 }
 
 /** What the viewer may ask of the server in the page's URL, handed on to the stream's URL. */
-const WISHES = ["max", "rung", "switch", "format", "abr", "region"];
+const WISHES = ["max", "rung", "switch", "format", "abr", "region", "token"];
 
 /** The URL to play: the stream's own, with the wishes of the page's query. */
 export function playUrl(stream: string, page: URLSearchParams, base: string): string {
