@@ -42,7 +42,7 @@ function asListing(value: unknown): Listing {
 }
 
 /** What the viewer may ask of the server in the page's URL, handed on to the stream's URL. */
-const WISHES = ["max", "rung", "switch", "format", "abr", "region", "token"];
+const WISHES = ["max", "rung", "switch", "choose", "format", "latency", "start", "abr", "region", "token"];
 
 /** The URL to play: the stream's own, with the wishes of the page's query. */
 export function playUrl(stream: string, page: URLSearchParams, base: string): string {
