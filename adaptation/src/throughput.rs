@@ -81,7 +81,9 @@ impl Delivery {
             _ if self.receiver_limited > RECEIVER_LIMITED => measured_if(behind),
             _ if !self.complete => measured_if(slow),
             Some(capacity) => {
-                let trust = if self.is_short() {
+                // What took half its duration was not held up by slow start alone, and a capacity
+                // far above its pace may be one that the path had before.
+                let trust = if self.is_short() && !slow {
                     SHORT_TRUST
                 } else {
                     LONG_TRUST
@@ -347,6 +349,30 @@ mod tests {
             with(9000, 25_000, 100).evidence(),
             Some(Evidence::Measured(kbps(9000)))
         );
+    }
+
+    #[test]
+    fn a_part_that_comes_slowly_is_news_whatever_was_seen_before() {
+        let part = Delivery {
+            media: MediaTime::from_seconds(0.33),
+            capacity: Some(kbps(6000)),
+            ..delivery(41_000, 380)
+        };
+        let Some(Evidence::Measured(rate)) = part.evidence() else {
+            panic!("{:?}", part.evidence())
+        };
+        assert_eq!(rate.kbps(), 1143);
+        let mut path = Throughput::new();
+        (0..18).for_each(|_| {
+            path.observe(&Delivery {
+                elapsed: Duration::from_millis(70),
+                ..part
+            });
+        });
+        let known = |path: &Throughput| path.estimate().map(|estimate| estimate.rate.kbps());
+        assert!(known(&path) > Some(5000), "{:?}", known(&path));
+        path.observe(&part);
+        assert!(known(&path) < Some(1300), "{:?}", known(&path));
     }
 
     #[test]

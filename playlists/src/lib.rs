@@ -3,6 +3,7 @@
 //!
 //! Pure: values in, values out. No clock, no I/O, no task.
 
+pub mod edge;
 pub mod history;
 pub mod ladder;
 pub mod parse;
@@ -13,6 +14,7 @@ pub mod time;
 pub mod timeline;
 pub mod window;
 
+pub use edge::Spot;
 pub use history::History;
 pub use ladder::{Ladder, LadderError, Rung, RungName};
 pub use rendition::{Rendition, Renditions};

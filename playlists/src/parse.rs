@@ -44,6 +44,15 @@ pub struct MediaPlaylist {
     pub target_duration: u64,
     pub part_target: Option<MediaTime>,
     pub can_block_reload: bool,
+    /// How far behind the end a delta update begins (`CAN-SKIP-UNTIL`), if there are any.
+    pub skip_until: Option<MediaTime>,
+    /// How far behind the end to play by parts (`PART-HOLD-BACK`).
+    pub part_hold_back: Option<MediaTime>,
+    /// Segments left out at the beginning of a delta update. Discontinuities among them are not
+    /// counted in `timeline`.
+    pub skipped: u64,
+    /// The part that comes next (`EXT-X-PRELOAD-HINT`).
+    pub hint: Option<String>,
     pub ended: bool,
     /// Consecutive; the last may be open, which is to have no `uri` yet.
     pub segments: Vec<ListedSegment>,
@@ -187,7 +196,16 @@ impl State {
             Tag::PartInf(tag) => {
                 self.playlist.part_target = Some(MediaTime::from_seconds(tag.part_target()))
             }
-            Tag::ServerControl(tag) => self.playlist.can_block_reload = tag.can_block_reload(),
+            Tag::ServerControl(tag) => {
+                self.playlist.can_block_reload = tag.can_block_reload();
+                self.playlist.skip_until = tag.can_skip_until().map(seconds);
+                self.playlist.part_hold_back = tag.part_hold_back().map(seconds);
+            }
+            Tag::PreloadHint(tag)
+                if tag.hint_type() == hls::EnumeratedString::Known(hls::PreloadHintType::Part) =>
+            {
+                self.playlist.hint = Some(tag.uri().to_owned());
+            }
             Tag::MediaSequence(tag) => self.next.number = tag.media_sequence(),
             Tag::DiscontinuitySequence(tag) => self.next.timeline = tag.discontinuity_sequence(),
             Tag::Discontinuity(_) => {
@@ -216,10 +234,9 @@ impl State {
                     tag: "EXT-X-BYTERANGE",
                 });
             }
-            Tag::Skip(_) => {
-                return Err(ParseError::Unsupported {
-                    tag: "EXT-X-SKIP without a delta request",
-                });
+            Tag::Skip(tag) => {
+                self.playlist.skipped = tag.skipped_segments();
+                self.next.number = self.next.number.saturating_add(self.playlist.skipped);
             }
             _ => {}
         }

@@ -9,49 +9,56 @@ mod told;
 pub use multivariant::{all_variants, one_variant};
 pub use told::{Style, Taken, told};
 
-use crate::{ladder::Ladder, segment::Segment, time::MediaTime, window::Window};
+use crate::{
+    segment::{Epoch, Segment},
+    time::MediaTime,
+    window::{Format, Window},
+};
 
 /// Whose media playlist it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum View {
     /// Under `v/{viewer}/`: names without a rung, which is chosen when the segment is asked for.
-    Viewer,
+    /// With `parts`, or as players know it that ignore them.
+    Viewer { parts: bool },
     /// One rung by its canonical names, with parts; for relays, caches and players that adapt themselves.
     Canonical { rung: usize },
 }
 
+impl View {
+    /// Whether parts are listed.
+    pub fn has_parts(self) -> bool {
+        matches!(self, Self::Viewer { parts: true } | Self::Canonical { .. })
+    }
+}
+
 /// The media playlist of `window`.
 pub fn media(window: &Window, view: View) -> String {
+    written(window, view, 0)
+}
+
+/// The same without what whoever reads it should have already (a Playlist Delta Update, section
+/// 6.2.5.1); `None` if there is nothing to leave out.
+pub fn delta(window: &Window, view: View) -> Option<String> {
+    match skippable(window) {
+        0 => None,
+        skipped => Some(written(window, view, skipped)),
+    }
+}
+
+fn written(window: &Window, view: View, skipped: usize) -> String {
     let mut text = String::with_capacity(4096);
-    write_media(&mut text, window, view).expect("a String takes all text");
+    write_media(&mut text, window, view, skipped).expect("a String takes all text");
     text
 }
 
-fn write_media(text: &mut String, window: &Window, view: View) -> fmt::Result {
+fn write_media(text: &mut String, window: &Window, view: View, skipped: usize) -> fmt::Result {
     let format = window.format();
-    let listed: Vec<_> = window.listed().collect();
-    let open = window
-        .open_segment()
-        .filter(|_| matches!(view, View::Canonical { .. }));
-    let names = Names {
-        view,
-        ladder: &format.ladder,
-    };
-    writeln!(
-        text,
-        "#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-TARGETDURATION:{}",
-        format.target_duration()
-    )?;
-    match view {
-        View::Viewer => writeln!(text, "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES")?,
-        View::Canonical { .. } => writeln!(
-            text,
-            "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK={}\n#EXT-X-PART-INF:PART-TARGET={}",
-            format.part * 3,
-            format.part
-        )?,
-    }
-    if let Some(first) = listed.first().copied().or(open) {
+    let listed: Vec<_> = window.listed().map(|segment| &**segment).collect();
+    let open = window.open_segment().filter(|_| view.has_parts());
+    let names = Names { view, format };
+    write_header(text, format, view, skipped > 0)?;
+    if let Some(first) = listed.first().copied().or(open.map(|open| &**open)) {
         let before = first.head.timeline - u64::from(first.head.discontinuity);
         writeln!(
             text,
@@ -60,63 +67,118 @@ fn write_media(text: &mut String, window: &Window, view: View) -> fmt::Result {
         )?;
     }
     writeln!(text, "#EXT-X-INDEPENDENT-SEGMENTS")?;
-    let parts_from = with_parts_from(
-        &listed,
-        MediaTime::from_seconds(format.target_duration() as f64) * 3,
-    );
-    let mut init = None;
-    for (place, segment) in listed.iter().copied().chain(open).enumerate() {
-        write_head(text, segment, &names, &mut init)?;
-        if place >= parts_from {
-            write_parts(text, segment, &names)?;
-        }
-        if segment.complete {
-            writeln!(
-                text,
-                "#EXTINF:{},\n{}",
-                segment.duration(),
-                names.segment(segment)
-            )?;
-        }
+    if skipped > 0 {
+        writeln!(text, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}")?;
+    }
+    let parts_from = with_parts_from(&listed, format.target() * 3);
+    // Whoever joins a delta to what it has may have dropped what was skipped, so that the first
+    // segment says again what init section is in force.
+    let mut before = None;
+    let segments = listed.iter().copied().chain(open.map(|open| &**open));
+    for (place, segment) in segments.enumerate().skip(skipped) {
+        let parts = view.has_parts() && place >= parts_from;
+        write_segment(text, segment, before, &names, parts)?;
+        before = Some(segment);
     }
     if window.has_ended() {
-        writeln!(text, "#EXT-X-ENDLIST")?;
+        return writeln!(text, "#EXT-X-ENDLIST");
+    }
+    if view.has_parts() {
+        write_edge(text, window, &names)?;
     }
     Ok(())
 }
 
-fn write_head(
+fn write_header(text: &mut String, format: &Format, view: View, delta: bool) -> fmt::Result {
+    let version = if delta { SKIP_VERSION } else { VERSION };
+    write!(
+        text,
+        "#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-TARGETDURATION:{}\n\
+         #EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL={},HOLD-BACK={}",
+        format.target_duration(),
+        skip_boundary(format),
+        format.target() * 3,
+    )?;
+    if view.has_parts() {
+        write!(
+            text,
+            ",PART-HOLD-BACK={}\n#EXT-X-PART-INF:PART-TARGET={}",
+            format.part * 3,
+            format.part
+        )?;
+    }
+    writeln!(text)
+}
+
+/// The lines of `segment`, which depend on nothing but itself and what is written `before` it.
+fn write_segment(
     text: &mut String,
     segment: &Segment,
+    before: Option<&Segment>,
     names: &Names<'_>,
-    init: &mut Option<u64>,
+    parts: bool,
 ) -> fmt::Result {
     let head = &segment.head;
     if head.discontinuity {
         writeln!(text, "#EXT-X-DISCONTINUITY")?;
     }
-    if *init != Some(head.init.epoch.0) {
-        *init = Some(head.init.epoch.0);
+    if before.is_none_or(|before| before.head.init.epoch != head.init.epoch) {
         writeln!(text, "#EXT-X-MAP:URI=\"{}\"", names.init(segment))?;
     }
-    writeln!(text, "#EXT-X-PROGRAM-DATE-TIME:{}", head.date_time)
+    writeln!(text, "#EXT-X-PROGRAM-DATE-TIME:{}", head.date_time)?;
+    if parts && is_divided(segment, names.format) {
+        write_parts(text, segment, names)?;
+    }
+    if segment.complete {
+        let (length, name) = (segment.duration(), names.segment(segment));
+        writeln!(text, "#EXTINF:{length},\n{name}")?;
+    }
+    Ok(())
+}
+
+/// A relay takes the segments that it begins with whole. Such are no parts: none is longer than the
+/// part target (RFC 8216bis section 4.4.4.9).
+fn is_divided(segment: &Segment, format: &Format) -> bool {
+    let mut parts = segment.parts.iter();
+    parts.all(|part| (part.duration - format.part).seconds() < ROUNDING)
 }
 
 fn write_parts(text: &mut String, segment: &Segment, names: &Names<'_>) -> fmt::Result {
-    if !matches!(names.view, View::Canonical { .. }) {
-        return Ok(());
-    }
     for (index, part) in segment.parts.iter().enumerate() {
         let independent = if part.independent {
             ",INDEPENDENT=YES"
         } else {
             ""
         };
+        let name = names.part(segment.head.epoch, segment.number(), index);
         writeln!(
             text,
-            "#EXT-X-PART:DURATION={},URI=\"{}\"{independent}",
-            part.duration,
-            names.part(segment, index)
+            "#EXT-X-PART:DURATION={},URI=\"{name}\"{independent}",
+            part.duration
+        )?;
+    }
+    Ok(())
+}
+
+/// What comes next, and how far the other rungs are: as far as this one, by construction.
+fn write_edge(text: &mut String, window: &Window, names: &Names<'_>) -> fmt::Result {
+    let (Some(next), Some(last)) = (window.next_part(), window.last_part()) else {
+        return Ok(());
+    };
+    if let Some(segment) = window.segment(last.number) {
+        // Should the next segment be of another epoch, this name is one that never comes.
+        let name = names.part(segment.head.epoch, next.number, next.part);
+        writeln!(text, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{name}\"")?;
+    }
+    let View::Canonical { rung } = names.view else {
+        return Ok(());
+    };
+    let rungs = names.format.ladder.rungs().iter().enumerate();
+    for (_, other) in rungs.filter(|(index, _)| *index != rung) {
+        writeln!(
+            text,
+            "#EXT-X-RENDITION-REPORT:URI=\"{}.m3u8\",LAST-MSN={},LAST-PART={}",
+            other.name, last.number, last.part
         )?;
     }
     Ok(())
@@ -124,7 +186,7 @@ fn write_parts(text: &mut String, segment: &Segment, names: &Names<'_>) -> fmt::
 
 /// Parts are listed of the last three target durations only (RFC 8216bis section 4.4.4.9);
 /// from which place on that is.
-fn with_parts_from(listed: &[&std::sync::Arc<Segment>], span: MediaTime) -> usize {
+fn with_parts_from(listed: &[&Segment], span: MediaTime) -> usize {
     let mut length = MediaTime::ZERO;
     let old = listed.iter().rev().position(|segment| {
         length += segment.duration();
@@ -133,17 +195,37 @@ fn with_parts_from(listed: &[&std::sync::Arc<Segment>], span: MediaTime) -> usiz
     listed.len() - old.unwrap_or(listed.len())
 }
 
+/// How many segments end before the Skip Boundary, measured from the end of the playlist. One at
+/// least is written.
+fn skippable(window: &Window) -> usize {
+    let listed: Vec<_> = window.listed().collect();
+    let mut behind = window
+        .open_segment()
+        .map_or(MediaTime::ZERO, |open| open.duration());
+    let within = listed.iter().rev().position(|segment| {
+        let old = behind > skip_boundary(window.format());
+        behind += segment.duration();
+        old
+    });
+    within.map_or(0, |within| listed.len() - within)
+}
+
+/// `CAN-SKIP-UNTIL`: no less than six target durations (RFC 8216bis section 4.4.3.8).
+fn skip_boundary(format: &Format) -> MediaTime {
+    format.target() * 6
+}
+
 /// How media is called from within one view. A name never says which rungs there are to choose from.
 struct Names<'a> {
     view: View,
-    ladder: &'a Ladder,
+    format: &'a Format,
 }
 
 impl Names<'_> {
     fn init(&self, segment: &Segment) -> String {
         let epoch = segment.head.init.epoch.0;
         match self.view {
-            View::Viewer => format!("../../{epoch}/init.mp4"),
+            View::Viewer { .. } => format!("../../{epoch}/init.mp4"),
             View::Canonical { .. } => format!("{epoch}/init.mp4"),
         }
     }
@@ -151,29 +233,32 @@ impl Names<'_> {
     fn segment(&self, segment: &Segment) -> String {
         let number = segment.number();
         match self.view {
-            View::Viewer => format!("{number}.m4s"),
-            View::Canonical { rung } => format!("{}/{number}.m4s", self.folder(segment, rung)),
-        }
-    }
-
-    fn part(&self, segment: &Segment, part: usize) -> String {
-        let number = segment.number();
-        match self.view {
-            View::Viewer => format!("{number}.{part}.m4s"),
+            View::Viewer { .. } => format!("{number}.m4s"),
             View::Canonical { rung } => {
-                format!("{}/{number}.{part}.m4s", self.folder(segment, rung))
+                format!("{}/{number}.m4s", self.folder(segment.head.epoch, rung))
             }
         }
     }
 
-    fn folder(&self, segment: &Segment, rung: usize) -> String {
-        format!(
-            "{}/{}",
-            segment.head.epoch.0,
-            self.ladder.rungs()[rung].name
-        )
+    fn part(&self, epoch: Epoch, number: u64, part: usize) -> String {
+        match self.view {
+            View::Viewer { .. } => format!("{number}.{part}.m4s"),
+            View::Canonical { rung } => {
+                format!("{}/{number}.{part}.m4s", self.folder(epoch, rung))
+            }
+        }
+    }
+
+    fn folder(&self, epoch: Epoch, rung: usize) -> String {
+        format!("{}/{}", epoch.0, self.format.ladder.rungs()[rung].name)
     }
 }
 
+/// Five decimals are written.
+const ROUNDING: f64 = 0.000_01;
+
 /// `EXT-X-MAP` in a playlist with pictures needs 6; nothing here needs more (RFC 8216bis section 8).
 const VERSION: usize = 6;
+
+/// `EXT-X-SKIP` needs 9.
+const SKIP_VERSION: usize = 9;

@@ -40,6 +40,11 @@ impl Format {
         (self.segment.seconds().round() as u64).max(1)
     }
 
+    /// The target duration as a length.
+    pub fn target(&self) -> MediaTime {
+        MediaTime::from_seconds(self.target_duration() as f64)
+    }
+
     /// Three target durations: what a player holds, and so how long it can wait, and how long a
     /// player that is still there may be silent (RFC 8216bis section 6.3.3).
     pub fn patience(&self) -> Duration {
@@ -371,20 +376,6 @@ impl Window {
     /// Whether a player that starts now finds three segments, below which hls.js waits for the next.
     pub fn is_playable(&self) -> bool {
         self.ended || self.listed().nth(PLAYABLE - 1).is_some()
-    }
-
-    /// Whether the playlist has what a blocking reload asks for: segment `number`, or its part
-    /// `part` (RFC 8216bis section 6.2.5.2). True of anything once the stream has ended.
-    pub fn reaches(&self, number: u64, part: Option<usize>) -> bool {
-        let complete = self
-            .last_complete()
-            .is_some_and(|last| last.number() >= number);
-        let open = self.open_segment().filter(|open| open.number() == number);
-        self.ended
-            || complete
-            || part
-                .zip(open)
-                .is_some_and(|(part, open)| open.parts.len() > part)
     }
 
     /// The init section of `epoch`, while a segment that uses it is here.

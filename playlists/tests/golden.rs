@@ -18,9 +18,57 @@ use proptest::prelude::*;
 fn a_viewers_playlist_names_no_rung_and_no_part() {
     let window = stream().segments(4).parts(2).window;
     assert_eq!(
-        render::media(&window, View::Viewer),
+        render::media(&window, View::Viewer { parts: false }),
         include_str!("../golden/viewer.m3u8")
     );
+}
+
+#[test]
+fn a_viewer_at_the_edge_is_told_of_parts_and_of_the_next() {
+    let window = stream().segments(5).parts(2).window;
+    assert_eq!(
+        render::media(&window, View::Viewer { parts: true }),
+        include_str!("../golden/viewer_parts.m3u8")
+    );
+}
+
+#[test]
+fn a_delta_leaves_out_what_is_six_target_durations_old_and_says_the_map_again() {
+    let window = long(10).segments(9).parts(1).window;
+    let view = View::Viewer { parts: true };
+    let text = render::delta(&window, view).unwrap();
+    assert_eq!(text, include_str!("../golden/viewer_delta.m3u8"));
+    let (whole, delta) = (
+        parse::media(&render::media(&window, view)).unwrap(),
+        parse::media(&text).unwrap(),
+    );
+    assert_eq!(
+        whole.segments[delta.skipped as usize..]
+            .iter()
+            .map(|segment| (segment.number, &segment.uri, &segment.map, &segment.parts))
+            .collect::<Vec<_>>(),
+        delta
+            .segments
+            .iter()
+            .map(|segment| (segment.number, &segment.uri, &segment.map, &segment.parts))
+            .collect::<Vec<_>>()
+    );
+    let short = stream().segments(4).parts(2).window;
+    assert_eq!(render::delta(&short, view), None);
+}
+
+#[test]
+fn what_comes_next_is_a_part_of_the_open_segment_or_the_first_of_the_next() {
+    let mut stream = stream().segments(3);
+    let hint = |stream: &Stream| {
+        let text = render::media(&stream.window, View::Viewer { parts: true });
+        parse::media(&text).unwrap().hint
+    };
+    assert_eq!(hint(&stream).as_deref(), Some("1003.0.m4s"));
+    stream = stream.parts(3);
+    assert_eq!(hint(&stream).as_deref(), Some("1003.3.m4s"));
+    stream.window.end();
+    assert_eq!(hint(&stream), None);
 }
 
 #[test]
@@ -36,7 +84,7 @@ fn a_canonical_playlist_lists_the_parts_of_the_last_three_target_durations() {
 fn a_restart_breaks_the_timeline_but_keeps_the_map() {
     let window = stream().segments(2).restart(b"init").segments(2).window;
     assert_eq!(
-        render::media(&window, View::Viewer),
+        render::media(&window, View::Viewer { parts: false }),
         include_str!("../golden/restart.m3u8")
     );
 }
@@ -44,7 +92,7 @@ fn a_restart_breaks_the_timeline_but_keeps_the_map() {
 #[test]
 fn a_restart_with_other_parameters_brings_its_own_map() {
     let window = stream().segments(1).restart(b"other").segments(1).window;
-    let text = render::media(&window, View::Viewer);
+    let text = render::media(&window, View::Viewer { parts: false });
     assert_eq!(text.matches("#EXT-X-MAP").count(), 2, "{text}");
 }
 
@@ -52,7 +100,10 @@ fn a_restart_with_other_parameters_brings_its_own_map() {
 fn an_ended_stream_says_so() {
     let mut window = stream().segments(1).window;
     window.end();
-    assert!(render::media(&window, View::Viewer).ends_with("1000.m4s\n#EXT-X-ENDLIST\n"));
+    assert!(
+        render::media(&window, View::Viewer { parts: false })
+            .ends_with("1000.m4s\n#EXT-X-ENDLIST\n")
+    );
     assert_eq!(window.push(part(0)), Err(WindowError::Ended));
 }
 
@@ -208,12 +259,16 @@ struct Stream {
 }
 
 fn stream() -> Stream {
+    long(4)
+}
+
+fn long(listed: usize) -> Stream {
     let format = Format {
         ladder: ladder(),
         renditions: Renditions::default(),
         segment: ticks(64),
         part: ticks(16),
-        listed: 4,
+        listed,
     };
     let init = Arc::new(Init {
         epoch: Epoch(7),

@@ -94,17 +94,19 @@ impl Measure {
         Self { media, ..self }
     }
 
-    fn begin(self, octets: u64) -> Arc<Meter> {
-        let meter = Arc::new(Meter::begin(self.connection, octets, Instant::now()));
+    /// The first of `octets` is about to be given to the connection.
+    pub(super) fn begin(self, octets: u64) -> Arc<Meter> {
+        let (connection, now) = (self.connection, Instant::now());
+        let meter = Arc::new(Meter::begin(connection, octets, self.media, now));
         self.viewers.delivering(&self.seat, &meter);
-        tokio::spawn(watch(meter.clone(), self.viewers, self.seat, self.media));
+        tokio::spawn(watch(meter.clone(), self.viewers, self.seat));
         meter
     }
 }
 
 /// Looks at a delivery until it is acknowledged in full or its connection is gone; both end, the
 /// latter at the latest when the connection has made no progress for its patience.
-async fn watch(meter: Arc<Meter>, viewers: Arc<Viewers>, seat: Seat, media: MediaTime) {
+async fn watch(meter: Arc<Meter>, viewers: Arc<Viewers>, seat: Seat) {
     let mut accounted = 0;
     loop {
         tokio::select! {
@@ -117,10 +119,7 @@ async fn watch(meter: Arc<Meter>, viewers: Arc<Viewers>, seat: Seat, media: Medi
         viewers.acknowledged(progress.acked - accounted);
         accounted = progress.acked;
         if progress.over {
-            let evidence = meter.tells().then(|| meter.result(&progress, media, now));
-            // It is not on its way any more.
-            drop(meter);
-            viewers.delivered(&seat, progress.acked, evidence.as_ref(), now);
+            viewers.delivered(&seat, meter, &progress, now);
             return;
         }
     }

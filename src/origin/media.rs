@@ -2,20 +2,21 @@
 
 use std::{sync::Arc, time::Instant};
 
-use adaptation::Offer;
+use adaptation::{Offer, Pin};
 use axum::{
     Extension,
     extract::{Path, Query, State},
-    http::{HeaderMap, HeaderValue},
-    response::Response,
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use playlists::{Bitrate, Epoch, Segment};
+use playlists::{Bitrate, Epoch, MediaTime, Segment, Spot};
 use serde::Deserialize;
 
 use super::{
     NO_STORE, Origin, Refusal, Stance,
     delivery::Measure,
+    edge::{self, Growing},
     piece::Piece,
     playlist::{elsewhere, stream_of},
     profile::Choosing,
@@ -37,7 +38,8 @@ pub struct Hint {
     listed: Option<usize>,
 }
 
-/// `v/{viewer}/{msn}.m4s`: here the rung is chosen and pinned.
+/// `v/{viewer}/{msn}.m4s` and `v/{viewer}/{msn}.{part}.m4s`: here the rung is chosen and pinned,
+/// by whichever of them is asked for first.
 pub async fn chosen(
     State(origin): State<Arc<Origin>>,
     Path((stream, viewer, name)): Path<(String, String, String)>,
@@ -46,90 +48,100 @@ pub async fn chosen(
     headers: HeaderMap,
     uri: axum::http::Uri,
 ) -> Result<Response, Refusal> {
-    let now = Instant::now();
     let (stream, consumer) = stream_of(&origin, &stream)?;
     let viewer: ViewerId = viewer.parse().map_err(Refusal::not_found)?;
     let seat = Seat { stream, viewer };
     if let Stance::Draining { to } = &**origin.stance.load() {
-        let known = origin.viewers.moved(&seat, now);
+        let known = origin.viewers.moved(&seat, Instant::now());
         return Ok(elsewhere(to, &uri, known));
     }
-    let (stem, transport) = signalling::container(&name);
-    let number = stem
-        .strip_suffix(".m4s")
-        .and_then(|number| number.parse().ok());
-    let number: u64 = number.ok_or_else(|| Refusal::not_found(format!("{name}: not a segment")))?;
-    let window = published(&seat.stream, &consumer)?;
-    let segment = complete(&window, number)?;
-    let ladder = &window.format().ladder;
-    let top = segment.sizes().len() - 1;
-    let most = seat.viewer.profile.most(ladder).min(top);
-    let share = origin.share.load();
-    let ceiling = share.ceiling(seat.stream.as_str(), seat.viewer.key);
-    let ask = Ask {
-        number,
-        offer: Offer {
-            sizes: &segment.sizes()[..=most],
-            duration: segment.duration(),
-            start: 1.min(most),
-        },
-        ceiling: ceiling.min(most),
-        fixed: seat.viewer.profile.fixed(ladder).is_some(),
-        shared: share.at,
-        hint: hint.seen.map(Bitrate::from_kbps),
-        patience: window.format().patience(),
-        listed: hint
-            .listed
-            .filter(|_| seat.viewer.profile.choosing == Choosing::AtListing),
-    };
+    let file = File::named(&name)?;
+    let File { number, part, .. } = file;
+    let window = there(&seat.stream, &consumer, file).await?;
+    let segment = window
+        .segment(number)
+        .ok_or_else(|| edge::absent(&window, number))?;
     if segment.gap {
         // Nothing to choose, and nothing to learn from.
-        let piece = match transport {
-            true => signalling::transport(&origin, &seat.stream, segment, (0, "")).await?,
-            false => whole(segment, 0, ""),
-        };
+        let piece = object(&origin, &seat.stream, segment, file, (0, "")).await?;
         let piece = Piece {
             cache: NO_STORE,
             ..piece
         };
         return Ok(piece.answer(&headers));
     }
-    let (pin, estimate) = origin.viewers.decide(&seat, &ask, now);
+    let (pin, estimate) = choose(&origin, &seat, &window, segment, &hint);
     // A pin may be older than the ladder, if the stream began anew with a shorter one.
-    let chosen = pin.rung.min(top);
-    let rung = &ladder.rungs()[chosen].name;
-    tracing::debug!(viewer = %seat.viewer, number, %rung, ?pin, ?estimate, ceiling = ask.ceiling, "rung chosen");
+    let chosen = pin.rung.min(segment.sizes().len() - 1);
+    let rung = window.format().ladder.rungs()[chosen].name.as_str();
+    tracing::debug!(viewer = %seat.viewer, number, ?part, %rung, ?pin, ?estimate, "rung chosen");
     let mut response = if origin.terms.behind_cdn {
-        signalling::elsewhere(segment, rung.as_str(), &name)
+        signalling::elsewhere(segment, rung, &name)
     } else {
-        let piece = match transport {
-            true => {
-                let rung = (chosen, rung.as_str());
-                signalling::transport(&origin, &seat.stream, segment, rung).await?
-            }
-            false => whole(segment, chosen, rung.as_str()),
-        };
         let measure = Measure {
             viewers: origin.viewers.clone(),
-            seat,
+            seat: seat.clone(),
             connection,
-            media: segment.duration(),
+            media: length(segment, part),
         };
-        let piece = Piece {
-            cache: NO_STORE,
-            measure: Some(measure),
-            ..piece
-        };
-        piece.answer(&headers)
+        if part.is_none() && !segment.complete {
+            growing(segment, consumer, chosen, Some(measure))
+        } else {
+            let piece = object(&origin, &seat.stream, segment, file, (chosen, rung)).await?;
+            let piece = Piece {
+                cache: NO_STORE,
+                measure: Some(measure),
+                ..piece
+            };
+            piece.answer(&headers)
+        }
     };
     let headers = response.headers_mut();
-    put(headers, "spillway-rung", rung.as_str());
+    put(headers, "spillway-rung", rung);
     put(headers, "spillway-reason", &pin.reason.to_string());
     put(headers, "spillway-node", &origin.node);
     if let Some(estimate) = estimate {
         put(headers, "spillway-estimate", &estimate.kbps().to_string());
     }
     Ok(response)
+}
+
+/// The rung of `segment` for a viewer, and what is known of its path.
+///
+/// Of a segment that is still open nobody knows the size; what it is expected to take is offered.
+fn choose(
+    origin: &Origin,
+    seat: &Seat,
+    window: &Published,
+    segment: &Segment,
+    hint: &Hint,
+) -> (Pin, Option<Bitrate>) {
+    let (format, profile) = (window.format(), &seat.viewer.profile);
+    let (sizes, duration) = if segment.complete {
+        (segment.sizes(), segment.duration())
+    } else {
+        (window.expected(), format.segment.max(segment.duration()))
+    };
+    let most = profile.most(&format.ladder).min(sizes.len() - 1);
+    let share = origin.share.load();
+    let ceiling = share.ceiling(seat.stream.as_str(), seat.viewer.key);
+    let ask = Ask {
+        number: segment.number(),
+        offer: Offer {
+            sizes: &sizes[..=most],
+            duration,
+            start: 1.min(most),
+        },
+        ceiling: ceiling.min(most),
+        fixed: profile.fixed(&format.ladder).is_some(),
+        shared: share.at,
+        hint: hint.seen.map(Bitrate::from_kbps),
+        patience: format.patience(),
+        listed: hint
+            .listed
+            .filter(|_| profile.choosing == Choosing::AtListing),
+    };
+    origin.viewers.decide(seat, &ask, Instant::now())
 }
 
 /// `{epoch}/{rung}/{msn}.m4s` and `{epoch}/{rung}/{msn}.{part}.m4s`.
@@ -139,25 +151,31 @@ pub async fn canonical(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let (stream, consumer) = stream_of(&origin, &stream)?;
-    let window = published(&stream, &consumer)?;
-    let index = window.format().ladder.index(&rung);
-    let rung =
-        index.ok_or_else(|| Refusal::not_found(format!("stream {stream} has no rung {rung:?}")))?;
-    let rung_name = window.format().ladder.rungs()[rung].name.as_str();
-    if name == "init.mp4" {
-        let (epoch, rung) = (Epoch(epoch), (rung, rung_name));
-        let piece = signalling::init(&origin, &stream, &window, epoch, rung).await?;
-        return Ok(piece.answer(&headers));
-    }
-    let (stem, transport) = signalling::container(&name);
-    let (number, part) = canonical_name(&stem)
-        .ok_or_else(|| Refusal::not_found(format!("{name}: not a segment")))?;
-    let segment = match part {
-        None => complete(&window, number)?,
-        Some(_) => window
-            .segment(number)
-            .ok_or_else(|| gone(&window, number))?,
+    let index = |window: &Published| {
+        let index = window.format().ladder.index(&rung);
+        index.ok_or_else(|| Refusal::not_found(format!("stream {stream} has no rung {rung:?}")))
     };
+    let now = published(&stream, &consumer)?;
+    // Nobody is made to wait for what has no name.
+    let known = index(&now)?;
+    if name == "init.mp4" {
+        let piece = signalling::init(&origin, &stream, &now, Epoch(epoch), (known, &rung));
+        return Ok(piece.await?.answer(&headers));
+    }
+    let file = File::named(&name)?;
+    let File { number, part, .. } = file;
+    if let (Some(part), Some(segment)) = (part, now.segment(number)) {
+        let parts = segment.parts.len();
+        if segment.complete && part > parts {
+            let why = format!("segment {number} has no part {part}; it has {parts}");
+            return Err(Refusal::not_found(why));
+        }
+    }
+    let window = there(&stream, &consumer, file).await?;
+    let rung_index = index(&window)?;
+    let segment = window
+        .segment(number)
+        .ok_or_else(|| edge::absent(&window, number))?;
     if segment.gap {
         // Its name is that of octets, and these are others.
         return Err(Refusal::not_found(format!("segment {number} is lost")));
@@ -168,23 +186,34 @@ pub async fn canonical(
         )));
     }
     tracing::debug!(%stream, epoch, rung, name, "canonical object");
-    let piece = match part {
-        _ if transport => {
-            signalling::transport(&origin, &stream, segment, (rung, rung_name)).await?
+    if part.is_none() && !segment.complete {
+        return Ok(growing(segment, consumer, rung_index, None));
+    }
+    let piece = object(&origin, &stream, segment, file, (rung_index, &rung));
+    Ok(piece.await?.answer(&headers))
+}
+
+/// The window in which there is what was asked for: a part, or of a whole segment at least its
+/// first part; but MPEG-TS is made of what is complete.
+async fn there(
+    stream: &StreamName,
+    consumer: &Consumer,
+    File {
+        number,
+        part,
+        transport,
+    }: File,
+) -> Result<Arc<Published>, Refusal> {
+    let now = published(stream, consumer)?;
+    let past = now.segment(number).is_some_and(|segment| segment.complete);
+    match part {
+        None if past => Ok(now),
+        None if transport => Err(edge::absent(&now, number)),
+        part => {
+            let part = part.unwrap_or(0);
+            edge::part(stream, consumer.clone(), Spot { number, part }).await
         }
-        None => whole(segment, rung, rung_name),
-        Some(index) => {
-            let part = segment.parts.get(index);
-            let part = part.ok_or_else(|| {
-                Refusal::not_found(format!("segment {number} has no part {index} yet"))
-            })?;
-            piece(
-                vec![part.media[rung].clone()],
-                tag(segment, rung_name, Some(index)),
-            )
-        }
-    };
-    Ok(piece.answer(&headers))
+    }
 }
 
 /// `{epoch}/init.mp4`, the same for all rungs.
@@ -207,31 +236,77 @@ fn published(stream: &StreamName, consumer: &Consumer) -> Result<Arc<Published>,
     now.ok_or_else(|| Refusal::not_found(format!("{stream} has no media")))
 }
 
-fn complete(window: &Published, number: u64) -> Result<&Arc<Segment>, Refusal> {
-    window
-        .segment(number)
-        .filter(|segment| segment.complete)
-        .ok_or_else(|| gone(window, number))
+/// What the last name in a path says.
+#[derive(Clone, Copy, Debug)]
+struct File {
+    number: u64,
+    part: Option<usize>,
+    /// MPEG-TS is wanted.
+    transport: bool,
 }
 
-fn gone(window: &Published, number: u64) -> Refusal {
-    let mut segments = window
-        .segments()
-        .filter(|segment| segment.complete)
-        .map(|segment| segment.number());
-    let (first, last) = (
-        segments.next().unwrap_or(0),
-        segments.next_back().unwrap_or(0),
-    );
-    Refusal::not_found(format!("no segment {number}; there are {first} to {last}"))
-}
-
-fn canonical_name(name: &str) -> Option<(u64, Option<usize>)> {
-    let name = name.strip_suffix(".m4s")?;
-    match name.split_once('.') {
-        Some((number, part)) => Some((number.parse().ok()?, Some(part.parse().ok()?))),
-        None => Some((name.parse().ok()?, None)),
+impl File {
+    fn named(name: &str) -> Result<Self, Refusal> {
+        let (stem, transport) = signalling::container(name);
+        let parsed = || {
+            let stem = stem.strip_suffix(".m4s")?;
+            let (number, part) = match stem.split_once('.') {
+                Some((number, part)) => (number, Some(part.parse().ok()?)),
+                None => (stem, None),
+            };
+            Some(Self {
+                number: number.parse().ok()?,
+                part,
+                transport,
+            })
+        };
+        parsed().ok_or_else(|| Refusal::not_found(format!("{name}: not a segment")))
     }
+}
+
+fn length(segment: &Segment, part: Option<usize>) -> MediaTime {
+    let part = part.and_then(|part| segment.parts.get(part));
+    part.map_or_else(|| segment.duration(), |part| part.duration)
+}
+
+/// A part that is there, or the whole of a complete segment, in the rung of this index and name.
+async fn object(
+    origin: &Origin,
+    stream: &StreamName,
+    segment: &Arc<Segment>,
+    file: File,
+    (rung, name): (usize, &str),
+) -> Result<Piece, Refusal> {
+    if file.transport {
+        return signalling::transport(origin, stream, segment, (rung, name)).await;
+    }
+    let part = file
+        .part
+        .and_then(|index| Some((index, segment.parts.get(index)?)));
+    Ok(match part {
+        Some((index, part)) => piece(
+            vec![part.media[rung].clone()],
+            tag(segment, name, Some(index)),
+        ),
+        None => whole(segment, rung, name),
+    })
+}
+
+/// A segment that is still being made, as it comes. No cache may keep it: should it break off,
+/// it would be taken for the whole.
+fn growing(segment: &Segment, stream: Consumer, rung: usize, measure: Option<Measure>) -> Response {
+    let growing = Growing {
+        stream,
+        number: segment.number(),
+        epoch: segment.head.epoch,
+        rung,
+        measure,
+    };
+    let headers = [
+        (header::CONTENT_TYPE, "video/mp4"),
+        (header::CACHE_CONTROL, NO_STORE),
+    ];
+    (headers, growing.body()).into_response()
 }
 
 fn whole(segment: &Segment, rung: usize, name: &str) -> Piece {

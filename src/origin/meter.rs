@@ -19,9 +19,13 @@ pub struct Meter {
     stretch: Stretch,
     /// Length of the media. On the wire there is more: heads, frames, records of TLS.
     octets: u64,
+    /// How long it plays.
+    media: MediaTime,
     started: Instant,
     /// All of the media was given to the connection.
     whole: AtomicBool,
+    /// What came of it was told.
+    told: AtomicBool,
     info: TcpInfo,
     progress: Mutex<Progress>,
 }
@@ -44,8 +48,17 @@ pub struct Progress {
     min_rtt: Duration,
 }
 
+/// A delivery that is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    /// Octets that the viewer has.
+    pub octets: u64,
+    /// What that says of its path, if anything.
+    pub delivery: Option<adaptation::Delivery>,
+}
+
 impl Meter {
-    pub fn begin(connection: Arc<Connection>, octets: u64, now: Instant) -> Self {
+    pub fn begin(connection: Arc<Connection>, octets: u64, media: MediaTime, now: Instant) -> Self {
         let info = connection.sample();
         let progress = Progress {
             acked: 0,
@@ -59,8 +72,10 @@ impl Meter {
         Self {
             stretch: Stretch::begin(connection),
             octets,
+            media,
             started: now,
             whole: AtomicBool::new(false),
+            told: AtomicBool::new(false),
             info,
             progress: Mutex::new(progress),
         }
@@ -143,18 +158,22 @@ impl Meter {
         self.stretch.connection().requested.notified().await;
     }
 
-    /// What came of it. One that broke off lasted until it did.
-    pub fn result(
-        &self,
-        progress: &Progress,
-        media: MediaTime,
-        now: Instant,
-    ) -> adaptation::Delivery {
+    /// What came of it, once it is over; said once, to the first who asks. One that broke off lasted
+    /// until it did.
+    pub fn outcome(&self, progress: &Progress, now: Instant) -> Option<Outcome> {
+        let over = progress.over && !self.told.swap(true, Relaxed);
+        over.then(|| Outcome {
+            octets: progress.acked,
+            delivery: self.tells().then(|| self.delivery(progress, now)),
+        })
+    }
+
+    fn delivery(&self, progress: &Progress, now: Instant) -> adaptation::Delivery {
         let complete = progress.over && progress.acked >= self.octets;
         let until = if complete { progress.at } else { now };
         adaptation::Delivery {
             octets: self.evident(progress),
-            media,
+            media: self.media,
             elapsed: until.saturating_duration_since(self.started),
             min_rtt: progress.min_rtt,
             capacity: progress.capacity,

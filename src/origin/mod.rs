@@ -5,6 +5,7 @@
 pub mod admission;
 pub mod delivery;
 pub mod derived;
+pub mod edge;
 mod gate;
 mod ledger;
 pub mod media;

@@ -1,6 +1,6 @@
 //! Handlers of playlists. A viewer's reload costs a lookup and a shared text, whoever asks.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use adaptation::region::Region;
 use axum::{
@@ -10,20 +10,21 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use playlists::{
-    Ladder, Rung, Window,
+    Ladder, Rung,
     render::{self, View},
 };
 use serde::Deserialize;
 
 use super::{
     NO_STORE, Origin, Refusal, Stance,
+    edge::{self, Reload, playable},
     gate::Pass,
     profile::{Asked, Container, Profile},
     seat::{Seat, ViewerId},
     signalling::{self, Format, Known},
 };
 use crate::{
-    store::{Consumer, Published, StreamName},
+    store::{Consumer, StreamName},
     text::Text,
     token,
 };
@@ -123,16 +124,7 @@ fn wanted<'a>(ladder: &'a Ladder, profile: &Profile) -> Result<&'a [Rung], Refus
     }
 }
 
-/// Blocking playlist reload (RFC 8216bis section 6.2.5.2), and what another node knew.
-#[derive(Debug, Deserialize)]
-pub struct Reload {
-    #[serde(rename = "_HLS_msn")]
-    number: Option<u64>,
-    #[serde(rename = "_HLS_part")]
-    part: Option<usize>,
-}
-
-/// A viewer's media playlist: the same text for all of them.
+/// A viewer's media playlist: the same text for all who know parts, and for all who do not.
 pub async fn viewer(
     State(origin): State<Arc<Origin>>,
     Path((stream, viewer)): Path<(String, String)>,
@@ -153,19 +145,17 @@ pub async fn viewer(
         return Ok(elsewhere(to, &uri, known));
     }
     origin.viewers.touch(&seat, std::time::Instant::now());
-    let window = reach(
-        &name,
-        stream,
-        &Reload {
-            part: None,
-            ..reload
-        },
-    )
-    .await?;
+    let parts = seat.viewer.profile.lists_parts();
+    // Who is told of no parts cannot mean one.
+    let part = reload.part.filter(|_| parts);
+    let reload = Reload { part, ..reload };
+    let window = edge::reload(&name, stream, &reload).await?;
+    // It waited, which is no silence.
+    origin.viewers.touch(&seat, std::time::Instant::now());
     let own = signalling::playlist(&origin, &seat, &window, &known);
-    Ok(playlist(
-        own.unwrap_or_else(|| window.playlist(View::Viewer)),
-    ))
+    Ok(playlist(own.unwrap_or_else(|| {
+        window.playlist(View::Viewer { parts }, reload.skips())
+    })))
 }
 
 /// `{rung}.m3u8`: one rung by its canonical names.
@@ -179,14 +169,14 @@ pub async fn canonical(
     let rung = file
         .strip_suffix(".m3u8")
         .ok_or_else(|| Refusal::not_found(format!("{file}: not a playlist")))?;
-    let window = reach(&name, stream, &reload).await?;
+    let window = edge::reload(&name, stream, &reload).await?;
     let rung = window
         .format()
         .ladder
         .index(rung)
         .ok_or_else(|| Refusal::not_found(format!("stream {name} has no rung {rung:?}")))?;
     Ok(playlist(match format.container()? {
-        Container::Fmp4 => window.playlist(View::Canonical { rung }),
+        Container::Fmp4 => window.playlist(View::Canonical { rung }, reload.skips()),
         Container::Ts => window.transport(Some(rung)),
     }))
 }
@@ -200,46 +190,6 @@ pub(super) fn stream_of(origin: &Origin, name: &str) -> Result<(StreamName, Cons
     let stream =
         stream.ok_or_else(|| Refusal::not_found(format!("no stream {name:?} on this node")))?;
     Ok((parsed, stream))
-}
-
-/// Waits until there is enough to start with.
-async fn playable(name: &StreamName, mut stream: Consumer) -> Result<Arc<Published>, Refusal> {
-    let window = tokio::time::timeout(JOIN_WAIT, stream.wait(Window::is_playable)).await;
-    match window {
-        Ok(Some(window)) => Ok(window),
-        Ok(None) => Err(Refusal::not_found(format!("stream {name} has gone"))),
-        Err(_) => Err(Refusal::later(format!("stream {name} has no media yet"), 2)),
-    }
-}
-
-/// The window, once it holds what a blocking reload asks for. A source that is late must not
-/// end the viewing: after three target durations the answer is what there is.
-async fn reach(
-    name: &StreamName,
-    mut stream: Consumer,
-    reload: &Reload,
-) -> Result<Arc<Published>, Refusal> {
-    let now = match stream.now().filter(|now| now.is_playable()) {
-        Some(now) => now,
-        None => playable(name, stream.clone()).await?,
-    };
-    let number = match (reload.number, reload.part) {
-        (Some(number), _) => number,
-        (None, None) => return Ok(now),
-        (None, Some(_)) => return Err(Refusal::bad_request("_HLS_part without _HLS_msn")),
-    };
-    let last = now.segments().next_back().map_or(0, |last| last.number());
-    if number > last + FAR {
-        let why = format!("_HLS_msn={number} is too far ahead; the last segment is {last}");
-        return Err(Refusal::bad_request(why));
-    }
-    let patience = now.format().patience();
-    let wait = stream.wait(|window| window.reaches(number, reload.part));
-    Ok(tokio::time::timeout(patience, wait)
-        .await
-        .ok()
-        .flatten()
-        .unwrap_or(now))
 }
 
 /// A redirect to the same place on another node, with what is known of the viewer's path.
@@ -281,9 +231,3 @@ fn playlist(text: impl Into<Text>) -> Response {
 }
 
 const M3U8: &str = "application/vnd.apple.mpegurl";
-
-/// For a stream that starts: a player that gave up would need its user.
-const JOIN_WAIT: Duration = Duration::from_secs(10);
-
-/// A reload may ask for the segment after the open one, not beyond (RFC 8216bis section 6.2.5.2).
-const FAR: u64 = 2;

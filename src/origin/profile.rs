@@ -133,6 +133,12 @@ impl Profile {
         })
     }
 
+    /// Whether its playlists tell of parts: of those that are told by segments, none does.
+    pub fn lists_parts(&self) -> bool {
+        (self.latency, self.choosing, self.container)
+            == (Latency::Low, Choosing::AtGet, Container::Fmp4)
+    }
+
     /// Whether this is what every viewer gets who asks for nothing.
     pub fn is_plain(&self) -> bool {
         *self == Self::default()

@@ -9,13 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adaptation::{Delivery, Evidence, Fixed, Pin, Rule, Viewer};
+use adaptation::{Fixed, Pin, Rule, Viewer};
 use playlists::{Bitrate, Timeline};
 use serde::Serialize;
 
 use super::{
     ledger::Line,
-    meter::Meter,
+    meter::{Meter, Outcome, Progress},
     room::{Crowd, Room},
     seat::ViewerId,
     viewers::Ask,
@@ -162,6 +162,7 @@ impl Seated {
             ask.ceiling
         };
         state.ceiling = ceiling;
+        state.look(&self.id, now);
         let in_flight = state.pace(now);
         let rule = if ask.fixed { &Fixed } else { rule };
         let pin = state
@@ -204,18 +205,18 @@ impl Seated {
         outstanding.push(Arc::downgrade(meter));
     }
 
-    /// A delivery is over; returns what was learnt from it.
-    pub(super) fn delivered(&self, octets: u64, delivery: Option<&Delivery>) -> Option<Evidence> {
+    /// A delivery is over.
+    pub(super) fn delivered(&self, meter: Arc<Meter>, progress: &Progress, now: Instant) {
         let mut state = self.state();
+        state.learn(&self.id, &meter, progress, now);
+        // It is not on its way any more.
+        drop(meter);
         state.outstanding.retain(|meter| meter.strong_count() > 0);
         // Its storage goes with it: most viewers wait for most of their time.
         if state.outstanding.is_empty() {
             state.outstanding = Vec::new();
         }
-        state.octets += octets;
-        let evidence = state.viewer.delivered(delivery?);
         self.write(&state);
-        evidence
     }
 
     /// When it will have been silent for too long, if it is not seen before; `None` if it has been.
@@ -287,6 +288,30 @@ impl Seated {
 }
 
 impl State {
+    /// Looks at what is on its way. What has arrived by now counts: the request that asks for a
+    /// segment is often what proves that the part before it was read, and who measures that one
+    /// may look a moment later.
+    fn look(&mut self, id: &ViewerId, now: Instant) {
+        let meters: Vec<_> = self.outstanding.iter().filter_map(Weak::upgrade).collect();
+        for meter in meters {
+            let progress = meter.sample(now);
+            self.learn(id, &meter, &progress, now);
+        }
+    }
+
+    /// Learns from a delivery that is over, once.
+    fn learn(&mut self, id: &ViewerId, meter: &Meter, progress: &Progress, now: Instant) {
+        let Some(Outcome { octets, delivery }) = meter.outcome(progress, now) else {
+            return;
+        };
+        self.octets += octets;
+        if let Some(delivery) = delivery {
+            let evidence = self.viewer.delivered(&delivery);
+            let estimate = self.viewer.estimate();
+            tracing::debug!(viewer = %id, ?delivery, ?evidence, ?estimate, "delivered");
+        }
+    }
+
     /// The pace of the slowest delivery that has been outstanding for long enough to tell.
     fn pace(&self, now: Instant) -> Option<Bitrate> {
         self.outstanding

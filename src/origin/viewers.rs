@@ -20,7 +20,7 @@ use playlists::{Bitrate, Timeline};
 
 pub use super::seated::ViewerReport;
 use super::{
-    meter::Meter,
+    meter::{Meter, Progress},
     room::{Crowd, Room, Seating},
     seat::Seat,
     seated::Seated,
@@ -141,17 +141,10 @@ impl Viewers {
         }
     }
 
-    /// A delivery is over; `delivery` is what it says of the viewer's path, if anything.
-    pub fn delivered(
-        &self,
-        seat: &Seat,
-        octets: u64,
-        delivery: Option<&adaptation::Delivery>,
-        now: Instant,
-    ) {
+    /// A delivery is over.
+    pub fn delivered(&self, seat: &Seat, meter: Arc<Meter>, progress: &Progress, now: Instant) {
         if let Some(seated) = self.find(seat, now) {
-            let evidence = seated.delivered(octets, delivery);
-            tracing::debug!(viewer = %seat.viewer, ?delivery, ?evidence, "delivered");
+            seated.delivered(meter, progress, now);
         }
     }
 

@@ -93,7 +93,7 @@ enum Place {
     Joining(Url),
     /// Asked here each time, though the answer may come from elsewhere: a temporary redirect
     /// moves this answer, not the next.
-    Playing { url: Url, list: Option<List> },
+    Playing { url: Url, list: Option<Box<List>> },
 }
 
 impl Session {

@@ -9,38 +9,62 @@ use playlists::{
 
 use crate::text::Text;
 
-/// A snapshot of a stream's window, and its playlists: each written at most once, by the
-/// first who asks, however many ask.
+/// A snapshot of a stream's window, and what is to be said of it: each worked out at most once, by
+/// the first who asks, however many ask.
 #[derive(Debug)]
 pub struct Published {
     window: Window,
-    viewer: OnceLock<Text>,
-    canonical: Vec<OnceLock<Text>>,
+    plain: Texts,
+    parts: Texts,
+    canonical: Vec<Texts>,
     /// Of MPEG-TS: for viewers, and of each rung.
     transport: Vec<OnceLock<Text>>,
+    expected: OnceLock<Vec<u64>>,
+}
+
+/// A playlist, and its delta update if there is anything to leave out.
+#[derive(Debug, Default)]
+struct Texts {
+    whole: OnceLock<Text>,
+    delta: OnceLock<Option<Text>>,
 }
 
 impl Published {
     pub(super) fn new(window: Window) -> Self {
         let rungs = window.format().ladder.rungs().len();
-        let texts = |count| (0..count).map(|_| OnceLock::new()).collect();
-        let (canonical, transport) = (texts(rungs), texts(rungs + 1));
+        let canonical = (0..rungs).map(|_| Texts::default()).collect();
+        let transport = (0..=rungs).map(|_| OnceLock::new()).collect();
         Self {
             window,
-            viewer: OnceLock::new(),
+            plain: Texts::default(),
+            parts: Texts::default(),
             canonical,
             transport,
+            expected: OnceLock::new(),
         }
     }
 
-    /// The media playlist of this snapshot.
-    pub fn playlist(&self, view: View) -> Text {
-        let text = match view {
-            View::Viewer => &self.viewer,
+    /// The media playlist of this snapshot; with `skip`, without what its reader has already.
+    pub fn playlist(&self, view: View, skip: bool) -> Text {
+        let texts = match view {
+            View::Viewer { parts: false } => &self.plain,
+            View::Viewer { parts: true } => &self.parts,
             View::Canonical { rung } => &self.canonical[rung],
         };
-        text.get_or_init(|| render::media(&self.window, view).into())
-            .clone()
+        let delta = || render::delta(&self.window, view).map(Text::from);
+        let delta = skip.then(|| texts.delta.get_or_init(delta)).cloned();
+        delta.flatten().unwrap_or_else(|| {
+            let whole = || render::media(&self.window, view).into();
+            texts.whole.get_or_init(whole).clone()
+        })
+    }
+
+    /// What the segment at the edge will take in each rung; see [`Window::expected_sizes`].
+    pub fn expected(&self) -> &[u64] {
+        self.expected.get_or_init(|| {
+            let open = self.window.open_segment().map(|open| &**open);
+            self.window.expected_sizes(open)
+        })
     }
 
     /// The same of MPEG-TS: of one rung, or of whichever a viewer will be given.

@@ -62,10 +62,13 @@ impl TestNode {
 
     /// A stream called `demo`, with nothing in it.
     pub(crate) fn feed(&self, media: Synthetic) -> Feed {
-        Feed::new(
-            self.origin.store.create(&"demo".parse().unwrap()).unwrap(),
-            media,
-        )
+        self.feed_listing(media, LISTED)
+    }
+
+    /// The same with playlists of `listed` segments.
+    pub(crate) fn feed_listing(&self, media: Synthetic, listed: usize) -> Feed {
+        let producer = self.origin.store.create(&"demo".parse().unwrap()).unwrap();
+        Feed::listing(producer, media, listed)
     }
 }
 
@@ -81,17 +84,23 @@ pub(crate) struct Feed {
 /// The number of the first segment of every feed.
 pub(crate) const FIRST: u64 = 1000;
 
+const LISTED: usize = 6;
+
 const EPOCH: Epoch = Epoch(7);
 
 impl Feed {
-    pub(crate) fn new(mut producer: Producer, media: Synthetic) -> Self {
+    pub(crate) fn new(producer: Producer, media: Synthetic) -> Self {
+        Self::listing(producer, media, LISTED)
+    }
+
+    fn listing(mut producer: Producer, media: Synthetic, listed: usize) -> Self {
         let hello = media.hello();
         producer.begin(Format {
             ladder: hello.ladder.clone(),
             renditions: Renditions::default(),
             segment: hello.segment,
             part: hello.part,
-            listed: 6,
+            listed,
         });
         Self {
             producer,

@@ -47,7 +47,7 @@ impl Session {
                     let target = list.target();
                     self.place = Place::Playing {
                         url: url.clone(),
-                        list: Some(list),
+                        list: Some(Box::new(list)),
                     };
                     target
                 };
@@ -70,7 +70,7 @@ impl Session {
     pub(super) fn reload(&mut self, fetched: Fetched, asked: Instant) -> Result<(), Failure> {
         let new = self.listed(fetched, asked)?;
         if let Place::Playing { list, .. } = &mut self.place {
-            *list = Some(new);
+            *list = Some(Box::new(new));
         }
         self.reconcile(asked);
         Ok(())

@@ -438,7 +438,7 @@ fn a_redirect_moves_the_answer_and_not_the_next_question() {
     world.session.next = Some(number);
     world.session.place = Place::Playing {
         url: url.clone(),
-        list: Some(list),
+        list: Some(Box::new(list)),
     };
     world.asked.clear();
     world.play(14.0).unwrap();

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use playlists::{
-    Epoch, Format, Head, Init, MediaTime, Part, WallTime, parse::ListedSegment, rendition::Kind,
+    Epoch, Format, Head, Init, MediaTime, Part, WallTime, Window, parse::ListedSegment,
+    rendition::Kind,
 };
 use reqwest::Url;
 use tokio::sync::mpsc;
@@ -96,24 +97,46 @@ impl<'a> Assembly<'a> {
             Kind::Audio => sounds.next().unwrap_or_default(),
             Kind::Subtitles => Bytes::new(),
         });
+        let mut renditions: Vec<_> = renditions.collect();
+        // Published as such, so that nobody is told of a further part.
+        let last = shares.iter().any(|share| share.last);
+        if last {
+            for (place, text) in self.captions(lead.segment.number).await? {
+                renditions[place] = text;
+            }
+        }
         let part = Part {
             duration,
             independent,
             media: shares.into_iter().map(|share| share.media).collect(),
-            renditions: renditions.collect(),
+            renditions,
         };
-        Ok(self.producer.push(part, false)?)
+        Ok(self.producer.push(part, last)?)
     }
 
-    /// Fetches a segment's subtitles, which were listed when it was complete, and closes it.
+    /// Closes a segment, if that is news.
     async fn complete(&mut self, number: u64) -> Result<(), Lost> {
+        let window = self.producer.window();
+        if window.and_then(Window::open_segment).is_none() {
+            return Ok(());
+        }
+        for (place, text) in self.captions(number).await? {
+            self.producer.caption(place, text)?;
+        }
+        self.producer.close();
+        Ok(())
+    }
+
+    /// A segment's subtitles, which are listed when it is complete, and which rendition each is of.
+    async fn captions(&mut self, number: u64) -> Result<Vec<(usize, Bytes)>, Lost> {
+        let mut captions = Vec::new();
         let places = self.format.renditions.others.iter().enumerate();
         let places = places.filter(|(_, rendition)| rendition.kind == Kind::Subtitles);
         for ((place, _), queue) in places.zip(&mut self.texts) {
             loop {
                 match next(queue).await {
                     Item::Part(share) if share.segment.number == number => {
-                        self.producer.caption(place, share.media)?;
+                        captions.push((place, share.media));
                     }
                     Item::Complete { number: done } if done == number => break,
                     Item::Part(_) | Item::Complete { .. } | Item::Ended => {
@@ -125,8 +148,7 @@ impl<'a> Assembly<'a> {
                 }
             }
         }
-        self.producer.close();
-        Ok(())
+        Ok(captions)
     }
 
     async fn head(&mut self, segment: &ListedSegment, sounds: &[Share]) -> Result<Head, Lost> {

@@ -60,6 +60,7 @@ pub(super) fn format(
     listed: usize,
 ) -> Format {
     let target = MediaTime::from_seconds(list.target_duration as f64);
+    let frame_rate = ladder.top().frame_rate;
     let longest = list
         .segments
         .iter()
@@ -70,11 +71,12 @@ pub(super) fn format(
     let segment = longest
         .filter(|longest| longest.seconds().round() == target.seconds())
         .unwrap_or(target);
+    let part = list.part_target.map(|part| exact(part, frame_rate));
     Format {
         ladder,
         renditions,
         segment,
-        part: list.part_target.unwrap_or(segment),
+        part: part.unwrap_or(segment),
         listed,
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Share {
     pub segment: ListedSegment,
     pub duration: MediaTime,
     pub independent: bool,
+    /// The segment has no more parts. Not known of one that was listed before its segment was complete.
+    pub last: bool,
     pub media: Bytes,
 }
 
@@ -146,6 +148,7 @@ impl Follower {
                 .await?
                 .body;
             let share = Share {
+                last: segment.uri.is_some() && place.parts + 1 == parts.len(),
                 part: place.parts,
                 segment: segment.clone(),
                 duration: part.duration,
