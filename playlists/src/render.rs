@@ -10,6 +10,7 @@ pub use multivariant::{all_variants, one_variant};
 pub use told::{Style, Taken, told};
 
 use crate::{
+    rendition::Kind,
     segment::{Epoch, Segment},
     time::MediaTime,
     window::{Format, Window},
@@ -23,12 +24,22 @@ pub enum View {
     Viewer { parts: bool },
     /// One rung by its canonical names, with parts; for relays, caches and players that adapt themselves.
     Canonical { rung: usize },
+    /// One rendition by its canonical names, as seen from the stream or, for a `viewer`, from under
+    /// `v/{viewer}/`. Subtitles have no `parts`.
+    Rendition {
+        index: usize,
+        viewer: bool,
+        parts: bool,
+    },
 }
 
 impl View {
     /// Whether parts are listed.
     pub fn has_parts(self) -> bool {
-        matches!(self, Self::Viewer { parts: true } | Self::Canonical { .. })
+        match self {
+            Self::Viewer { parts } | Self::Rendition { parts, .. } => parts,
+            Self::Canonical { .. } => true,
+        }
     }
 }
 
@@ -123,7 +134,9 @@ fn write_segment(
         writeln!(text, "#EXT-X-DISCONTINUITY")?;
     }
     if before.is_none_or(|before| before.head.init.epoch != head.init.epoch) {
-        writeln!(text, "#EXT-X-MAP:URI=\"{}\"", names.init(segment))?;
+        if let Some(init) = names.init(segment) {
+            writeln!(text, "#EXT-X-MAP:URI=\"{init}\"")?;
+        }
     }
     writeln!(text, "#EXT-X-PROGRAM-DATE-TIME:{}", head.date_time)?;
     if parts && is_divided(segment, names.format) {
@@ -222,11 +235,16 @@ struct Names<'a> {
 }
 
 impl Names<'_> {
-    fn init(&self, segment: &Segment) -> String {
-        let epoch = segment.head.init.epoch.0;
+    /// Subtitles have none.
+    fn init(&self, segment: &Segment) -> Option<String> {
+        let epoch = segment.head.init.epoch;
         match self.view {
-            View::Viewer { .. } => format!("../../{epoch}/init.mp4"),
-            View::Canonical { .. } => format!("{epoch}/init.mp4"),
+            View::Viewer { .. } => Some(format!("../../{}/init.mp4", epoch.0)),
+            View::Canonical { .. } => Some(format!("{}/init.mp4", epoch.0)),
+            View::Rendition { index, .. } => {
+                let kind = self.format.renditions.others[index].kind;
+                (kind == Kind::Audio).then(|| format!("{}/init.mp4", self.beside(epoch, index)))
+            }
         }
     }
 
@@ -237,6 +255,16 @@ impl Names<'_> {
             View::Canonical { rung } => {
                 format!("{}/{number}.m4s", self.folder(segment.head.epoch, rung))
             }
+            View::Rendition { index, .. } => {
+                let ending = match self.format.renditions.others[index].kind {
+                    Kind::Audio => "m4s",
+                    Kind::Subtitles => "vtt",
+                };
+                format!(
+                    "{}/{number}.{ending}",
+                    self.beside(segment.head.epoch, index)
+                )
+            }
         }
     }
 
@@ -246,7 +274,19 @@ impl Names<'_> {
             View::Canonical { rung } => {
                 format!("{}/{number}.{part}.m4s", self.folder(epoch, rung))
             }
+            View::Rendition { index, .. } => {
+                format!("{}/{number}.{part}.m4s", self.beside(epoch, index))
+            }
         }
+    }
+
+    fn beside(&self, epoch: Epoch, index: usize) -> String {
+        let up = match self.view {
+            View::Rendition { viewer: true, .. } => "../../",
+            _ => "",
+        };
+        let name = &self.format.renditions.others[index].name;
+        format!("{up}{}/{name}", epoch.0)
     }
 
     fn folder(&self, epoch: Epoch, rung: usize) -> String {

@@ -14,7 +14,7 @@ use playlists::{Bitrate, Epoch, MediaTime, Segment, Spot};
 use serde::Deserialize;
 
 use super::{
-    NO_STORE, Origin, Refusal, Stance,
+    NO_STORE, Origin, Refusal, Stance, beside,
     delivery::Measure,
     edge::{self, Growing},
     piece::Piece,
@@ -54,6 +54,10 @@ pub async fn chosen(
     if let Stance::Draining { to } = &**origin.stance.load() {
         let known = origin.viewers.moved(&seat, Instant::now());
         return Ok(elsewhere(to, &uri, known));
+    }
+    if let Some(rendition) = name.strip_suffix(".m3u8") {
+        origin.viewers.touch(&seat, Instant::now());
+        return beside::for_viewer(&seat, consumer, rendition, &uri).await;
     }
     let file = File::named(&name)?;
     let File { number, part, .. } = file;
@@ -156,6 +160,12 @@ pub async fn canonical(
         index.ok_or_else(|| Refusal::not_found(format!("stream {stream} has no rung {rung:?}")))
     };
     let now = published(&stream, &consumer)?;
+    let renditions = &now.format().renditions;
+    if let Some(place) = renditions.index(&rung) {
+        let rendition = (place, &renditions.others[place]);
+        let epoch = Epoch(epoch);
+        return beside::media(&stream, &consumer, epoch, rendition, &name, &headers).await;
+    }
     // Nobody is made to wait for what has no name.
     let known = index(&now)?;
     if name == "init.mp4" {
@@ -195,7 +205,7 @@ pub async fn canonical(
 
 /// The window in which there is what was asked for: a part, or of a whole segment at least its
 /// first part; but MPEG-TS is made of what is complete.
-async fn there(
+pub(super) async fn there(
     stream: &StreamName,
     consumer: &Consumer,
     File {
@@ -238,15 +248,15 @@ fn published(stream: &StreamName, consumer: &Consumer) -> Result<Arc<Published>,
 
 /// What the last name in a path says.
 #[derive(Clone, Copy, Debug)]
-struct File {
-    number: u64,
-    part: Option<usize>,
+pub(super) struct File {
+    pub(super) number: u64,
+    pub(super) part: Option<usize>,
     /// MPEG-TS is wanted.
     transport: bool,
 }
 
 impl File {
-    fn named(name: &str) -> Result<Self, Refusal> {
+    pub(super) fn named(name: &str) -> Result<Self, Refusal> {
         let (stem, transport) = signalling::container(name);
         let parsed = || {
             let stem = stem.strip_suffix(".m4s")?;

@@ -3,6 +3,7 @@
 //! Knows the store, not who fills it; obeys a [`Stance`], not the manager that may be behind it.
 
 pub mod admission;
+pub mod beside;
 pub mod delivery;
 pub mod derived;
 pub mod edge;

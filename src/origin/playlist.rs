@@ -16,7 +16,7 @@ use playlists::{
 use serde::Deserialize;
 
 use super::{
-    NO_STORE, Origin, Refusal, Stance,
+    NO_STORE, Origin, Refusal, Stance, beside,
     edge::{self, Reload, playable},
     gate::Pass,
     profile::{Asked, Container, Profile},
@@ -158,7 +158,7 @@ pub async fn viewer(
     })))
 }
 
-/// `{rung}.m3u8`: one rung by its canonical names.
+/// `{rung}.m3u8`, `{rendition}.m3u8`: one rung or rendition by its canonical names.
 pub async fn canonical(
     State(origin): State<Arc<Origin>>,
     Path((stream, file)): Path<(String, String)>,
@@ -170,15 +170,16 @@ pub async fn canonical(
         .strip_suffix(".m3u8")
         .ok_or_else(|| Refusal::not_found(format!("{file}: not a playlist")))?;
     let window = edge::reload(&name, stream, &reload).await?;
-    let rung = window
-        .format()
-        .ladder
-        .index(rung)
-        .ok_or_else(|| Refusal::not_found(format!("stream {name} has no rung {rung:?}")))?;
-    Ok(playlist(match format.container()? {
-        Container::Fmp4 => window.playlist(View::Canonical { rung }, reload.skips()),
-        Container::Ts => window.transport(Some(rung)),
-    }))
+    let view = match window.format().ladder.index(rung) {
+        Some(rung) if format.container()? == Container::Ts => {
+            return Ok(playlist(window.transport(Some(rung))));
+        }
+        Some(rung) => Some(View::Canonical { rung }),
+        None => beside::view(&window, rung, false, true),
+    };
+    let view =
+        view.ok_or_else(|| Refusal::not_found(format!("stream {name} has no rung {rung:?}")))?;
+    Ok(playlist(window.playlist(view, reload.skips())))
 }
 
 /// The stream called `name`, or a refusal that says so. Leaves nothing behind.
@@ -219,7 +220,7 @@ pub(super) fn elsewhere(
         .into_response()
 }
 
-fn playlist(text: impl Into<Text>) -> Response {
+pub(super) fn playlist(text: impl Into<Text>) -> Response {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(M3U8));
     // It changes with every part, and who waits for the next must not get the last from a cache.

@@ -19,6 +19,8 @@ pub struct Published {
     canonical: Vec<Texts>,
     /// Of MPEG-TS: for viewers, and of each rung.
     transport: Vec<OnceLock<Text>>,
+    /// Of each rendition: for viewers or not, with parts or not.
+    renditions: Vec<[[Texts; 2]; 2]>,
     expected: OnceLock<Vec<u64>>,
 }
 
@@ -34,12 +36,15 @@ impl Published {
         let rungs = window.format().ladder.rungs().len();
         let canonical = (0..rungs).map(|_| Texts::default()).collect();
         let transport = (0..=rungs).map(|_| OnceLock::new()).collect();
+        let renditions = window.format().renditions.others.iter();
+        let renditions = renditions.map(|_| Default::default()).collect();
         Self {
             window,
             plain: Texts::default(),
             parts: Texts::default(),
             canonical,
             transport,
+            renditions,
             expected: OnceLock::new(),
         }
     }
@@ -50,6 +55,11 @@ impl Published {
             View::Viewer { parts: false } => &self.plain,
             View::Viewer { parts: true } => &self.parts,
             View::Canonical { rung } => &self.canonical[rung],
+            View::Rendition {
+                index,
+                viewer,
+                parts,
+            } => &self.renditions[index][usize::from(viewer)][usize::from(parts)],
         };
         let delta = || render::delta(&self.window, view).map(Text::from);
         let delta = skip.then(|| texts.delta.get_or_init(delta)).cloned();

@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use playlists::{Bitrate, Epoch, Format, Head, Init, MediaTime, Part, Renditions, WallTime};
+use playlists::{Bitrate, Epoch, Format, Head, Init, MediaTime, Part, WallTime};
 use segmenter::{Synthetic, wire::Frame};
 use spillway::{
     net::{self, Limits},
@@ -97,7 +97,7 @@ impl Feed {
         let hello = media.hello();
         producer.begin(Format {
             ladder: hello.ladder.clone(),
-            renditions: Renditions::default(),
+            renditions: hello.renditions.clone(),
             segment: hello.segment,
             part: hello.part,
             listed,
@@ -112,25 +112,29 @@ impl Feed {
 
     /// Publishes one part; returns its length, or `None` at the end.
     pub(crate) fn part(&mut self) -> Option<MediaTime> {
-        let rungs = self.media.hello().ladder.rungs().len();
-        let mut shares = Vec::new();
+        let (rungs, all) = {
+            let hello = self.media.hello();
+            (hello.ladder.rungs().len(), hello.shares())
+        };
+        let (mut shares, mut inits) = (Vec::new(), Vec::new());
         for frame in self.media.by_ref() {
             match frame {
-                Frame::Init(media) => {
-                    self.init = Some(Arc::new(Init {
-                        epoch: EPOCH,
-                        media,
-                        renditions: Vec::new(),
-                    }))
-                }
+                Frame::Init(media) => inits.push(media),
                 Frame::Part(share) => {
                     shares.push(share);
-                    if shares.len() == rungs {
+                    if shares.len() == all {
                         break;
                     }
                 }
                 _ => {}
             }
+        }
+        if !inits.is_empty() {
+            self.init = Some(Arc::new(Init {
+                epoch: EPOCH,
+                renditions: inits.split_off(1),
+                media: inits.remove(0),
+            }));
         }
         let lead = shares.first()?.clone();
         if lead.index == 0 {
@@ -144,12 +148,13 @@ impl Feed {
             };
             self.producer.open(head).unwrap();
         }
-        let media = shares.into_iter().map(|share| share.media).collect();
+        let mut media: Vec<_> = shares.into_iter().map(|share| share.media).collect();
+        let renditions = media.split_off(rungs);
         let part = Part {
             duration: lead.duration,
             independent: lead.independent,
             media,
-            renditions: Vec::new(),
+            renditions,
         };
         self.producer.push(part, lead.last).unwrap();
         Some(lead.duration)
@@ -174,6 +179,17 @@ impl Feed {
             }
         })
     }
+}
+
+/// The parts that a segment of synthetic media is made of.
+pub(crate) fn parts(media: &[u8]) -> Vec<Vec<u8>> {
+    let (mut rest, mut parts) = (media, Vec::new());
+    while let Some(length) = rest.first_chunk::<4>() {
+        let (part, after) = rest.split_at(u32::from_be_bytes(*length) as usize);
+        parts.push(part.to_vec());
+        rest = after;
+    }
+    parts
 }
 
 fn now() -> i64 {
