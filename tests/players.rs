@@ -153,6 +153,33 @@ async fn hls_js_plays_without_a_stall() {
     switched(&primary).await;
 }
 
+/// With parts of a third of a second, what is on screen is less than two seconds old.
+#[tokio::test(flavor = "multi_thread")]
+async fn hls_js_stays_close_to_live() {
+    let name = "hls_js_stays_close_to_live";
+    if let Some(obstacle) = no_browser() {
+        return skip(name, &obstacle);
+    }
+    let short = ["--part-seconds", "0.33", "--preset", "ultrafast"];
+    let arguments = [
+        &["--rung", "640x360@700", "--rung", "426x240@350"][..],
+        &short,
+    ];
+    let primary = Primary::start("127.0.0.1", "test", &arguments.concat()).await;
+    let seconds = span().as_secs().to_string();
+    let page = format!("{}/?stream=live", primary.url);
+    let seen = browse("play", &[&page, "--seconds", &seconds]).await;
+    // The first seconds are those in which it finds its place.
+    let timeline = seen["timeline"].as_array().unwrap().iter().skip(10);
+    let mut ages: Vec<f64> = timeline.filter_map(|now| now["age"].as_f64()).collect();
+    ages.sort_by(f64::total_cmp);
+    let (median, most) = (ages[ages.len() / 2], ages[ages.len() - 1]);
+    println!("{name}: behind live by {median:.2} s in the middle, {most:.2} s at most; {seen}");
+    assert!(median < 2.0, "{median}");
+    assert_eq!(seen["stalls"], 0, "{seen}");
+    spotless(&seen);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operators_page_shows_a_region_spilling() {
     let name = "the_operators_page_shows_a_region_spilling";

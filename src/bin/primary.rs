@@ -72,6 +72,12 @@ struct Encoding {
     /// x264 preset [default: chosen by the segmenter]
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
+    /// Length of segments, as near as whole pictures allow [default: 2]
+    #[arg(long, value_name = "SECONDS")]
+    segment_seconds: Option<f64>,
+    /// Length of parts, as near as segments can be divided; shorter ones make for less latency [default: 0.5]
+    #[arg(long, value_name = "SECONDS")]
+    part_seconds: Option<f64>,
     /// End the stream with its file, instead of playing it over and over
     #[arg(long)]
     once: bool,
@@ -86,6 +92,10 @@ struct StreamConfig {
     rung: Vec<String>,
     #[serde(default)]
     preset: Option<String>,
+    #[serde(default)]
+    segment_seconds: Option<f64>,
+    #[serde(default)]
+    part_seconds: Option<f64>,
     #[serde(default)]
     once: bool,
     #[serde(default)]
@@ -136,13 +146,21 @@ impl Config {
         }
         if let Some(source) = self.source.take() {
             let name = self.stream.clone().unwrap_or_else(|| "live".into());
-            let Encoding { rung, preset, once } = self.encoding.clone();
+            let Encoding {
+                rung,
+                preset,
+                segment_seconds,
+                part_seconds,
+                once,
+            } = self.encoding.clone();
             self.streams.insert(
                 name,
                 StreamConfig {
                     source,
                     rung,
                     preset,
+                    segment_seconds,
+                    part_seconds,
                     once,
                     dvr: None,
                 },
@@ -262,6 +280,15 @@ impl StreamConfig {
         let mut arguments = Vec::new();
         for rung in &self.rung {
             arguments.extend(["--rung".to_owned(), rung.clone()]);
+        }
+        let lengths = [
+            ("--segment-seconds", self.segment_seconds),
+            ("--part-seconds", self.part_seconds),
+        ];
+        for (flag, seconds) in lengths {
+            if let Some(seconds) = seconds {
+                arguments.extend([flag.to_owned(), seconds.to_string()]);
+            }
         }
         if let Some(preset) = &self.preset {
             arguments.extend(["--preset".to_owned(), preset.clone()]);

@@ -86,8 +86,8 @@ async function watch(page, seconds) {
   const until = Date.now() + seconds * 1000;
   const read = () => page.evaluate("window.spillway.stats()");
   while (Date.now() < until) {
-    const { rung, shownRung, node, buffer, latency, stalls, currentTime, playing } = await read();
-    timeline.push({ at: Date.now(), rung, shownRung, node, buffer, latency, stalls, currentTime, playing });
+    const { rung, shownRung, node, buffer, latency, age, stalls, currentTime, playing } = await read();
+    timeline.push({ at: Date.now(), rung, shownRung, node, buffer, latency, age, stalls, currentTime, playing });
     await page.waitForTimeout(Math.max(0, Math.min(1_000, until - Date.now())));
   }
   return { ...(await read()), timeline };

@@ -87,6 +87,7 @@ function stats() {
     height: video.videoHeight,
     buffer: telemetry.buffer,
     latency: playback.latency,
+    age: playback.age,
     droppedFrames: telemetry.droppedFrames,
     stalls: telemetry.stalls,
     stalledMs: telemetry.stalledMs,

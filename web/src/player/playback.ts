@@ -59,6 +59,12 @@ export class Playback {
     return known !== undefined && known > 0 ? known : null;
   }
 
+  /** Seconds since what is on screen was live, by the clocks of both ends; null where the playlist has no dates. */
+  get age(): number | null {
+    const date = this.hls?.playingDate;
+    return date ? (Date.now() - date.getTime()) / 1_000 : null;
+  }
+
   /** Seconds behind where the player means to be; null unless it is live. */
   get behind(): number | null {
     const edge = this.hls?.liveSyncPosition;
@@ -167,6 +173,9 @@ function config(): Partial<HlsConfig> {
     // The server decides the rung; these tell it what only the player knows. Query, not headers:
     // a header would cost a preflight for each segment once a viewer is moved to another host.
     cmcd: { useHeaders: false, includeKeys: ["bl", "bs", "mtp", "sid", "su"] },
+    // A start and every late picture leave it further behind live; without this it stays there.
+    // A tenth faster is hardly heard, for the pitch is kept.
+    maxLiveSyncPlaybackRate: 1.1,
     playlistLoadPolicy: patient(defaults.playlistLoadPolicy, 4),
     fragLoadPolicy: patient(defaults.fragLoadPolicy, 5),
   };
