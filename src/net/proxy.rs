@@ -98,7 +98,7 @@ fn address_of(text: &str) -> Option<IpAddr> {
 
 /// Reads the header with which a proxy begins a connection, and not an octet more.
 /// `None`: the proxy speaks for itself, as it does to see whether we are there.
-pub(super) async fn announced<R: AsyncRead + Unpin>(
+pub async fn announced<R: AsyncRead + Unpin>(
     stream: &mut R,
 ) -> io::Result<Option<SocketAddr>> {
     // Neither version is shorter than this.

@@ -7,6 +7,7 @@ pub mod across;
 pub mod checker;
 pub mod content;
 pub mod exchange;
+#[cfg(feature = "fetch")]
 pub mod fetch;
 pub mod finding;
 pub mod follow;
@@ -15,6 +16,7 @@ pub mod listing;
 pub mod rates;
 pub mod report;
 pub mod rule;
+#[cfg(feature = "fetch")]
 pub mod session;
 pub mod snapshot;
 pub mod tracks;
