@@ -93,6 +93,8 @@ pub enum ParseError {
     Missing { tag: &'static str },
     #[error("{tag} is not supported")]
     Unsupported { tag: &'static str },
+    #[error("{tag} after what it counts; it stands before the first segment")]
+    Late { tag: &'static str },
     #[error("{0}")]
     Ladder(#[from] LadderError),
 }
@@ -206,8 +208,14 @@ impl State {
             {
                 self.playlist.hint = Some(tag.uri().to_owned());
             }
-            Tag::MediaSequence(tag) => self.next.number = tag.media_sequence(),
-            Tag::DiscontinuitySequence(tag) => self.next.timeline = tag.discontinuity_sequence(),
+            Tag::MediaSequence(tag) => {
+                self.before_segments("EXT-X-MEDIA-SEQUENCE")?;
+                self.next.number = tag.media_sequence();
+            }
+            Tag::DiscontinuitySequence(tag) => {
+                self.before_segments("EXT-X-DISCONTINUITY-SEQUENCE")?;
+                self.next.timeline = tag.discontinuity_sequence();
+            }
             Tag::Discontinuity(_) => {
                 self.next.discontinuity = true;
                 self.next.timeline = self.next.timeline.saturating_add(1);
@@ -241,6 +249,16 @@ impl State {
             _ => {}
         }
         Ok(())
+    }
+
+    /// What numbers the segments comes before them (RFC 8216bis sections 4.4.3.2 and 4.4.3.3), or
+    /// they would not be consecutive.
+    fn before_segments(&self, tag: &'static str) -> Result<(), ParseError> {
+        if self.playlist.segments.is_empty() && !self.next.discontinuity {
+            Ok(())
+        } else {
+            Err(ParseError::Late { tag })
+        }
     }
 
     fn uri(&mut self, line: usize, uri: &str) -> Result<(), ParseError> {

@@ -360,17 +360,25 @@ impl Window {
             .filter(|segment| !segment.complete && !segment.parts.is_empty())
     }
 
-    /// The complete segments that playlists list, oldest first.
+    /// The complete segments that playlists list, oldest first: as many as the format says, and more
+    /// where they are short, for no segment leaves a playlist that is then shorter than three
+    /// target durations (RFC 8216bis section 6.2.2).
     pub fn listed(&self) -> impl Iterator<Item = &Arc<Segment>> {
         let complete = self
             .segments
             .iter()
             .filter(|segment| segment.complete)
             .count();
-        self.segments
-            .iter()
-            .take(complete)
-            .skip(complete.saturating_sub(self.format.listed))
+        let least = MediaTime::from_seconds(self.format.target_duration() as f64) * 3;
+        let (mut length, mut listed) = (MediaTime::ZERO, 0);
+        for segment in self.segments.iter().take(complete).rev() {
+            if listed >= self.format.listed && length >= least {
+                break;
+            }
+            length += segment.duration();
+            listed += 1;
+        }
+        self.segments.iter().take(complete).skip(complete - listed)
     }
 
     /// Whether a player that starts now finds three segments, below which hls.js waits for the next.
