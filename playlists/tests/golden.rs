@@ -170,6 +170,8 @@ fn what_leads_a_reader_astray_is_refused() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// Any order of parts, segments and restarts: what is listed only ever grows at the end and
     /// shrinks at the start, and it reads back as what was published.
     #[test]

@@ -217,6 +217,10 @@ impl Follow {
         let following = now.entries().find(|entry| entry.number == number + 1);
         let came = came.or_else(|| following.and_then(|entry| entry.parts.first()));
         let cut = following.is_some_and(|entry| entry.discontinuity) || now.ended;
+        // A break cannot be foreseen.
+        if entry.discontinuity && *index == 0 {
+            return;
+        }
         if let Some(part) = came {
             let start = part.range.map_or(0, |range| range.offset);
             if part.uri != hint.uri || (start != hint.start && part.range.is_some()) {
