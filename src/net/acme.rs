@@ -221,9 +221,10 @@ fn proof(name: &str, answer: &KeyAuthorization) -> anyhow::Result<CertifiedKey> 
     let key = KeyPair::generate()?;
     let certificate = params.self_signed(&key)?;
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let provider = aws_lc_rs::default_provider();
-    CertifiedKey::from_der(vec![certificate.der().clone()], key, &provider)
-        .map_err(|error| anyhow!("a certificate for the proof: {error}"))
+    let key = aws_lc_rs::sign::any_supported_type(&key)
+        .map_err(|error| anyhow!("a certificate for the proof: {error}"))?;
+    // Not checked against one another: what makes it a proof is critical, and unknown to others.
+    Ok(CertifiedKey::new(vec![certificate.der().clone()], key))
 }
 
 /// When the authority would like `certificate` to be renewed (RFC 9773), and when to ask again.

@@ -110,6 +110,12 @@ impl Certificate {
         left.unwrap_or_default()
     }
 
+    /// From its first moment to its last.
+    pub(super) fn life(&self) -> Duration {
+        let life = self.until.duration_since(self.from);
+        life.unwrap_or_default()
+    }
+
     /// Presents it, and says so.
     pub(super) fn present(&self, presented: &Presented, what: &str) {
         presented.present(self.certified.clone());

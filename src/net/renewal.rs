@@ -91,11 +91,12 @@ impl Renewal {
                 () = stop.cancelled() => return,
             };
             let wait = match turn.unwrap_or_else(|_| bail_late()) {
-                Ok(Did::Ordered) => {
-                    failures = 0;
-                    LOOK_EVERY
+                Ok(did) => {
+                    if did == Did::Ordered {
+                        failures = 0;
+                    }
+                    self.look_every()
                 }
-                Ok(Did::Nothing | Did::Left) => LOOK_EVERY,
                 Err(error) => {
                     failures += 1;
                     let wait = back_off(failures);
@@ -155,6 +156,12 @@ impl Renewal {
         account.with_context(|| format!("account at {}", self.authority.directory))
     }
 
+    /// Often enough for what lives for minutes only.
+    fn look_every(&self) -> Duration {
+        let life = self.current.as_ref().map(Certificate::life);
+        life.map_or(LOOK_EVERY, |life| (life / 24).min(LOOK_EVERY))
+    }
+
     /// Takes up what is in the folder, whoever put it there.
     async fn look(&mut self) {
         let Ok(found) = self.files.read().await else {
@@ -177,8 +184,7 @@ impl Renewal {
         let Some(current) = &self.current else {
             return true;
         };
-        let life = current.until.duration_since(current.from);
-        if current.left() < life.unwrap_or_default() / 3 {
+        if current.left() < current.life() / 3 {
             return true;
         }
         if now >= self.ask_again {

@@ -145,17 +145,40 @@ impl Ca {
 
     /// Shakes hands, with what is offered for ALPN.
     pub(crate) async fn shake(&self, to: SocketAddr, alpn: &[u8]) -> TlsStream<TcpStream> {
+        let authority = Authority(self.pem.clone());
+        authority.try_shake(to, alpn).await.unwrap()
+    }
+
+    /// Whoever trusts only those in `pem`.
+    pub(crate) fn trusting(pem: &str) -> Authority {
+        Authority(pem.to_owned())
+    }
+}
+
+/// An authority as those see it who trust it.
+pub(crate) struct Authority(String);
+
+impl Authority {
+    pub(crate) async fn shake(&self, to: SocketAddr, alpn: &[u8]) -> TlsStream<TcpStream> {
+        self.try_shake(to, alpn).await.unwrap()
+    }
+
+    pub(crate) async fn try_shake(
+        &self,
+        to: SocketAddr,
+        alpn: &[u8],
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
-        let root = CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap();
+        let root = CertificateDer::from_pem_slice(self.0.as_bytes()).unwrap();
         roots.add(root).unwrap();
         let mut config = ClientConfig::builder()
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![alpn.to_vec()];
-        let stream = TcpStream::connect(to).await.unwrap();
+        let stream = TcpStream::connect(to).await?;
         let name = ServerName::try_from("localhost").unwrap();
         let connector = TlsConnector::from(Arc::new(config));
-        connector.connect(name, stream).await.unwrap()
+        connector.connect(name, stream).await
     }
 }
 
