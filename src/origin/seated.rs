@@ -52,6 +52,8 @@ struct State {
 /// In which sums a viewer counts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Place {
+    /// In none: it was told which rungs it would get, and has not taken anything yet.
+    Looking,
     Watching,
     /// Sent elsewhere since this node drains; it keeps asking here, but it is not watching here.
     Moved,
@@ -59,7 +61,7 @@ enum Place {
 }
 
 impl Seated {
-    /// Counts from now on.
+    /// Counts from its first segment on.
     pub(super) fn new(
         id: ViewerId,
         (room, line): (Arc<Room>, Line),
@@ -69,14 +71,14 @@ impl Seated {
     ) -> Self {
         let state = State {
             viewer: Viewer::new(ask.hint),
-            place: Place::Gone,
+            place: Place::Looking,
             octets: 0,
             segments: 0,
             ceiling: ask.ceiling,
             outstanding: Vec::new(),
             told: None,
         };
-        let seated = Self {
+        Self {
             id,
             room,
             crowd,
@@ -85,9 +87,7 @@ impl Seated {
             seen: AtomicU64::new(0),
             patience: ask.patience,
             state: Mutex::new(state),
-        };
-        seated.count(&mut seated.state(), Place::Watching);
-        seated
+        }
     }
 
     pub(super) fn touch(&self, now: Instant) {
@@ -108,12 +108,10 @@ impl Seated {
         let told = told.and_then(|told| told.rung(ask.number)).or(ask.listed);
         let pin = match told {
             // It was chosen when it was listed, be it by another node.
-            Some(rung) => {
-                self.counts(&mut state);
-                state.viewer.repeat(rung)
-            }
+            Some(rung) => state.viewer.repeat(rung),
             None => self.choose(&mut state, ask, rule, now),
         };
+        self.counts(&mut state);
         self.write(&state);
         (pin, state.viewer.estimate().map(|estimate| estimate.rate))
     }
@@ -128,6 +126,10 @@ impl Seated {
         now: Instant,
     ) -> Timeline {
         let mut state = self.state();
+        // What it takes of what it was told may come from a cache, so whoever asks again counts.
+        if state.told.is_some() || state.place == Place::Moved {
+            self.counts(&mut state);
+        }
         let mut told = match state.told.take() {
             Some(told) => told,
             None => Box::new(told.unwrap_or_default()),
@@ -141,8 +143,6 @@ impl Seated {
             for (number, stream_breaks) in new {
                 told.append(number, pin.rung, stream_breaks);
             }
-        } else {
-            self.counts(&mut state);
         }
         if let Some((first, _)) = segments.first() {
             told.forget_before(*first);
@@ -169,13 +169,12 @@ impl Seated {
             .viewer
             .decide(ask.number, &ask.offer, ceiling, in_flight, rule);
         state.segments += u64::from(pin.fresh);
-        self.counts(state);
         pin
     }
 
     /// It is watching here, even if it was sent elsewhere before.
     fn counts(&self, state: &mut State) {
-        if state.place == Place::Moved {
+        if matches!(state.place, Place::Moved | Place::Looking) {
             self.count(state, Place::Watching);
         }
     }
@@ -270,7 +269,7 @@ impl Seated {
                 self.crowd.viewers.fetch_sub(1, Relaxed);
             }
             Place::Moved => _ = self.room.moved.fetch_sub(1, Relaxed),
-            Place::Gone => {}
+            Place::Looking | Place::Gone => {}
         }
         match place {
             Place::Watching => {
@@ -278,7 +277,7 @@ impl Seated {
                 self.crowd.viewers.fetch_add(1, Relaxed);
             }
             Place::Moved => _ = self.room.moved.fetch_add(1, Relaxed),
-            Place::Gone => {}
+            Place::Looking | Place::Gone => {}
         }
     }
 

@@ -98,7 +98,8 @@ impl Viewers {
 
     /// What a viewer is to be told of the `segments` that its playlist lists, oldest first, by number and
     /// whether the stream breaks there: what it was told, and for those that are new a rung that is
-    /// chosen now, as `ask` says of the newest. It takes a seat with its first playlist.
+    /// chosen now, as `ask` says of the newest. It takes a seat with its first playlist, and counts from
+    /// its second or its first segment on.
     ///
     /// `told` is what another node told a viewer that is new here. Whoever finds no seat is told of the
     /// cheapest rung, always.

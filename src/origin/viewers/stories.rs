@@ -226,6 +226,24 @@ fn pages_tell_of_everybody_once() {
 }
 
 #[test]
+fn whoever_is_told_of_rungs_counts_once_it_asks_again() {
+    let (viewers, now) = viewers();
+    let list = |key, first| {
+        let segments = [(first, false), (first + 1, false)];
+        viewers.list(&seat(key, "paris"), &segments, &ask(first + 1), None, now);
+    };
+    list(1, 7);
+    list(2, 7);
+    assert_eq!(sums(&viewers), (0, 0, 0), "they have only looked");
+    list(1, 8);
+    viewers.decide(&seat(2, "paris"), &ask(8), now);
+    assert_eq!(sums(&viewers), (2, 2, 0));
+    list(3, 8);
+    pass(&viewers, now, 7);
+    assert_eq!((sums(&viewers), viewers.count()), ((0, 0, 0), 0));
+}
+
+#[test]
 fn demand_is_of_those_who_watch() {
     let (viewers, now) = viewers();
     let rates = BTreeMap::from([("demo".parse().unwrap(), vec![Bitrate::from_kbps(100); 3])]);

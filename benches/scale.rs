@@ -1,0 +1,343 @@
+//! What many viewers cost: 50,000 of them on one node, by their requests, without sockets, in one
+//! process with whoever makes the requests.
+//!
+//! Memory is what the kernel counts as resident (so whatever allocator holds it), beside what a
+//! viewer's own state is in size. Rates are of all cores together, generator included.
+//!
+//!     cargo bench --bench scale            # or -- --viewers 100000
+
+#![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
+
+#[path = "../tests/common/node.rs"]
+mod node;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use adaptation::{Allocator, Class, Delivery, region::Region};
+use axum::{Router, body::Body};
+use http_body::Body as _;
+use node::{FIRST, Feed, short};
+use playlists::{Bitrate, MediaTime};
+use spillway::{
+    net::{Connection, socket},
+    origin::{
+        self, Origin, Terms,
+        seat::{Seat, ViewerId},
+    },
+    store::{Store, StreamName},
+    token::keys::{self, Keys},
+};
+use tower::ServiceExt as _;
+
+/// Segments for each viewer: more than it has pins, so that no more memory comes.
+const SEGMENTS: usize = 34;
+const WAITING: usize = 10_000;
+
+#[derive(Clone)]
+struct Bench {
+    app: Router,
+    origin: Arc<Origin>,
+    /// One that has ended: there is nothing that a kernel could say of it.
+    connection: Arc<Connection>,
+    /// Stands before `/live`.
+    prefix: String,
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn main() {
+    let viewers = argument("--viewers").unwrap_or(50_000);
+    let terms = Terms {
+        max_viewers: usize::MAX,
+        ..Terms::default()
+    };
+    let bench = Bench::new(terms, Store::default(), String::new()).await;
+    let mut feed = Feed::new(
+        bench.origin.store.create(&"demo".parse().unwrap()).unwrap(),
+        short(),
+    );
+    feed.segments(6);
+    // Whatever is there only once is there before anything is measured.
+    bench.play(&mut feed, 1_000_000..1_001_000, 8).await;
+
+    let before = resident();
+    let rates = bench.play(&mut feed, 0..viewers, SEGMENTS).await;
+    let after = resident();
+    println!(
+        "viewers: {viewers} on {} cores",
+        std::thread::available_parallelism().unwrap()
+    );
+    println!(
+        "memory: {} octets of resident memory for each viewer ({:.1} MiB before, {:.1} MiB after)",
+        (after - before) / viewers,
+        before as f64 / 1_048_576.0,
+        after as f64 / 1_048_576.0
+    );
+    println!("playlist reloads: {:.0} a second", rates.0);
+    println!(
+        "segments chosen, pinned and sent to nowhere: {:.0} a second",
+        rates.1
+    );
+    bench.tick(viewers);
+    let listed = bench.guarded(&mut feed).await;
+    println!("playlist reloads that bring a token: {listed:.0} a second");
+    bench.blocked(&mut feed).await;
+}
+
+impl Bench {
+    async fn new(terms: Terms, store: Store, prefix: String) -> Self {
+        let origin = Origin::new("bench".into(), store, terms);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let peer = socket::Peer {
+            address,
+            direct: true,
+        };
+        let stream = socket::Stream::new(stream, peer, Duration::from_secs(1));
+        Self {
+            app: origin::public(origin.clone()),
+            origin,
+            connection: stream.connection().clone(),
+            prefix,
+        }
+    }
+
+    /// Each viewer reloads its playlist and takes the newest segment, for as many segments; returns how many of
+    /// both were answered in a second.
+    async fn play(
+        &self,
+        feed: &mut Feed,
+        keys: std::ops::Range<usize>,
+        segments: usize,
+    ) -> (f64, f64) {
+        let (mut reloading, mut taking) = (Duration::ZERO, Duration::ZERO);
+        let requests = keys.len() * segments;
+        for _ in 0..segments {
+            feed.segments(1);
+            let newest = feed
+                .producer
+                .window()
+                .unwrap()
+                .last_complete()
+                .unwrap()
+                .number();
+            reloading += self.each(keys.clone(), |_| "index.m3u8".into()).await;
+            taking += self
+                .each(keys.clone(), move |_| format!("{newest}.m4s"))
+                .await;
+            for key in keys.clone() {
+                self.learn(key, newest);
+            }
+            // What there was to know of the deliveries is known by then.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let rate = |took: Duration| requests as f64 / took.as_secs_f64();
+        (rate(reloading), rate(taking))
+    }
+
+    /// Makes a request of every viewer, on all cores; returns how long that took.
+    async fn each(
+        &self,
+        keys: std::ops::Range<usize>,
+        name: impl Fn(usize) -> String + Clone + Send + 'static,
+    ) -> Duration {
+        let (start, next) = (Instant::now(), Arc::new(AtomicUsize::new(keys.start)));
+        let workers: Vec<_> = (0..8)
+            .map(|_| {
+                let (bench, next, name, end) = (self.clone(), next.clone(), name.clone(), keys.end);
+                tokio::spawn(async move {
+                    loop {
+                        let key = next.fetch_add(1, Relaxed);
+                        if key >= end {
+                            return;
+                        }
+                        bench
+                            .get(&format!("v/{key:016x}.region-{}/{}", key % 7, name(key)))
+                            .await;
+                    }
+                })
+            })
+            .collect();
+        for worker in workers {
+            worker.await.unwrap();
+        }
+        start.elapsed()
+    }
+
+    /// Asks for a name of the stream, and takes all of the answer.
+    async fn get(&self, name: &str) {
+        let request = axum::http::Request::builder()
+            .uri(format!("{}/live/demo/{name}", self.prefix))
+            .extension(self.connection.clone())
+            .body(Body::empty())
+            .unwrap();
+        let answer = self.app.clone().oneshot(request).await.unwrap();
+        assert!(answer.status().is_success(), "{name}: {}", answer.status());
+        let mut body = std::pin::pin!(answer.into_body());
+        while let Some(frame) = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+            frame.unwrap();
+        }
+    }
+
+    /// As a kernel would tell of a path that carries between one and eight Mbit/s.
+    fn learn(&self, key: usize, number: u64) {
+        let rate = Bitrate::from_kbps(1_000 + (key as u64 * 7919 + number * 131) % 7_000);
+        let octets = 100_000;
+        let delivery = Delivery {
+            octets,
+            media: MediaTime::from_ticks(4, 5),
+            elapsed: Duration::from_secs_f64(octets as f64 * 8.0 / rate.bps() as f64),
+            min_rtt: Duration::from_millis(5),
+            capacity: None,
+            receiver_limited: 0.0,
+            complete: true,
+        };
+        let viewer = ViewerId {
+            key: key as u64,
+            region: Region::default(),
+            profile: spillway::origin::profile::Profile::default(),
+        };
+        let stream: StreamName = "demo".parse().unwrap();
+        let seat = Seat { stream, viewer };
+        self.origin
+            .viewers
+            .delivered(&seat, octets, Some(&delivery), Instant::now());
+    }
+
+    /// What is done every half second: looking for the silent, hearing everybody's demand, sharing.
+    fn tick(&self, viewers: usize) {
+        let window = self.origin.store.stream("demo").unwrap().now().unwrap();
+        let rates = BTreeMap::from([("demo".parse().unwrap(), window.rates())]);
+        // Enough for half of what they would take.
+        let mut demand = self.origin.viewers.demand(&rates);
+        let all = Allocator::new(None)
+            .allocate(&classes(&rates, &mut demand), 0)
+            .demand;
+        let mut allocator = Allocator::new(Some(all.scale(0.5)));
+        let (mut asking, mut sharing) = (Vec::new(), Vec::new());
+        for round in 0..40 {
+            let start = Instant::now();
+            self.origin.viewers.expire(start);
+            let mut demand = self.origin.viewers.demand(&rates);
+            asking.push(start.elapsed());
+            let start = Instant::now();
+            // A new turn with every fourth: then all is shared anew.
+            allocator.allocate(&classes(&rates, &mut demand), round / 4);
+            sharing.push(start.elapsed());
+        }
+        let (asking, sharing) = (spread(asking), spread(sharing));
+        println!(
+            "sharing the egress of {viewers}: {:.1?} to hear their demand (worst {:.1?}), {:.1?} to share (worst {:.1?})",
+            asking.0, asking.1, sharing.0, sharing.1
+        );
+    }
+
+    /// The same reloads where tokens are asked for.
+    async fn guarded(&self, feed: &mut Feed) -> f64 {
+        let file = std::env::temp_dir().join(format!("spillway-scale-{}.keys", std::process::id()));
+        std::fs::write(&file, keys::new_key("k1").unwrap()).unwrap();
+        let keys = Arc::new(Keys::load(&file, Duration::from_secs(3600)).unwrap());
+        std::fs::remove_file(&file).unwrap();
+        let terms = Terms {
+            max_viewers: usize::MAX,
+            keys: Some(keys.clone()),
+            ..Terms::default()
+        };
+        let prefix = format!("/~{}", keys.session("demo", 0));
+        let guarded = Self::new(terms, self.origin.store.clone(), prefix).await;
+        feed.segments(1);
+        let rounds = 4;
+        let mut took = Duration::ZERO;
+        for _ in 0..rounds {
+            took += guarded.each(0..50_000, |_| "index.m3u8".into()).await;
+        }
+        f64::from(rounds) * 50_000.0 / took.as_secs_f64()
+    }
+
+    /// How long until the last of many has been answered whom one part releases.
+    async fn blocked(&self, feed: &mut Feed) {
+        let mut answered = Vec::new();
+        for _ in 0..5 {
+            // The first part of the next segment; what they wait for is its second and last.
+            feed.part().unwrap();
+            let open = feed
+                .producer
+                .window()
+                .unwrap()
+                .open_segment()
+                .unwrap()
+                .number();
+            let waiting: Vec<_> = (0..WAITING)
+                .map(|key| {
+                    let bench = self.clone();
+                    tokio::spawn(async move {
+                        let name =
+                            format!("v/{key:016x}.paris/index.m3u8?_HLS_msn={open}&_HLS_part=1");
+                        bench.get(&name).await;
+                        Instant::now()
+                    })
+                })
+                .collect();
+            // All of them wait by then.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert!(waiting.iter().all(|waiting| !waiting.is_finished()));
+            let released = Instant::now();
+            feed.part().unwrap();
+            let mut last = released;
+            for waiting in waiting {
+                last = last.max(waiting.await.unwrap());
+            }
+            answered.push(last - released);
+        }
+        let (median, worst) = spread(answered);
+        println!(
+            "{WAITING} reloads that one part releases: the last is answered after {median:.1?} (worst {worst:.1?})"
+        );
+        let newest = feed
+            .producer
+            .window()
+            .unwrap()
+            .last_complete()
+            .unwrap()
+            .number();
+        assert!(newest > FIRST);
+    }
+}
+
+fn classes(
+    rates: &BTreeMap<StreamName, Vec<Bitrate>>,
+    demand: &mut BTreeMap<StreamName, Vec<adaptation::Demand>>,
+) -> Vec<Class> {
+    let class = |(name, rates): (&StreamName, &Vec<Bitrate>)| Class {
+        rates: rates.clone(),
+        weight: 1.0,
+        viewers: demand.remove(name).unwrap_or_default(),
+    };
+    rates.iter().map(class).collect()
+}
+
+/// Median and worst.
+fn spread(mut took: Vec<Duration>) -> (Duration, Duration) {
+    took.sort_unstable();
+    (took[took.len() / 2], took[took.len() - 1])
+}
+
+/// Resident memory, in octets.
+fn resident() -> usize {
+    let text = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
+    let line = text.lines().find(|line| line.starts_with("Rss:")).unwrap();
+    let kib: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kib * 1024
+}
+
+fn argument(name: &str) -> Option<usize> {
+    let mut arguments = std::env::args().skip_while(|argument| argument != name);
+    arguments.nth(1)?.parse().ok()
+}
