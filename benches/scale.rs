@@ -29,6 +29,7 @@ use spillway::{
     net::{Connection, socket},
     origin::{
         self, Origin, Terms,
+        profile::Profile,
         seat::{Seat, ViewerId},
     },
     store::{Store, StreamName},
@@ -199,16 +200,13 @@ impl Bench {
             receiver_limited: 0.0,
             complete: true,
         };
-        let viewer = ViewerId {
-            key: key as u64,
-            region: Region::default(),
-            profile: spillway::origin::profile::Profile::default(),
-        };
-        let stream: StreamName = "demo".parse().unwrap();
-        let seat = Seat { stream, viewer };
         self.origin
             .viewers
-            .delivered(&seat, octets, Some(&delivery), Instant::now());
+            .delivered(&seat(key), octets, Some(&delivery), Instant::now());
+    }
+
+    fn touch(&self, key: usize) {
+        self.origin.viewers.touch(&seat(key), Instant::now());
     }
 
     /// What is done every half second: looking for the silent, hearing everybody's demand, sharing.
@@ -221,22 +219,30 @@ impl Bench {
             .allocate(&classes(&rates, &mut demand), 0)
             .demand;
         let mut allocator = Allocator::new(Some(all.scale(0.5)));
-        let (mut asking, mut sharing) = (Vec::new(), Vec::new());
+        // Nobody has been looked at so far, so that the first look is at everybody.
+        (0..viewers).for_each(|key| self.touch(key));
+        let (mut looking, mut asking, mut sharing) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..40 {
             let start = Instant::now();
             self.origin.viewers.expire(start);
+            looking.push(start.elapsed());
+            let start = Instant::now();
             let mut demand = self.origin.viewers.demand(&rates);
             asking.push(start.elapsed());
+            assert!(demand["demo"].len() >= viewers, "everybody is still there");
             let start = Instant::now();
             // A new turn with every fourth: then all is shared anew.
             allocator.allocate(&classes(&rates, &mut demand), round / 4);
             sharing.push(start.elapsed());
         }
-        let (asking, sharing) = (spread(asking), spread(sharing));
-        println!(
-            "sharing the egress of {viewers}: {:.1?} to hear their demand (worst {:.1?}), {:.1?} to share (worst {:.1?})",
-            asking.0, asking.1, sharing.0, sharing.1
-        );
+        for (what, took) in [
+            ("to look for the silent", looking),
+            ("to hear everybody's demand", asking),
+            ("to share the egress", sharing),
+        ] {
+            let (median, worst) = spread(took);
+            println!("{viewers} viewers, {what}: {median:.1?} (worst {worst:.1?})");
+        }
     }
 
     /// The same reloads where tokens are asked for.
@@ -309,6 +315,16 @@ impl Bench {
             .number();
         assert!(newest > FIRST);
     }
+}
+
+fn seat(key: usize) -> Seat {
+    let viewer = ViewerId {
+        key: key as u64,
+        region: Region::default(),
+        profile: Profile::default(),
+    };
+    let stream: StreamName = "demo".parse().unwrap();
+    Seat { stream, viewer }
 }
 
 fn classes(

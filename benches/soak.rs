@@ -29,6 +29,9 @@ use spillway::{net, origin::Terms, origin::ops};
 const VIEWERS: u64 = 400;
 const TOGETHER: u64 = 10;
 
+/// After what did not work.
+const PAUSE: Duration = Duration::from_millis(200);
+
 #[tokio::main(worker_threads = 2)]
 async fn main() {
     let minutes = argument("--minutes").unwrap_or(1);
@@ -136,10 +139,12 @@ async fn viewer(client: Client, url: String, nth: u64, leaves: Instant, done: Ar
             reload.set_query(Some(&format!("_HLS_msn={}", taken + 1)));
         }
         let Some(answer) = get(reload).await else {
+            tokio::time::sleep(PAUSE).await;
             continue;
         };
         let text = answer.text().await.unwrap_or_default();
         let Ok(playlist) = parse::media(&text) else {
+            tokio::time::sleep(PAUSE).await;
             continue;
         };
         let Some(newest) = playlist
@@ -147,6 +152,7 @@ async fn viewer(client: Client, url: String, nth: u64, leaves: Instant, done: Ar
             .iter()
             .rfind(|segment| segment.uri.is_some())
         else {
+            tokio::time::sleep(PAUSE).await;
             continue;
         };
         taken = newest.number;
