@@ -20,11 +20,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adaptation::{Allocator, Class, Delivery, region::Region};
+use adaptation::{Allocator, Class, region::Region};
 use axum::{Router, body::Body};
 use http_body::Body as _;
 use node::{FIRST, Feed, short};
-use playlists::{Bitrate, MediaTime};
+use playlists::Bitrate;
 use spillway::{
     net::{Connection, socket},
     origin::{
@@ -131,11 +131,8 @@ impl Bench {
                 .number();
             reloading += self.each(keys.clone(), |_| "index.m3u8".into()).await;
             taking += self
-                .each(keys.clone(), move |_| format!("{newest}.m4s"))
+                .each(keys.clone(), move |key| segment(key, newest))
                 .await;
-            for key in keys.clone() {
-                self.learn(key, newest);
-            }
             // What there was to know of the deliveries is known by then.
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
@@ -185,24 +182,6 @@ impl Bench {
         while let Some(frame) = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
             frame.unwrap();
         }
-    }
-
-    /// As a kernel would tell of a path that carries between one and eight Mbit/s.
-    fn learn(&self, key: usize, number: u64) {
-        let rate = Bitrate::from_kbps(1_000 + (key as u64 * 7919 + number * 131) % 7_000);
-        let octets = 100_000;
-        let delivery = Delivery {
-            octets,
-            media: MediaTime::from_ticks(4, 5),
-            elapsed: Duration::from_secs_f64(octets as f64 * 8.0 / rate.bps() as f64),
-            min_rtt: Duration::from_millis(5),
-            capacity: None,
-            receiver_limited: 0.0,
-            complete: true,
-        };
-        self.origin
-            .viewers
-            .delivered(&seat(key), octets, Some(&delivery), Instant::now());
     }
 
     fn touch(&self, key: usize) {
@@ -315,6 +294,11 @@ impl Bench {
             .number();
         assert!(newest > FIRST);
     }
+}
+
+/// A segment, with what another node knew of the path: between one and eight Mbit/s.
+fn segment(key: usize, number: u64) -> String {
+    format!("{number}.m4s?seen={}", 1_000 + key * 7919 % 7_000)
 }
 
 fn seat(key: usize) -> Seat {
