@@ -90,6 +90,58 @@ async fn a_rung_that_is_chosen_when_listed_is_in_the_query_and_nowhere_else() {
 }
 
 #[tokio::test]
+async fn the_rung_of_an_open_segment_is_listed_with_its_first_part_and_stays() {
+    let (node, mut feed) = cycling(Terms::default()).await;
+    let viewer = "00000000000a11ce.paris.t";
+    let mut before: Option<String> = None;
+    for number in 1003..1020 {
+        // The segment ends, and then the next one begins.
+        feed.part();
+        let text = text(&node, &format!("v/{viewer}/index.m3u8")).await;
+        let last = text.lines().last().unwrap();
+        let first_part = format!("URI=\"{number}.0.m4s?r=");
+        let at = text.find(&first_part).unwrap() + first_part.len();
+        let rung = text[at..].split('"').next().unwrap().to_owned();
+        let hint = format!("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{number}.1.m4s?r={rung}\"");
+        assert_eq!(last, hint);
+        let tag = text[..at].rfind("#EXT-X-DISCONTINUITY\n");
+        let tagged = tag.is_some_and(|tag| !text[tag..at].contains("#EXTINF"));
+        assert_eq!(
+            tagged,
+            before.is_some_and(|before| before != rung),
+            "{text}"
+        );
+        let part = ok(&node, &format!("v/{viewer}/{number}.0.m4s?r={rung}")).await;
+        let names = ["low", "mid", "top"];
+        let name = names[rung.parse::<usize>().unwrap()];
+        assert_eq!(part.headers()["spillway-rung"], name);
+
+        feed.part();
+        let text = self::text(&node, &format!("v/{viewer}/index.m3u8")).await;
+        assert!(
+            text.contains(&format!("\n{number}.m4s?r={rung}\n")),
+            "{text}"
+        );
+        assert!(
+            !text.contains("PRELOAD"),
+            "nobody knows the next one's rung yet: {text}"
+        );
+        before = Some(rung);
+    }
+    let whole = text(&node, &format!("v/{viewer}/index.m3u8")).await;
+    let delta = text(&node, &format!("v/{viewer}/index.m3u8?_HLS_skip=YES")).await;
+    let (_, skipped) = delta
+        .split_once("#EXT-X-SKIP:SKIPPED-SEGMENTS=")
+        .unwrap_or(("", "0"));
+    let skipped = skipped.lines().next().unwrap().parse::<usize>().unwrap();
+    let (whole, delta) = (listed(&whole), listed(&delta));
+    for (there, here) in whole[skipped..].iter().zip(&delta) {
+        assert_eq!((&there.uri, &there.map), (&here.uri, &here.map));
+    }
+    assert_eq!(whole.len(), delta.len() + skipped);
+}
+
+#[tokio::test]
 async fn a_rung_in_the_query_is_nothing_to_who_is_chosen_for_at_the_get() {
     let (node, mut feed) = cycling(Terms::default()).await;
     feed.segments(4);

@@ -7,7 +7,7 @@ mod multivariant;
 mod told;
 
 pub use multivariant::{all_variants, one_variant};
-pub use told::{Style, Taken, told};
+pub use told::{Style, Taken, told, told_delta};
 
 use crate::{
     rendition::Kind,
@@ -68,7 +68,7 @@ fn write_media(text: &mut String, window: &Window, view: View, skipped: usize) -
     let listed: Vec<_> = window.listed().map(|segment| &**segment).collect();
     let open = window.open_segment().filter(|_| view.has_parts());
     let names = Names { view, format };
-    write_header(text, format, view, skipped > 0)?;
+    write_header(text, format, view.has_parts(), skipped > 0)?;
     if let Some(first) = listed.first().copied().or(open.map(|open| &**open)) {
         let before = first.head.timeline - u64::from(first.head.discontinuity);
         writeln!(
@@ -100,7 +100,7 @@ fn write_media(text: &mut String, window: &Window, view: View, skipped: usize) -
     Ok(())
 }
 
-fn write_header(text: &mut String, format: &Format, view: View, delta: bool) -> fmt::Result {
+fn write_header(text: &mut String, format: &Format, parts: bool, delta: bool) -> fmt::Result {
     let version = if delta { SKIP_VERSION } else { VERSION };
     write!(
         text,
@@ -110,7 +110,7 @@ fn write_header(text: &mut String, format: &Format, view: View, delta: bool) -> 
         skip_boundary(format),
         format.target() * 3,
     )?;
-    if view.has_parts() {
+    if parts {
         write!(
             text,
             ",PART-HOLD-BACK={}\n#EXT-X-PART-INF:PART-TARGET={}",

@@ -14,6 +14,7 @@ use playlists::{
 const TAGGED: Style = Style {
     tagged: true,
     transport: false,
+    parts: false,
     canonical: false,
 };
 
@@ -72,6 +73,7 @@ fn mpeg_ts_has_no_map() {
         let style = Style {
             tagged,
             transport: true,
+            parts: false,
             canonical: false,
         };
         let text = render::told(&window, taken, style);

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use adaptation::{Offer, Pin};
+use adaptation::Offer;
 use axum::{
     Extension,
     extract::{Path, Query, State},
@@ -74,7 +74,9 @@ pub async fn chosen(
         };
         return Ok(piece.answer(&headers));
     }
-    let (pin, estimate) = choose(&origin, &seat, &window, segment, &hint);
+    let known = (hint.seen.map(Bitrate::from_kbps), hint.listed);
+    let ask = ask(&origin, &seat, &window, segment, known);
+    let (pin, estimate) = origin.viewers.decide(&seat, &ask, Instant::now());
     // A pin may be older than the ladder, if the stream began anew with a shorter one.
     let chosen = pin.rung.min(segment.sizes().len() - 1);
     let rung = window.format().ladder.rungs()[chosen].name.as_str();
@@ -110,16 +112,17 @@ pub async fn chosen(
     Ok(response)
 }
 
-/// The rung of `segment` for a viewer, and what is known of its path.
+/// What is to be decided for a viewer: the rung of `segment`, given the `rate` that another node knew
+/// of its path, and the rung that was `listed` before it was asked for.
 ///
 /// Of a segment that is still open nobody knows the size; what it is expected to take is offered.
-fn choose(
+pub(super) fn ask<'a>(
     origin: &Origin,
     seat: &Seat,
-    window: &Published,
-    segment: &Segment,
-    hint: &Hint,
-) -> (Pin, Option<Bitrate>) {
+    window: &'a Published,
+    segment: &'a Segment,
+    (rate, listed): (Option<Bitrate>, Option<usize>),
+) -> Ask<'a> {
     let (format, profile) = (window.format(), &seat.viewer.profile);
     let (sizes, duration) = if segment.complete {
         (segment.sizes(), segment.duration())
@@ -129,7 +132,7 @@ fn choose(
     let most = profile.most(&format.ladder).min(sizes.len() - 1);
     let share = origin.share.load();
     let ceiling = share.ceiling(seat.stream.as_str(), seat.viewer.key);
-    let ask = Ask {
+    Ask {
         number: segment.number(),
         offer: Offer {
             sizes: &sizes[..=most],
@@ -139,13 +142,10 @@ fn choose(
         ceiling: ceiling.min(most),
         fixed: profile.fixed(&format.ladder).is_some(),
         shared: share.at,
-        hint: hint.seen.map(Bitrate::from_kbps),
+        hint: rate,
         patience: format.patience(),
-        listed: hint
-            .listed
-            .filter(|_| profile.choosing == Choosing::AtListing),
-    };
-    origin.viewers.decide(seat, &ask, Instant::now())
+        listed: listed.filter(|_| profile.choosing == Choosing::AtListing),
+    }
 }
 
 /// `{epoch}/{rung}/{msn}.m4s` and `{epoch}/{rung}/{msn}.{part}.m4s`.

@@ -152,7 +152,7 @@ pub async fn viewer(
     let window = edge::reload(&name, stream, &reload).await?;
     // It waited, which is no silence.
     origin.viewers.touch(&seat, std::time::Instant::now());
-    let own = signalling::playlist(&origin, &seat, &window, &known);
+    let own = signalling::playlist(&origin, &seat, &window, &known, reload.skips());
     Ok(playlist(own.unwrap_or_else(|| {
         window.playlist(View::Viewer { parts }, reload.skips())
     })))
@@ -172,7 +172,7 @@ pub async fn canonical(
     let window = edge::reload(&name, stream, &reload).await?;
     let view = match window.format().ladder.index(rung) {
         Some(rung) if format.container()? == Container::Ts => {
-            return Ok(playlist(window.transport(Some(rung))));
+            return Ok(playlist(window.transport(Some(rung), reload.skips())));
         }
         Some(rung) => Some(View::Canonical { rung }),
         None => beside::view(&window, rung, false, true),

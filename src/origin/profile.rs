@@ -133,10 +133,9 @@ impl Profile {
         })
     }
 
-    /// Whether its playlists tell of parts: of those that are told by segments, none does.
+    /// Whether its playlists tell of parts, of which MPEG-TS has none.
     pub fn lists_parts(&self) -> bool {
-        (self.latency, self.choosing, self.container)
-            == (Latency::Low, Choosing::AtGet, Container::Fmp4)
+        (self.latency, self.container) == (Latency::Low, Container::Fmp4)
     }
 
     /// Whether this is what every viewer gets who asks for nothing.

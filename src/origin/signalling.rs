@@ -7,7 +7,6 @@
 
 use std::{borrow::Cow, sync::Arc, time::Instant};
 
-use adaptation::Offer;
 use axum::{
     http::{Uri, header},
     response::{IntoResponse, Redirect, Response},
@@ -19,11 +18,10 @@ use playlists::{
 
 use super::{
     NO_STORE, Origin, Refusal,
-    media::FOREVER,
+    media::{self, FOREVER},
     piece::Piece,
     profile::{Choosing, Container, Profile, Signalling},
     seat::Seat,
-    viewers::Ask,
 };
 use crate::{
     store::{Published, StreamName},
@@ -62,61 +60,51 @@ pub(super) fn telling(uri: Uri, told: Option<Timeline>) -> Uri {
     whole.parse().unwrap_or(uri)
 }
 
-/// A viewer's media playlist, unless it is the usual text.
+/// A viewer's media playlist, unless it is the usual text; with `skip`, without what it has.
 pub(super) fn playlist(
     origin: &Origin,
     seat: &Seat,
     window: &Published,
     known: &Known,
+    skip: bool,
 ) -> Option<Text> {
     let profile = &seat.viewer.profile;
     let transport = profile.container == Container::Ts;
     match profile.choosing {
-        Choosing::AtGet if transport => Some(window.transport(None)),
+        Choosing::AtGet if transport => Some(window.transport(None, skip)),
         Choosing::AtGet => None,
         Choosing::AtListing => {
             let timeline = list(origin, seat, window, known)?;
             let style = Style {
                 tagged: profile.signalling == Signalling::Tagged,
                 transport,
+                parts: profile.lists_parts(),
                 canonical: origin.terms.behind_cdn,
             };
-            let text = render::told(window, Taken::Told(&timeline), style);
-            Some(Text::for_one(text))
+            let taken = Taken::Told(&timeline);
+            let delta = skip.then(|| render::told_delta(window, taken, style));
+            let text = delta.flatten();
+            Some(Text::for_one(
+                text.unwrap_or_else(|| render::told(window, taken, style)),
+            ))
         }
     }
 }
 
-/// What the viewer is told of the segments that are listed; `None` if there are none.
+/// What the viewer is told of the segments that are listed, the open one among them if its parts are;
+/// `None` if there are none.
 fn list(origin: &Origin, seat: &Seat, window: &Published, known: &Known) -> Option<Timeline> {
-    let listed: Vec<_> = window
-        .listed()
+    let open = window.open_segment();
+    let open = open.filter(|_| seat.viewer.profile.lists_parts());
+    let segments: Vec<_> = window.listed().chain(open).collect();
+    let newest = segments.last()?;
+    let ask = media::ask(origin, seat, window, newest, (known.rate(), None));
+    let segments: Vec<_> = segments
+        .iter()
         .map(|segment| (segment.number(), segment.head.discontinuity))
         .collect();
-    let newest = window.listed().last()?;
-    let (format, profile) = (window.format(), &seat.viewer.profile);
-    let sizes = newest.sizes();
-    let most = profile
-        .most(&format.ladder)
-        .min(sizes.len().checked_sub(1)?);
-    let share = origin.share.load();
-    let ceiling = share.ceiling(seat.stream.as_str(), seat.viewer.key);
-    let ask = Ask {
-        number: newest.number(),
-        offer: Offer {
-            sizes: &sizes[..=most],
-            duration: newest.duration(),
-            start: 1.min(most),
-        },
-        ceiling: ceiling.min(most),
-        fixed: profile.fixed(&format.ladder).is_some(),
-        shared: share.at,
-        hint: known.rate(),
-        patience: format.patience(),
-        listed: None,
-    };
     let viewers = &origin.viewers;
-    let timeline = viewers.list(seat, &listed, &ask, known.told(), Instant::now());
+    let timeline = viewers.list(seat, &segments, &ask, known.told(), Instant::now());
     tracing::debug!(viewer = %seat.viewer, told = %timeline, "segments listed");
     Some(timeline)
 }

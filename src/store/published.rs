@@ -18,7 +18,7 @@ pub struct Published {
     parts: Texts,
     canonical: Vec<Texts>,
     /// Of MPEG-TS: for viewers, and of each rung.
-    transport: Vec<OnceLock<Text>>,
+    transport: Vec<Texts>,
     /// Of each rendition: for viewers or not, with parts or not.
     renditions: Vec<[[Texts; 2]; 2]>,
     expected: OnceLock<Vec<u64>>,
@@ -35,7 +35,7 @@ impl Published {
     pub(super) fn new(window: Window) -> Self {
         let rungs = window.format().ladder.rungs().len();
         let canonical = (0..rungs).map(|_| Texts::default()).collect();
-        let transport = (0..=rungs).map(|_| OnceLock::new()).collect();
+        let transport = (0..=rungs).map(|_| Texts::default()).collect();
         let renditions = window.format().renditions.others.iter();
         let renditions = renditions.map(|_| Default::default()).collect();
         Self {
@@ -61,12 +61,11 @@ impl Published {
                 parts,
             } => &self.renditions[index][usize::from(viewer)][usize::from(parts)],
         };
-        let delta = || render::delta(&self.window, view).map(Text::from);
-        let delta = skip.then(|| texts.delta.get_or_init(delta)).cloned();
-        delta.flatten().unwrap_or_else(|| {
-            let whole = || render::media(&self.window, view).into();
-            texts.whole.get_or_init(whole).clone()
-        })
+        texts.get(
+            skip,
+            || render::media(&self.window, view),
+            || render::delta(&self.window, view),
+        )
     }
 
     /// What the segment at the edge will take in each rung; see [`Window::expected_sizes`].
@@ -78,15 +77,32 @@ impl Published {
     }
 
     /// The same of MPEG-TS: of one rung, or of whichever a viewer will be given.
-    pub fn transport(&self, rung: Option<usize>) -> Text {
+    pub fn transport(&self, rung: Option<usize>, skip: bool) -> Text {
         let taken = rung.map_or(Taken::Later, Taken::Always);
         let style = Style {
             transport: true,
             ..Style::default()
         };
-        let text = &self.transport[rung.map_or(0, |rung| rung + 1)];
-        text.get_or_init(|| render::told(&self.window, taken, style).into())
-            .clone()
+        self.transport[rung.map_or(0, |rung| rung + 1)].get(
+            skip,
+            || render::told(&self.window, taken, style),
+            || render::told_delta(&self.window, taken, style),
+        )
+    }
+}
+
+impl Texts {
+    fn get(
+        &self,
+        skip: bool,
+        whole: impl FnOnce() -> String,
+        delta: impl FnOnce() -> Option<String>,
+    ) -> Text {
+        let delta = || delta().map(Text::from);
+        let delta = skip.then(|| self.delta.get_or_init(delta)).cloned();
+        delta
+            .flatten()
+            .unwrap_or_else(|| self.whole.get_or_init(|| whole().into()).clone())
     }
 }
 

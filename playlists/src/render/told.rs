@@ -4,8 +4,12 @@
 
 use std::fmt::{self, Write as _};
 
-use super::VERSION;
-use crate::{ladder::Ladder, segment::Segment, timeline::Timeline, window::Window};
+use super::{is_divided, skippable, with_parts_from, write_header};
+use crate::{
+    segment::{Epoch, Segment},
+    timeline::Timeline,
+    window::{Format, Window},
+};
 
 /// Which rung a segment is taken from.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +29,8 @@ pub struct Style {
     pub tagged: bool,
     /// MPEG-TS segments.
     pub transport: bool,
+    /// Parts are listed, of what is not MPEG-TS.
+    pub parts: bool,
     /// By canonical names even for one viewer, so that caches share what is behind them. Else a viewer's
     /// segment has one name whatever its rung, which is in the query: hls.js ends the viewing when the
     /// path of a listed segment changes.
@@ -33,32 +39,47 @@ pub struct Style {
 
 /// The media playlist of `window`, its segments `taken` from these rungs.
 pub fn told(window: &Window, taken: Taken<'_>, style: Style) -> String {
+    written(window, taken, style, 0)
+}
+
+/// The same without what whoever reads it should have already (a Playlist Delta Update, RFC 8216bis
+/// section 6.2.5.1); `None` if there is nothing to leave out.
+pub fn told_delta(window: &Window, taken: Taken<'_>, style: Style) -> Option<String> {
+    match skippable(window) {
+        0 => None,
+        skipped => Some(written(window, taken, style, skipped)),
+    }
+}
+
+fn written(window: &Window, taken: Taken<'_>, style: Style, skipped: usize) -> String {
     let mut text = String::with_capacity(4096);
     let told = Text {
-        ladder: &window.format().ladder,
+        format: window.format(),
         taken,
-        style,
+        style: Style {
+            parts: style.parts && !style.transport,
+            ..style
+        },
     };
-    told.write(&mut text, window)
+    told.write(&mut text, window, skipped)
         .expect("a String takes all text");
     text
 }
 
 struct Text<'a> {
-    ladder: &'a Ladder,
+    format: &'a Format,
     taken: Taken<'a>,
     style: Style,
 }
 
 impl Text<'_> {
-    fn write(&self, text: &mut String, window: &Window) -> fmt::Result {
-        let format = window.format();
-        writeln!(
-            text,
-            "#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-TARGETDURATION:{}\n#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES",
-            format.target_duration()
-        )?;
-        if let Some(first) = window.listed().next() {
+    fn write(&self, text: &mut String, window: &Window, skipped: usize) -> fmt::Result {
+        let mut segments: Vec<_> = window.listed().map(|segment| &**segment).collect();
+        let parts_from = with_parts_from(&segments, self.format.target() * 3);
+        let open = window.open_segment().filter(|_| self.style.parts);
+        segments.extend(open.map(|open| &**open));
+        write_header(text, self.format, self.style.parts, skipped > 0)?;
+        if let Some(first) = segments.first() {
             let number = first.number();
             let before = first.head.timeline - u64::from(first.head.discontinuity);
             writeln!(
@@ -68,22 +89,28 @@ impl Text<'_> {
             )?;
         }
         writeln!(text, "#EXT-X-INDEPENDENT-SEGMENTS")?;
+        if skipped > 0 {
+            writeln!(text, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}")?;
+        }
+        // A delta update says anew which init section is in force (section 6.2.5.1).
         let mut map = None;
-        for segment in window.listed() {
-            self.write_segment(text, segment, &mut map)?;
+        for (place, segment) in segments.into_iter().enumerate().skip(skipped) {
+            let parts = self.style.parts && place >= parts_from;
+            self.write_segment(text, segment, &mut map, parts)?;
         }
         if window.has_ended() {
-            writeln!(text, "#EXT-X-ENDLIST")?;
+            return writeln!(text, "#EXT-X-ENDLIST");
         }
-        Ok(())
+        self.write_hint(text, window)
     }
 
-    /// `map` is the init section in force, which a delta update has to say anew.
+    /// `map` is the init section in force.
     fn write_segment(
         &self,
         text: &mut String,
         segment: &Segment,
         map: &mut Option<String>,
+        parts: bool,
     ) -> fmt::Result {
         if segment.head.discontinuity || self.tags(segment.number()) {
             writeln!(text, "#EXT-X-DISCONTINUITY")?;
@@ -99,8 +126,46 @@ impl Text<'_> {
         if segment.gap {
             writeln!(text, "#EXT-X-GAP")?;
         }
-        let (length, name) = (segment.duration(), self.name(segment));
-        writeln!(text, "#EXTINF:{length},\n{name}")
+        let epoch = segment.head.epoch;
+        if parts && is_divided(segment, self.format) {
+            for (index, part) in segment.parts.iter().enumerate() {
+                let independent = if part.independent {
+                    ",INDEPENDENT=YES"
+                } else {
+                    ""
+                };
+                let name = self.name(
+                    epoch,
+                    &format!("{}.{index}", segment.number()),
+                    segment.number(),
+                );
+                writeln!(
+                    text,
+                    "#EXT-X-PART:DURATION={},URI=\"{name}\"{independent}",
+                    part.duration
+                )?;
+            }
+        }
+        if segment.complete {
+            let number = segment.number();
+            let name = self.name(epoch, &number.to_string(), number);
+            writeln!(text, "#EXTINF:{},\n{name}", segment.duration())?;
+        }
+        Ok(())
+    }
+
+    /// What comes next, where it is known how it will be called: not before the rung is chosen.
+    fn write_hint(&self, text: &mut String, window: &Window) -> fmt::Result {
+        let open = window.open_segment().filter(|_| self.style.parts);
+        let (Some(open), Some(next)) = (open, window.next_part()) else {
+            return Ok(());
+        };
+        if open.number() != next.number {
+            return Ok(());
+        }
+        let file = format!("{}.{}", next.number, next.part);
+        let name = self.name(open.head.epoch, &file, next.number);
+        writeln!(text, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{name}\"")
     }
 
     fn tags(&self, number: u64) -> bool {
@@ -130,23 +195,23 @@ impl Text<'_> {
         }
     }
 
-    fn name(&self, segment: &Segment) -> String {
-        let (epoch, number) = (segment.head.epoch.0, segment.number());
+    /// The name of `file`, which is the segment of this `number`, or a part of it.
+    fn name(&self, Epoch(epoch): Epoch, file: &str, number: u64) -> String {
         let kind = if self.style.transport { "ts" } else { "m4s" };
         match self.taken {
-            Taken::Later => format!("{number}.{kind}"),
+            Taken::Later => format!("{file}.{kind}"),
             Taken::Told(timeline) if self.style.canonical => {
                 let rung = self.rung(timeline.listed(number));
-                format!("../../{epoch}/{rung}/{number}.{kind}")
+                format!("../../{epoch}/{rung}/{file}.{kind}")
             }
-            Taken::Told(timeline) => format!("{number}.{kind}?r={}", timeline.listed(number)),
-            Taken::Always(rung) => format!("{epoch}/{}/{number}.{kind}", self.rung(rung)),
+            Taken::Told(timeline) => format!("{file}.{kind}?r={}", timeline.listed(number)),
+            Taken::Always(rung) => format!("{epoch}/{}/{file}.{kind}", self.rung(rung)),
         }
     }
 
     /// A viewer may have been told of a ladder that was longer.
     fn rung(&self, index: usize) -> &str {
-        let rungs = self.ladder.rungs();
+        let rungs = self.format.ladder.rungs();
         rungs[index.min(rungs.len() - 1)].name.as_str()
     }
 }
