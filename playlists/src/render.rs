@@ -68,7 +68,7 @@ fn write_media(text: &mut String, window: &Window, view: View, skipped: usize) -
     let listed: Vec<_> = window.listed().map(|segment| &**segment).collect();
     let open = window.open_segment().filter(|_| view.has_parts());
     let names = Names { view, format };
-    write_header(text, format, view.has_parts(), skipped > 0)?;
+    write_header(text, format, view.has_parts(), Some(skipped))?;
     if let Some(first) = listed.first().copied().or(open.map(|open| &**open)) {
         let before = first.head.timeline - u64::from(first.head.discontinuity);
         writeln!(
@@ -100,16 +100,25 @@ fn write_media(text: &mut String, window: &Window, view: View, skipped: usize) -
     Ok(())
 }
 
-fn write_header(text: &mut String, format: &Format, parts: bool, delta: bool) -> fmt::Result {
+/// Of a playlist that leaves out so many segments; `None` if it never leaves out any.
+fn write_header(
+    text: &mut String,
+    format: &Format,
+    parts: bool,
+    skipped: Option<usize>,
+) -> fmt::Result {
+    let delta = skipped.is_some_and(|skipped| skipped > 0);
     let version = if delta { SKIP_VERSION } else { VERSION };
     write!(
         text,
         "#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-TARGETDURATION:{}\n\
-         #EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL={},HOLD-BACK={}",
+         #EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES",
         format.target_duration(),
-        skip_boundary(format),
-        format.target() * 3,
     )?;
+    if skipped.is_some() {
+        write!(text, ",CAN-SKIP-UNTIL={}", skip_boundary(format))?;
+    }
+    write!(text, ",HOLD-BACK={}", format.target() * 3)?;
     if parts {
         write!(
             text,

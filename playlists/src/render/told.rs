@@ -46,6 +46,8 @@ pub fn told(window: &Window, taken: Taken<'_>, style: Style) -> String {
 /// section 6.2.5.1); `None` if there is nothing to leave out.
 pub fn told_delta(window: &Window, taken: Taken<'_>, style: Style) -> Option<String> {
     match skippable(window) {
+        // hls.js loses count of the discontinuities that are left out, and then ends the viewing.
+        _ if style.tagged => None,
         0 => None,
         skipped => Some(written(window, taken, style, skipped)),
     }
@@ -78,7 +80,8 @@ impl Text<'_> {
         let parts_from = with_parts_from(&segments, self.format.target() * 3);
         let open = window.open_segment().filter(|_| self.style.parts);
         segments.extend(open.map(|open| &**open));
-        write_header(text, self.format, self.style.parts, skipped > 0)?;
+        let skipping = (!self.style.tagged).then_some(skipped);
+        write_header(text, self.format, self.style.parts, skipping)?;
         if let Some(first) = segments.first() {
             let number = first.number();
             let before = first.head.timeline - u64::from(first.head.discontinuity);
