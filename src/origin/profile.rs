@@ -133,9 +133,11 @@ impl Profile {
         })
     }
 
-    /// Whether its playlists tell of parts, of which MPEG-TS has none.
+    /// Whether its playlists tell of parts. MPEG-TS has none; and of parts with a discontinuity before
+    /// them hls.js 1.7 makes a `levelParsingError`, and ends the viewing.
     pub fn lists_parts(&self) -> bool {
-        (self.latency, self.container) == (Latency::Low, Container::Fmp4)
+        (self.latency, self.signalling, self.container)
+            == (Latency::Low, Signalling::Seamless, Container::Fmp4)
     }
 
     /// Whether this is what every viewer gets who asks for nothing.
