@@ -97,6 +97,7 @@ async fn what_a_viewer_asks_for_rides_in_its_url_and_bounds_its_rung() {
     let agent = reqwest::Client::builder().user_agent("VLC/3.0.24");
     let url = format!("{}/live/demo/index.m3u8", node.url);
     let vlc = agent.build().unwrap().get(url).send().await.unwrap();
+    // MPEG-TS suits it better, which nobody makes of media that is none.
     assert!(vlc.text().await.unwrap().contains(".default.n/index.m3u8"));
     for (query, why) in [
         ("latency=ultra", "none of low, normal"),

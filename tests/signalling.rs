@@ -191,6 +191,11 @@ async fn transport_streams_are_for_viewers_and_for_players_that_adapt_themselves
     let joined = text(&node, "index.m3u8?format=ts").await;
     let variants = parse::multivariant(&joined).unwrap();
     assert!(variants[0].uri.ends_with(".n.x/index.m3u8"), "{joined}");
+    // Which VLC is given unasked: it survives an encoder's restart in this alone.
+    let vlc = reqwest::Client::builder().user_agent("VLC/3.0.24 LibVLC/3.0.24");
+    let url = format!("{}/live/demo/index.m3u8", node.url);
+    let unasked = vlc.build().unwrap().get(url).send().await.unwrap();
+    assert!(unasked.text().await.unwrap().contains(".n.x/index.m3u8"));
     let list = text(&node, &format!("v/{TRANSPORT}/index.m3u8")).await;
     assert!(!list.contains("EXT-X-MAP"), "{list}");
     assert!(list.contains("\n1003.ts\n"), "{list}");

@@ -74,7 +74,8 @@ pub(super) async fn join(
     let profile = profile.map_err(Refusal::bad_request)?;
     let window = playable(&name, stream).await?;
     let ladder = wanted(&window.format().ladder, &profile)?;
-    signalling::check(&origin, &name, &window, &profile).await?;
+    let by_name = join.asked.names_container();
+    let profile = signalling::suited(&origin, &name, &window, profile, by_name).await?;
     let renditions = signalling::renditions(&window.format().renditions, &profile);
     let (text, role) = match join.abr.as_deref() {
         Some("client") => {

@@ -85,29 +85,48 @@ pub struct Asked {
     start: Option<String>,
 }
 
+impl Asked {
+    /// Whether the container is asked for, and not only what suits the player.
+    pub fn names_container(&self) -> bool {
+        self.format.is_some()
+    }
+}
+
 /// What is known of players that do not say what they want: a word of their User-Agent, and what
-/// they play best. The first that fits counts.
+/// they play best. The first that fits counts; docs/players.md has what was measured.
 ///
 /// Who ignores parts is spared the text of them. AVPlayer is the one that wants switches tagged;
-/// with parts nobody has seen it here yet, so it gets them on request.
-const PLAYERS: &[(&str, Latency, Signalling)] = &[
-    ("AppleCoreMedia", Latency::Normal, Signalling::Tagged),
-    ("VLC", Latency::Normal, Signalling::Seamless),
-    ("Lavf", Latency::Normal, Signalling::Seamless),
-    ("mpv", Latency::Normal, Signalling::Seamless),
-    ("GStreamer", Latency::Normal, Signalling::Seamless),
-    ("Kodi", Latency::Normal, Signalling::Seamless),
-    ("Roku", Latency::Normal, Signalling::Seamless),
-];
+/// with parts nobody has seen it here yet, so it gets them on request. VLC stops for good at a
+/// discontinuity of fMP4, as when an encoder is started again, and not at one of MPEG-TS.
+/// GStreamer 1.22 takes the media time of fMP4 for how long to wait before the first picture, and
+/// ours counts from 2026; that of MPEG-TS it sets right.
+const PLAYERS: &[(&str, Latency, Signalling, Container)] = {
+    use {Container::*, Latency::*, Signalling::*};
+    &[
+        ("AppleCoreMedia", Normal, Tagged, Fmp4),
+        ("VLC", Normal, Seamless, Ts),
+        ("Lavf", Normal, Seamless, Fmp4),
+        ("mpv", Normal, Seamless, Fmp4),
+        ("GStreamer", Normal, Seamless, Ts),
+        ("Kodi", Normal, Seamless, Fmp4),
+        ("Roku", Normal, Seamless, Fmp4),
+    ]
+};
 
 impl Profile {
     /// What `asked` says, and where it says nothing, what suits the player called `agent`, and
     /// the `latency` that the node gives to all others. An error is one line for whoever asked.
     pub fn of(asked: &Asked, agent: &str, latency: Latency) -> Result<Self, String> {
         let known = PLAYERS.iter().find(|(name, ..)| agent.contains(name));
-        let (usual, signalling) =
-            known.map_or((latency, Signalling::Seamless), |known| (known.1, known.2));
-        let container = choice(&asked.format, "format", FORMATS, Container::Fmp4)?;
+        let others = (latency, Signalling::Seamless, Container::Fmp4);
+        let (usual, signalling, container) =
+            known.map_or(others, |known| (known.1, known.2, known.3));
+        // Parts are for fMP4: who asks for them by name gets it.
+        let container = match asked.latency.as_deref() {
+            Some("low") => Container::Fmp4,
+            _ => container,
+        };
+        let container = choice(&asked.format, "format", FORMATS, container)?;
         // A player that is served MPEG-TS chose it for what it cannot do.
         let usual = match container {
             Container::Ts => Latency::Normal,
@@ -330,15 +349,18 @@ mod tests {
     #[test]
     fn players_are_known_by_name_and_the_query_knows_better() {
         for (agent, text) in [
-            ("VLC/3.0.24 LibVLC/3.0.24", "n"),
+            ("VLC/3.0.24 LibVLC/3.0.24", "n.x"),
             ("Lavf/59.27.100", "n"),
-            ("GStreamer souphttpsrc 1.22", "n"),
+            ("GStreamer souphttpsrc 1.22", "n.x"),
             ("AppleCoreMedia/1.0.0.21A329 (iPhone)", "n.t"),
         ] {
             assert_eq!(of(&[], agent).unwrap().to_string(), text, "{agent}");
         }
         let wished = [("latency", "low"), ("switch", "seamless")];
         assert!(of(&wished, "AppleCoreMedia/1.0").unwrap().is_plain());
+        assert!(of(&wished, "VLC/3.0.24").unwrap().is_plain());
+        let fmp4 = of(&[("format", "fmp4")], "VLC/3.0.24").unwrap();
+        assert_eq!(fmp4.to_string(), "n");
         let node = Profile::of(&asked(&[]), BROWSER, Latency::Normal).unwrap();
         assert_eq!(node.to_string(), "n");
     }

@@ -109,21 +109,32 @@ fn list(origin: &Origin, seat: &Seat, window: &Published, known: &Known) -> Opti
     Some(timeline)
 }
 
-/// Whether a viewer can be given what its profile says, of this stream.
-pub(super) async fn check(
+/// What of its profile a viewer can be given of this stream. MPEG-TS that it asked for `by_name` it
+/// gets or is refused; where that is only what suits its player, fMP4 stands in, as it does for a
+/// stream with renditions, which MPEG-TS goes without.
+pub(super) async fn suited(
     origin: &Origin,
     stream: &StreamName,
     window: &Published,
-    profile: &Profile,
-) -> Result<(), Refusal> {
+    profile: Profile,
+    by_name: bool,
+) -> Result<Profile, Refusal> {
     if profile.container == Container::Fmp4 {
-        return Ok(());
+        return Ok(profile);
+    }
+    let plain = Profile {
+        container: Container::Fmp4,
+        ..profile.clone()
+    };
+    if !by_name && !window.format().renditions.others.is_empty() {
+        return Ok(plain);
     }
     let Some(segment) = window.listed().filter(|segment| !segment.gap).last() else {
-        return Ok(());
+        return Ok(profile);
     };
     match origin.derived.transport(stream, segment, 0).await {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(profile),
+        Err(_) if !by_name => Ok(plain),
         Err(why) => Err(Refusal::bad_request(format!(
             "stream {stream} cannot be given as MPEG-TS: {why}; leave out format=ts"
         ))),
