@@ -11,43 +11,28 @@ use common::{Primary, Viewer, skip, system};
 use serde_json::Value;
 use tokio::process::Command;
 use tools::{
-    player::{Ffmpeg, Ffplay, Mpv, Vlc},
-    program::{Program, is_installed},
+    player::{Ffmpeg, Ffplay, Mpv, Vlc, Watched},
+    program::{Program, is_installed, sibling},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ffmpeg_plays_without_a_stall() {
     let name = "ffmpeg_plays_without_a_stall";
-    if !is_installed("ffmpeg") {
-        return skip(name, "ffmpeg is not installed");
-    }
-    let primary = primary().await;
-    let mut player = Ffmpeg::play(Command::new("ffmpeg"), &watch(&primary)).unwrap();
-    let playback = player.watch(span()).await.unwrap();
-    player.stop().await.unwrap();
-    println!(
-        "{name}: played {:.1?}, stalls {:?}, {:?}",
-        playback.media, playback.stalls, playback.complaints
-    );
-    assert_eq!(playback.stalls, []);
-    assert!(playback.media >= span(), "{:?}", playback.media);
-    assert_eq!(playback.complaints.iter().find(broken), None);
+    let Some(primary) = on_air(name, "ffmpeg").await else {
+        return;
+    };
+    decodes_without_a_stall(name, &primary, span()).await;
     switched(&primary).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn vlc_plays_without_a_stall() {
     let name = "vlc_plays_without_a_stall";
-    if !is_installed("cvlc") {
-        return skip(name, "vlc is not installed");
-    }
-    let primary = primary().await;
-    let (watched, seen) = Vlc::play(&watch(&primary))
-        .await
-        .unwrap()
-        .watch(span())
-        .await
-        .unwrap();
+    let Some(primary) = on_air(name, "cvlc").await else {
+        return;
+    };
+    let player = Vlc::play(&watch(&primary)).await.unwrap();
+    let (watched, seen) = player.watch(span()).await.unwrap();
     println!("{name}: {watched:?} {seen:?}");
     assert!(watched.behind < Duration::from_millis(1300), "{watched:?}");
     // The last 0.9 s of picture are thrown away at a change of resolution, by VLC, whatever is signalled.
@@ -60,38 +45,43 @@ async fn vlc_plays_without_a_stall() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mpv_plays_without_a_stall() {
-    let name = "mpv_plays_without_a_stall";
-    if !is_installed("mpv") {
-        return skip(name, "mpv is not installed");
-    }
-    let primary = primary().await;
-    let watched = Mpv::play(&watch(&primary))
-        .await
-        .unwrap()
-        .watch(span())
-        .await
-        .unwrap();
-    println!("{name}: {watched:?}");
-    assert!(watched.behind < Duration::from_millis(500), "{watched:?}");
-    switched(&primary).await;
+    keeps_up("mpv_plays_without_a_stall", "mpv", async |url| {
+        Mpv::play(url).await?.watch(span()).await
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ffplay_plays_without_a_stall() {
-    let name = "ffplay_plays_without_a_stall";
-    if !is_installed("ffplay") {
-        return skip(name, "ffplay is not installed");
+    keeps_up("ffplay_plays_without_a_stall", "ffplay", async |url| {
+        Ffplay::play(url).await?.watch(span()).await
+    })
+    .await;
+}
+
+/// The harness by which `docs/players.md` is made, over the players that are quick to try; it judges by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_picture_and_no_sound_is_lost_where_the_rung_changes() {
+    let name = "no_picture_and_no_sound_is_lost_where_the_rung_changes";
+    let missing = ["node", "ffmpeg", "mpv"]
+        .into_iter()
+        .find(|program| !is_installed(program));
+    if let Some(obstacle) = missing.map(|program| format!("{program} is not installed")) {
+        return skip(name, &obstacle);
     }
-    let primary = primary().await;
-    let watched = Ffplay::play(&watch(&primary))
-        .await
-        .unwrap()
-        .watch(span())
-        .await
-        .unwrap();
-    println!("{name}: {watched:?}");
-    assert!(watched.behind < Duration::from_millis(500), "{watched:?}");
-    switched(&primary).await;
+    let primary = env!("CARGO_BIN_EXE_primary");
+    sibling(primary, "segmenter").unwrap();
+    let programs = std::path::Path::new(primary).parent().unwrap();
+    let mut node = Command::new("node");
+    node.args(["tests/players/matrix.mjs", "--programs"])
+        .arg(programs)
+        .args(["--players", "hls.js in Chromium,ffmpeg,mpv"])
+        .args(["--seconds", "30"]);
+    let mut harness = Program::start("matrix.mjs", node).unwrap();
+    let ended = harness.ended(Duration::from_secs(180)).await.unwrap();
+    let said = harness.said_in_full().await.join("\n");
+    println!("{name}:\n{said}");
+    assert!(ended.success(), "{said}");
 }
 
 /// Real clips, each far shorter than the test: the end of the file is heard of by nobody.
@@ -113,16 +103,7 @@ async fn real_clips_play_over_and_over() {
             "320x180@200",
         ];
         let primary = Primary::start("127.0.0.1", path.to_str().unwrap(), &ladder).await;
-        let mut player = Ffmpeg::play(Command::new("ffmpeg"), &watch(&primary)).unwrap();
-        let playback = player.watch(span() / 2).await.unwrap();
-        player.stop().await.unwrap();
-        println!(
-            "{name}: {clip}: played {:.1?}, stalls {:?}",
-            playback.media, playback.stalls
-        );
-        assert_eq!(playback.stalls, [], "{clip}");
-        assert!(playback.media >= span() / 2, "{clip}: {:?}", playback.media);
-        assert_eq!(playback.complaints.iter().find(broken), None, "{clip}");
+        decodes_without_a_stall(&format!("{name}: {clip}"), &primary, span() / 2).await;
     }
 }
 
@@ -213,9 +194,47 @@ async fn the_operators_page_shows_a_region_spilling() {
     spotless(&seen);
 }
 
+/// ffmpeg decodes all that `primary` has for `span`, and complains of nothing.
+async fn decodes_without_a_stall(what: &str, primary: &Primary, span: Duration) {
+    let mut player = Ffmpeg::play(Command::new("ffmpeg"), &watch(primary)).unwrap();
+    let playback = player.watch(span).await.unwrap();
+    player.stop().await.unwrap();
+    println!(
+        "{what}: played {:.1?}, stalls {:?}, {:?}",
+        playback.media, playback.stalls, playback.complaints
+    );
+    assert_eq!(playback.stalls, [], "{what}");
+    assert!(playback.media >= span, "{what}: {:?}", playback.media);
+    assert_eq!(playback.complaints.iter().find(broken), None, "{what}");
+}
+
+/// A player with a clock stays with it.
+async fn keeps_up(
+    name: &str,
+    program: &str,
+    play: impl AsyncFnOnce(&str) -> anyhow::Result<Watched>,
+) {
+    let Some(primary) = on_air(name, program).await else {
+        return;
+    };
+    let watched = play(&watch(&primary)).await.unwrap();
+    println!("{name}: {watched:?}");
+    assert!(watched.behind < Duration::from_millis(500), "{watched:?}");
+    switched(&primary).await;
+}
+
 /// It reads the init section anew with each reload, and warns that it skips it; that is all it may say.
 fn broken(line: &&String) -> bool {
     !line.contains("duplicated MOOV") && !line.contains("repeated")
+}
+
+/// A primary for a player that is installed here.
+async fn on_air(name: &str, program: &str) -> Option<Primary> {
+    if is_installed(program) {
+        return Some(primary().await);
+    }
+    skip(name, &format!("{program} is not installed"));
+    None
 }
 
 /// A primary whose encoder leaves room for a player on the same machine.
