@@ -107,6 +107,11 @@ impl Segment {
         segment
     }
 
+    /// What a gap is in any rung.
+    pub fn nothing() -> Bytes {
+        Bytes::from_static(EMPTY)
+    }
+
     pub fn number(&self) -> u64 {
         self.head.number
     }

@@ -214,6 +214,17 @@ impl fmt::Display for WallTime {
     }
 }
 
+/// RFC 3339, with any offset.
+impl std::str::FromStr for WallTime {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let time = chrono::DateTime::parse_from_rfc3339(text);
+        time.map(|time| Self(time.timestamp_millis()))
+            .map_err(|error| format!("{text:?} is no time such as 2026-11-21T20:15:00Z: {error}"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,8 +9,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
+use playlists::Segment;
 
-use super::delivery::{Delivery, Measure};
+use super::{
+    NO_STORE,
+    delivery::{Delivery, Measure},
+};
+use crate::store;
 
 /// One named object, ready to be sent.
 #[derive(Debug)]
@@ -37,6 +42,30 @@ enum Wanted {
 }
 
 impl Piece {
+    /// Waits, on a thread that may, until the octets of something that is on disk are in memory. What cannot be
+    /// read is answered as if there were nothing to play there: players end over an error.
+    pub async fn from_disk(mut self) -> Self {
+        let chunks = self.chunks.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            chunks.iter().try_for_each(|chunk| store::populate(chunk))
+        });
+        let why = match read.await {
+            Ok(Ok(())) => return self,
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(
+            object = self.tag,
+            why,
+            "cannot be read back from the DVR; sent as a gap"
+        );
+        self.tag = format!("gap-{}", self.tag);
+        self.cache = NO_STORE;
+        self.measure = None;
+        self.chunks = vec![Segment::nothing()];
+        self
+    }
+
     /// The answer to a request with these `headers`.
     pub fn answer(self, headers: &HeaderMap) -> Response {
         let length: u64 = self.chunks.iter().map(|chunk| chunk.len() as u64).sum();

@@ -62,12 +62,15 @@ pub enum Container {
     Ts,
 }
 
-/// Where in the stream to begin.
+/// Where in the stream to begin. Whoever begins anywhere but live sees all there is, and can go
+/// back and forth in it.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Start {
     #[default]
     Live,
-    /// So many seconds ago.
+    /// Where what can be watched begins.
+    Beginning,
+    /// So many seconds ago; with 0 at the edge.
     Back(u32),
     /// At a moment.
     At(WallTime),
@@ -201,6 +204,7 @@ impl fmt::Display for Profile {
         }
         match self.start {
             Start::Live => {}
+            Start::Beginning => field(true, "o".into()),
             Start::Back(seconds) => field(true, format!("b{seconds}")),
             Start::At(time) => field(true, format!("a{}", time.millis())),
         }
@@ -230,6 +234,7 @@ impl FromStr for Profile {
                 ("l", "") => profile.choosing = Choosing::AtListing,
                 ("x", "") => profile.container = Container::Ts,
                 ("m", lines) => profile.ceiling = Some(lines.parse().map_err(|_| SHAPE)?),
+                ("o", "") => profile.start = Start::Beginning,
                 ("b", seconds) => {
                     profile.start = Start::Back(seconds.parse().map_err(|_| SHAPE)?);
                 }
@@ -291,23 +296,28 @@ fn rung(text: &str) -> Result<RungName, String> {
     RungName::try_from(text.to_owned()).map_err(|error| error.to_string())
 }
 
-/// `live`, `-600` (seconds ago) or `1790000000` (seconds since 1970).
+/// `live`, `begin` (or `0`), `edge`, `-600` (seconds ago), `1790000000` (seconds since 1970) or RFC 3339.
 fn start(text: &str) -> Result<Start, String> {
-    let wrong = || {
-        format!(
-            "start={text:?} is neither \"live\", nor seconds ago (-600), nor seconds since 1970"
-        )
+    match text {
+        "live" => return Ok(Start::Live),
+        "begin" | "0" => return Ok(Start::Beginning),
+        "edge" => return Ok(Start::Back(0)),
+        _ => {}
+    }
+    let number = |digits: &str| {
+        let all = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+        all.then(|| digits.parse::<u32>().ok()).flatten()
     };
-    if text == "live" {
-        return Ok(Start::Live);
-    }
-    match text.strip_prefix('-') {
-        Some(seconds) => Ok(Start::Back(seconds.parse().map_err(|_| wrong())?)),
-        None => {
-            let seconds: u32 = text.parse().map_err(|_| wrong())?;
-            Ok(Start::At(WallTime::from_millis(i64::from(seconds) * 1000)))
-        }
-    }
+    let ago = text.strip_prefix('-').and_then(number).map(Start::Back);
+    let since = number(text).map(|seconds| WallTime::from_millis(i64::from(seconds) * 1000));
+    // A plus in a query is a space, and there is no other in a time.
+    let written = || text.replace(' ', "+").parse().ok();
+    ago.or_else(|| since.or_else(written).map(Start::At))
+        .ok_or_else(|| {
+            format!(
+                "start={text:?} is neither \"live\", \"begin\" nor \"edge\", nor seconds ago (-600), nor a time (2026-11-21T20:15:00Z, or seconds since 1970)"
+            )
+        })
 }
 
 #[cfg(test)]
@@ -376,6 +386,11 @@ mod tests {
             (&[("max", "720")], "m720"),
             (&[("start", "-600")], "b600"),
             (&[("start", "1790000000")], "a1790000000000"),
+            (&[("start", "2026-09-21T16:13:20+02:00")], "a1790000000000"),
+            (&[("start", "2026-09-21T16:13:20 02:00")], "a1790000000000"),
+            (&[("start", "begin")], "o"),
+            (&[("start", "0")], "o"),
+            (&[("start", "edge")], "b0"),
             (&[("rung", "480p"), ("max", "1080p")], "m1080.r480p"),
         ] {
             assert_eq!(of(pairs, "").unwrap().to_string(), text, "{pairs:?}");
@@ -443,7 +458,7 @@ mod tests {
         #[test]
         fn what_is_written_is_read_back(
             low: bool, how in 0..3u8, ts: bool, lines in prop::option::of(1..4320u16),
-            rung in prop::option::of("[a-zA-Z0-9_-]{1,32}"), start in 0..3u8, when: u32,
+            rung in prop::option::of("[a-zA-Z0-9_-]{1,32}"), start in 0..4u8, when: u32,
         ) {
             let profile = Profile {
                 latency: if low { Latency::Low } else { Latency::Normal },
@@ -455,6 +470,7 @@ mod tests {
                 start: match start {
                     0 => Start::Live,
                     1 => Start::Back(when),
+                    2 => Start::Beginning,
                     _ => Start::At(WallTime::from_millis(i64::from(when))),
                 },
             };

@@ -11,6 +11,8 @@ use arc_swap::ArcSwap;
 use playlists::Window;
 use tokio::sync::watch;
 
+pub use crate::archive::populate;
+
 pub use self::{
     name::{StreamName, StreamNameError},
     producer::Producer,
