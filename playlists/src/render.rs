@@ -3,6 +3,7 @@
 
 use std::fmt::{self, Write as _};
 
+mod long;
 mod multivariant;
 mod told;
 
@@ -22,6 +23,12 @@ pub enum View {
     /// Under `v/{viewer}/`: names without a rung, which is chosen when the segment is asked for.
     /// With `parts`, or as players know it that ignore them.
     Viewer { parts: bool },
+    /// The same names, or those of MPEG-TS, of everything that can still be watched; without parts, for
+    /// it is long. Says that it is to be played from its beginning, or nothing of where.
+    Long {
+        transport: bool,
+        from_beginning: bool,
+    },
     /// One rung by its canonical names, with parts; for relays, caches and players that adapt themselves.
     Canonical { rung: usize },
     /// One rendition by its canonical names, as seen from the stream or, for a `viewer`, from under
@@ -34,11 +41,23 @@ pub enum View {
 }
 
 impl View {
+    /// Whether its segments are MPEG-TS, which needs no init section.
+    fn is_transport(self) -> bool {
+        matches!(
+            self,
+            Self::Long {
+                transport: true,
+                ..
+            }
+        )
+    }
+
     /// Whether parts are listed.
     pub fn has_parts(self) -> bool {
         match self {
             Self::Viewer { parts } | Self::Rendition { parts, .. } => parts,
             Self::Canonical { .. } => true,
+            Self::Long { .. } => false,
         }
     }
 }
@@ -51,6 +70,9 @@ pub fn media(window: &Window, view: View) -> String {
 /// The same without what whoever reads it should have already (a Playlist Delta Update, section
 /// 6.2.5.1); `None` if there is nothing to leave out.
 pub fn delta(window: &Window, view: View) -> Option<String> {
+    if let View::Long { .. } = view {
+        return Some(written(window, view, 1));
+    }
     match skippable(window) {
         0 => None,
         skipped => Some(written(window, view, skipped)),
@@ -64,11 +86,15 @@ fn written(window: &Window, view: View, skipped: usize) -> String {
 }
 
 fn write_media(text: &mut String, window: &Window, view: View, skipped: usize) -> fmt::Result {
+    if let View::Long { .. } = view {
+        return long::write(text, window, view, skipped > 0);
+    }
     let format = window.format();
     let listed: Vec<_> = window.listed().map(|segment| &**segment).collect();
     let open = window.open_segment().filter(|_| view.has_parts());
     let names = Names { view, format };
-    write_header(text, format, view.has_parts(), Some(skipped))?;
+    let gaps = listed.iter().any(|segment| segment.gap);
+    write_header(text, format, view.has_parts(), Some(skipped), gaps)?;
     if let Some(first) = listed.first().copied().or(open.map(|open| &**open)) {
         let before = first.head.timeline - u64::from(first.head.discontinuity);
         writeln!(
@@ -106,9 +132,13 @@ fn write_header(
     format: &Format,
     parts: bool,
     skipped: Option<usize>,
+    gaps: bool,
 ) -> fmt::Result {
-    let delta = skipped.is_some_and(|skipped| skipped > 0);
-    let version = if delta { SKIP_VERSION } else { VERSION };
+    let version = match skipped.is_some_and(|skipped| skipped > 0) {
+        true => SKIP_VERSION,
+        false if gaps => GAP_VERSION,
+        false => VERSION,
+    };
     write!(
         text,
         "#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-TARGETDURATION:{}\n\
@@ -142,12 +172,14 @@ fn write_segment(
     if head.discontinuity {
         writeln!(text, "#EXT-X-DISCONTINUITY")?;
     }
-    if before.is_none_or(|before| before.head.init.epoch != head.init.epoch) {
-        if let Some(init) = names.init(segment) {
-            writeln!(text, "#EXT-X-MAP:URI=\"{init}\"")?;
-        }
+    let same = before.is_some_and(|before| before.head.init.epoch == head.init.epoch);
+    if !same && let Some(init) = names.init(segment) {
+        writeln!(text, "#EXT-X-MAP:URI=\"{init}\"")?;
     }
     writeln!(text, "#EXT-X-PROGRAM-DATE-TIME:{}", head.date_time)?;
+    if segment.gap {
+        writeln!(text, "#EXT-X-GAP")?;
+    }
     if parts && is_divided(segment, names.format) {
         write_parts(text, segment, names)?;
     }
@@ -248,7 +280,10 @@ impl Names<'_> {
     fn init(&self, segment: &Segment) -> Option<String> {
         let epoch = segment.head.init.epoch;
         match self.view {
-            View::Viewer { .. } => Some(format!("../../{}/init.mp4", epoch.0)),
+            View::Long {
+                transport: true, ..
+            } => None,
+            View::Viewer { .. } | View::Long { .. } => Some(format!("../../{}/init.mp4", epoch.0)),
             View::Canonical { .. } => Some(format!("{}/init.mp4", epoch.0)),
             View::Rendition { index, .. } => {
                 let kind = self.format.renditions.others[index].kind;
@@ -260,7 +295,10 @@ impl Names<'_> {
     fn segment(&self, segment: &Segment) -> String {
         let number = segment.number();
         match self.view {
-            View::Viewer { .. } => format!("{number}.m4s"),
+            View::Long {
+                transport: true, ..
+            } => format!("{number}.ts"),
+            View::Viewer { .. } | View::Long { .. } => format!("{number}.m4s"),
             View::Canonical { rung } => {
                 format!("{}/{number}.m4s", self.folder(segment.head.epoch, rung))
             }
@@ -279,7 +317,7 @@ impl Names<'_> {
 
     fn part(&self, epoch: Epoch, number: u64, part: usize) -> String {
         match self.view {
-            View::Viewer { .. } => format!("{number}.{part}.m4s"),
+            View::Viewer { .. } | View::Long { .. } => format!("{number}.{part}.m4s"),
             View::Canonical { rung } => {
                 format!("{}/{number}.{part}.m4s", self.folder(epoch, rung))
             }
@@ -308,6 +346,9 @@ const ROUNDING: f64 = 0.000_01;
 
 /// `EXT-X-MAP` in a playlist with pictures needs 6; nothing here needs more (RFC 8216bis section 8).
 const VERSION: usize = 6;
+
+/// `EXT-X-GAP` needs 8.
+const GAP_VERSION: usize = 8;
 
 /// `EXT-X-SKIP` needs 9.
 const SKIP_VERSION: usize = 9;

@@ -342,6 +342,31 @@ impl Window {
         past.chain(self.segments.iter().filter(|segment| segment.complete))
     }
 
+    /// How much media there is from the moment `time` to the edge, of what can be watched: none if it
+    /// is yet to come, all if it is too long ago.
+    pub fn since(&self, time: WallTime) -> MediaTime {
+        let mut since = MediaTime::ZERO;
+        let newest_first = self
+            .segments
+            .iter()
+            .rev()
+            .filter(|segment| segment.complete);
+        let past: Vec<_> = self
+            .history()
+            .into_iter()
+            .flat_map(History::listed)
+            .collect();
+        for segment in newest_first.chain(past.into_iter().rev()) {
+            let (begin, length) = (segment.head.date_time, segment.duration());
+            if begin <= time {
+                let into = MediaTime::from_ticks(time.millis() - begin.millis(), 1000);
+                return since + length - into.min(length);
+            }
+            since += length;
+        }
+        since
+    }
+
     /// When the last complete segment ends.
     pub fn edge(&self) -> Option<WallTime> {
         self.last_complete()

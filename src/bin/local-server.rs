@@ -220,6 +220,10 @@ impl Relay<'_> {
             return;
         }
         self.standby().await;
+        self.node
+            .origin
+            .keeper
+            .store(Some(Arc::new(upstream.to_string())));
         self.stand(NodeState::Filling);
         let stop = self.stop.child_token();
         let source = Upstream {

@@ -98,9 +98,7 @@ fn address_of(text: &str) -> Option<IpAddr> {
 
 /// Reads the header with which a proxy begins a connection, and not an octet more.
 /// `None`: the proxy speaks for itself, as it does to see whether we are there.
-pub async fn announced<R: AsyncRead + Unpin>(
-    stream: &mut R,
-) -> io::Result<Option<SocketAddr>> {
+pub async fn announced<R: AsyncRead + Unpin>(stream: &mut R) -> io::Result<Option<SocketAddr>> {
     // Neither version is shorter than this.
     let mut start = [0; 12];
     stream.read_exact(&mut start).await?;

@@ -61,6 +61,9 @@ pub async fn chosen(
     }
     let file = File::named(&name)?;
     let File { number, part, .. } = file;
+    if let Some(keeper) = keeper(&origin, &consumer, number) {
+        return Ok(elsewhere(&keeper, &uri, None));
+    }
     let window = there(&seat.stream, &consumer, file).await?;
     let segment = window
         .segment(number)
@@ -99,7 +102,7 @@ pub async fn chosen(
                 measure: Some(measure),
                 ..piece
             };
-            piece.answer(&headers)
+            there_now(&window, number, piece).await.answer(&headers)
         }
     };
     let headers = response.headers_mut();
@@ -200,7 +203,27 @@ pub async fn canonical(
         return Ok(growing(segment, consumer, rung_index, None));
     }
     let piece = object(&origin, &stream, segment, file, (rung_index, &rung));
-    Ok(piece.await?.answer(&headers))
+    Ok(there_now(&window, number, piece.await?)
+        .await
+        .answer(&headers))
+}
+
+/// The node that has a segment which is older than all that is here: a viewer may hold a long playlist
+/// of that one, and come here by a redirect.
+fn keeper(origin: &Origin, consumer: &Consumer, number: u64) -> Option<String> {
+    let keeper = origin.keeper.load();
+    let keeper = keeper.as_deref()?;
+    let now = consumer.now()?;
+    (now.is_past(number) && now.segment(number).is_none()).then(|| keeper.clone())
+}
+
+/// `piece` of segment `number`, its octets in memory.
+async fn there_now(window: &Published, number: u64, piece: Piece) -> Piece {
+    if window.is_past(number) {
+        piece.from_disk().await
+    } else {
+        piece
+    }
 }
 
 /// The window in which there is what was asked for: a part, or of a whole segment at least its

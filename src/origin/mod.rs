@@ -16,6 +16,7 @@ pub mod piece;
 pub mod playlist;
 pub mod profile;
 pub mod reporter;
+mod rewind;
 mod room;
 pub mod seat;
 mod seated;
@@ -27,7 +28,7 @@ pub mod wheel;
 use std::{sync::Arc, time::Duration};
 
 use adaptation::{Allocator, Rate, Rule};
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::{
     Router,
     http::{HeaderName, HeaderValue, StatusCode, header},
@@ -92,6 +93,8 @@ pub struct Origin {
     pub stance: ArcSwap<Stance>,
     pub terms: Terms,
     pub derived: Derived,
+    /// Base URL of the node that keeps more than what is live, if this one follows it.
+    pub keeper: ArcSwapOption<String>,
 }
 
 impl Origin {
@@ -109,6 +112,7 @@ impl Origin {
             stance: ArcSwap::default(),
             terms,
             derived: Derived::default(),
+            keeper: ArcSwapOption::empty(),
         })
     }
 

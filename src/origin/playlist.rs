@@ -20,6 +20,7 @@ use super::{
     edge::{self, Reload, playable},
     gate::Pass,
     profile::{Asked, Container, Profile},
+    rewind,
     seat::{Seat, ViewerId},
     signalling::{self, Format, Known},
 };
@@ -73,6 +74,10 @@ pub(super) async fn join(
     let profile = Profile::of(&join.asked, agent, origin.terms.latency);
     let profile = profile.map_err(Refusal::bad_request)?;
     let window = playable(&name, stream).await?;
+    if let Some(keeper) = rewind::keeper(&origin, &profile, &window) {
+        return Ok(elsewhere(&keeper, &uri, None));
+    }
+    let profile = rewind::settled(profile, &window);
     let ladder = wanted(&window.format().ladder, &profile)?;
     let by_name = join.asked.names_container();
     let profile = signalling::suited(&origin, &name, &window, profile, by_name).await?;
@@ -146,13 +151,21 @@ pub async fn viewer(
         return Ok(elsewhere(to, &uri, known));
     }
     origin.viewers.touch(&seat, std::time::Instant::now());
-    let parts = seat.viewer.profile.lists_parts();
+    let parts = seat.viewer.profile.lists_parts() && !seat.viewer.profile.goes_back();
     // Who is told of no parts cannot mean one.
     let part = reload.part.filter(|_| parts);
     let reload = Reload { part, ..reload };
     let window = edge::reload(&name, stream, &reload).await?;
     // It waited, which is no silence.
     origin.viewers.touch(&seat, std::time::Instant::now());
+    if seat.viewer.profile.goes_back() {
+        return Ok(
+            match rewind::keeper(&origin, &seat.viewer.profile, &window) {
+                Some(keeper) => elsewhere(&keeper, &uri, None),
+                None => rewind::playlist(&seat.viewer.profile, &window, reload.skips()),
+            },
+        );
+    }
     let own = signalling::playlist(&origin, &seat, &window, &known, reload.skips());
     Ok(playlist(own.unwrap_or_else(|| {
         window.playlist(View::Viewer { parts }, reload.skips())
@@ -222,6 +235,10 @@ pub(super) fn elsewhere(
 }
 
 pub(super) fn playlist(text: impl Into<Text>) -> Response {
+    listing(text.into())
+}
+
+pub(super) fn listing(text: impl IntoResponse) -> Response {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(M3U8));
     // It changes with every part, and who waits for the next must not get the last from a cache.
@@ -229,7 +246,7 @@ pub(super) fn playlist(text: impl Into<Text>) -> Response {
         header::CACHE_CONTROL,
         header::HeaderValue::from_static("no-cache"),
     );
-    (headers, text.into()).into_response()
+    (headers, text).into_response()
 }
 
 const M3U8: &str = "application/vnd.apple.mpegurl";

@@ -162,6 +162,11 @@ impl Profile {
             == (Latency::Low, Signalling::Seamless, Container::Fmp4)
     }
 
+    /// Whether everything that can be watched is listed, and not only what is live.
+    pub fn goes_back(&self) -> bool {
+        self.start != Start::Live
+    }
+
     /// Whether this is what every viewer gets who asks for nothing.
     pub fn is_plain(&self) -> bool {
         *self == Self::default()

@@ -16,6 +16,8 @@ pub struct Published {
     window: Window,
     plain: Texts,
     parts: Texts,
+    /// As MPEG-TS or not, to be begun at the beginning or not.
+    long: [[Texts; 2]; 2],
     canonical: Vec<Texts>,
     /// Of MPEG-TS: for viewers, and of each rung.
     transport: Vec<Texts>,
@@ -42,6 +44,7 @@ impl Published {
             window,
             plain: Texts::default(),
             parts: Texts::default(),
+            long: Default::default(),
             canonical,
             transport,
             renditions,
@@ -54,6 +57,10 @@ impl Published {
         let texts = match view {
             View::Viewer { parts: false } => &self.plain,
             View::Viewer { parts: true } => &self.parts,
+            View::Long {
+                transport,
+                from_beginning,
+            } => &self.long[usize::from(transport)][usize::from(from_beginning)],
             View::Canonical { rung } => &self.canonical[rung],
             View::Rendition {
                 index,

@@ -81,7 +81,8 @@ impl Text<'_> {
         let open = window.open_segment().filter(|_| self.style.parts);
         segments.extend(open.map(|open| &**open));
         let skipping = (!self.style.tagged).then_some(skipped);
-        write_header(text, self.format, self.style.parts, skipping)?;
+        let gaps = segments.iter().any(|segment| segment.gap);
+        write_header(text, self.format, self.style.parts, skipping, gaps)?;
         if let Some(first) = segments.first() {
             let number = first.number();
             let before = first.head.timeline - u64::from(first.head.discontinuity);
