@@ -1,0 +1,167 @@
+//! What a viewer costs beside nginx, which is what people would otherwise serve HLS with: the same octets, on the
+//! same core, asked for by the same load on another core. nginx serves them from files, by sendfile and tuned; it
+//! need not choose, pin or measure.
+//!
+//! The figure is CPU time of the server's process, kernel included. Rounds alternate in one run, so what the machine
+//! does meanwhile hits both alike; the ratio of the medians is what to quote.
+//!
+//!     cargo bench --bench nginx [-- SCENARIO...]
+
+#![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
+#![allow(clippy::print_stdout, reason = "it is what a bench is for")]
+
+#[path = "../tests/common/node.rs"]
+mod node;
+#[path = "nginx/load.rs"]
+mod load;
+#[path = "nginx/servers.rs"]
+mod servers;
+
+use std::{fs, process::Command, time::Duration};
+
+use load::Load;
+use node::FIRST;
+use playlists::MediaTime;
+use segmenter::Synthetic;
+use servers::{Root, SERVE, Server};
+
+/// Segments that there are.
+pub(crate) const SEGMENTS: u64 = 6;
+
+/// One rung, so that whatever is chosen is the same octets as nginx' file: 2 s at 4 Mbit/s, in four parts.
+pub(crate) fn media() -> Synthetic {
+    Synthetic::new(&[("only", 4000)], MediaTime::from_ticks(1, 2), 4).unwrap()
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if arguments.first().is_some_and(|first| first == SERVE) {
+        return servers::serve();
+    }
+    let asked = |name: &str| arguments.is_empty() || arguments.iter().any(|argument| name.contains(argument.as_str()));
+    let me = std::process::id().to_string();
+    Command::new("taskset").args(["-p", "-c", servers::LOAD, &me]).output().unwrap();
+    let root = Root::new();
+    let ours = Server::ours();
+    fs::write(root.0.join("index.m3u8"), ours.get(&format!("/live/demo/v/{}/index.m3u8", viewer(0)))).unwrap();
+    for number in FIRST..FIRST + SEGMENTS {
+        let path = format!("/live/demo/v/{}/{number}.m4s", viewer(0));
+        fs::write(root.0.join(format!("{number}.m4s")), ours.get(&path)).unwrap();
+    }
+    let Some(nginx) = Server::nginx(&root.0) else {
+        println!("SKIPPED: nginx is not installed (Debian: apt install nginx-light)");
+        return;
+    };
+    let pair = Pair { ours, nginx };
+    for connections in [100, 1_000, 10_000] {
+        if asked(&format!("playlist-{connections}")) {
+            let count = (20_000).max(connections * 4);
+            pair.compare(&format!("playlist-{connections}"), connections, count, &reload, &|_, _, out| ask("/index.m3u8", out));
+        }
+    }
+    for connections in [100, 1_000] {
+        if asked(&format!("segment-{connections}")) {
+            pair.compare(&format!("segment-{connections}"), connections, 2_000.max(connections), &segment, &|_, index, out| {
+                ask(&format!("/{}.m4s", number(index)), out);
+            });
+        }
+    }
+    if asked("idle") {
+        pair.idle();
+    }
+}
+
+struct Pair {
+    ours: Server,
+    nginx: Server,
+}
+
+type Request<'a> = &'a dyn Fn(usize, usize, &mut Vec<u8>);
+
+impl Pair {
+    fn compare(&self, name: &str, connections: usize, count: usize, ours: Request<'_>, nginx: Request<'_>) {
+        let mut sides = [(&self.ours, ours), (&self.nginx, nginx)].map(|(server, request)| {
+            // Both at once, so that neither's come anew, as long as there are descriptors for it.
+            let load = (connections <= BOTH).then(|| Load::connect(server.address, connections).unwrap());
+            (server, request, load, Vec::new())
+        });
+        let mut octets = 0;
+        // The first round warms up.
+        for round in 0..=ROUNDS {
+            for (server, request, load, seen) in &mut sides {
+                let mut anew = None;
+                let load = match load {
+                    Some(load) => load,
+                    None => anew.insert(Load::connect(server.address, connections).unwrap()),
+                };
+                let before = server.cpu();
+                let mut got = load.run(count, *request);
+                let cpu = server.cpu() - before;
+                octets = got.octets;
+                if round > 0 {
+                    seen.push([cpu / count as u32, got.percentile(0.5), got.percentile(0.99)]);
+                }
+            }
+        }
+        let [ours, nginx] = sides.map(|(.., seen)| [0, 1, 2].map(|what| median(seen.iter().map(|seen| seen[what]))));
+        let ratio = |what: usize| ours[what].as_secs_f64() / nginx[what].as_secs_f64();
+        let gigabytes = octets as f64 / 1e9 / count as f64;
+        println!(
+            "{name}: CPU {:.1?} an answer, nginx {:.1?}, ratio {:.2} ({:.2} s and {:.2} s a GB); median {:.1?} and {:.1?}; p99 {:.1?} and {:.1?}, ratio {:.2}",
+            ours[0], nginx[0], ratio(0),
+            ours[0].as_secs_f64() / gigabytes, nginx[0].as_secs_f64() / gigabytes,
+            ours[1], nginx[1], ours[2], nginx[2], ratio(2),
+        );
+    }
+
+    /// Connections that were used once and wait.
+    fn idle(&self) {
+        const COUNT: usize = 10_000;
+        for (name, server, request) in [
+            ("ours", &self.ours, &reload as Request<'_>),
+            ("nginx", &self.nginx, &|_, _, out: &mut Vec<u8>| ask("/index.m3u8", out)),
+        ] {
+            let before = server.memory();
+            let mut load = Load::connect(server.address, COUNT).unwrap();
+            load.run(COUNT, request);
+            let after = server.memory();
+            let each = after.saturating_sub(before) as f64 / load.len() as f64;
+            println!("idle-{COUNT}: {name} {:.1} kB a connection ({} MB in all)", each / 1e3, after >> 20);
+        }
+    }
+}
+
+fn median(values: impl Iterator<Item = Duration>) -> Duration {
+    let mut values: Vec<_> = values.collect();
+    values.sort_unstable();
+    values[values.len() / 2]
+}
+
+fn viewer(key: usize) -> String {
+    format!("{key:016x}.paris")
+}
+
+fn reload(connection: usize, _: usize, out: &mut Vec<u8>) {
+    ask(&format!("/live/demo/v/{}/index.m3u8", viewer(connection)), out);
+}
+
+/// Each segment is one that this viewer did not have: chosen and pinned each time.
+fn segment(_: usize, index: usize, out: &mut Vec<u8>) {
+    let path = format!("/live/demo/v/{}/{}.m4s", viewer(index / SEGMENTS as usize), number(index));
+    ask(&path, out);
+}
+
+fn number(index: usize) -> u64 {
+    FIRST + index as u64 % SEGMENTS
+}
+
+fn ask(path: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"GET ");
+    out.extend_from_slice(path.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\nHost: bench\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\nAccept: */*\r\n\r\n");
+}
+
+const ROUNDS: usize = 7;
+
+/// Connections to each server at a time, if to both.
+const BOTH: usize = 4_000;
