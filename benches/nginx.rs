@@ -81,23 +81,25 @@ type Request<'a> = &'a dyn Fn(usize, usize, &mut Vec<u8>);
 impl Pair {
     fn compare(&self, name: &str, connections: usize, count: usize, ours: Request<'_>, nginx: Request<'_>) {
         let mut sides = [(&self.ours, ours), (&self.nginx, nginx)].map(|(server, request)| {
-            // Both at once, so that neither's come anew, as long as there are descriptors for it.
-            let load = (connections <= BOTH).then(|| Load::connect(server.address, connections).unwrap());
-            (server, request, load, Vec::new())
+            server.rest();
+            (server, request, None, Vec::new())
         });
         let mut octets = 0;
         // The first round warms up.
         for round in 0..=ROUNDS {
-            for (server, request, load, seen) in &mut sides {
-                let mut anew = None;
-                let load = match load {
+            for (server, request, kept, seen) in &mut sides {
+                let load = match kept {
                     Some(load) => load,
-                    None => anew.insert(Load::connect(server.address, connections).unwrap()),
+                    None => kept.insert(Load::connect(server.address, connections).unwrap()),
                 };
                 let before = server.cpu();
                 let mut got = load.run(count, *request);
                 let cpu = server.cpu() - before;
                 octets = got.octets;
+                if connections > BOTH {
+                    *kept = None;
+                    server.rest();
+                }
                 if round > 0 {
                     seen.push([cpu / count as u32, got.percentile(0.5), got.percentile(0.99)]);
                 }
@@ -163,5 +165,5 @@ fn ask(path: &str, out: &mut Vec<u8>) {
 
 const ROUNDS: usize = 7;
 
-/// Connections to each server at a time, if to both.
+/// Connections to one server while those to the other stay open too; with more, descriptors run out.
 const BOTH: usize = 4_000;

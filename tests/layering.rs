@@ -15,14 +15,16 @@ use code::{File, files, names};
 /// media. Whoever assembles them (`node`, the programs) is above them.
 const MODULES: &[(&str, &[&str], &[&str])] = &[
     ("telemetry", &[], &[]),
+    ("runtime", &[], &[]),
     ("shutdown", &[], &[]),
+    ("pages", &[], &[]),
     ("config", &[], &[]),
     ("text", &[], &[]),
     ("token", &[], &[]),
     ("assets", &["text"], &[]),
-    ("net", &["text"], &["playlists"]),
+    ("net", &["pages", "text"], &["playlists"]),
     ("archive", &[], &["playlists"]),
-    ("store", &["archive", "text"], &["playlists"]),
+    ("store", &["archive", "pages", "text"], &["playlists"]),
     ("control", &[], &["playlists"]),
     ("player", &["net"], &["playlists"]),
     ("source", &["net", "store"], &["playlists", "segmenter"]),
@@ -97,6 +99,7 @@ const FENCES: &[(&str, &[&str], &str)] = &[
         &[
             "src/archive/map.rs",
             "src/net/tcp_info.rs",
+            "src/pages.rs",
             "src/manager/launcher/signal.rs",
             "segmenter/src/libav/raw.rs",
         ],

@@ -12,7 +12,7 @@ use std::{
 
 use spillway::{
     net::{self, Limits},
-    origin::{self, Origin},
+    origin::{self, Origin, Terms},
     store::Store,
 };
 use tokio_util::sync::CancellationToken;
@@ -75,6 +75,15 @@ impl Server {
         Duration::from_nanos(spent.sum())
     }
 
+    /// Waits until the connections of a round are closed on its side too.
+    pub(crate) fn rest(&self) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while fs::read_dir(format!("/proc/{}/fd", self.pid)).unwrap().count() > 200 {
+            assert!(Instant::now() < deadline, "connections are left open");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Resident memory, octets.
     pub(crate) fn memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
@@ -125,25 +134,17 @@ pub(crate) const SERVE: &str = "serve";
 
 /// Serves until stdin ends, on a runtime like that of the programs.
 pub(crate) fn serve() {
-    let runtime = match std::env::var("RT").as_deref() {
-        Ok("ct") => tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
-        _ => {
-            let n = |v: &str, d: u32| std::env::var(v).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
-            let mut b = tokio::runtime::Builder::new_multi_thread();
-            b.worker_threads(1).enable_all().event_interval(n("EI", 61)).max_io_events_per_tick(n("IO", 1024) as usize);
-            if n("GQ", 0) > 0 { b.global_queue_interval(n("GQ", 0)); }
-            b.build().unwrap()
-        }
-    };
+    let runtime = spillway::runtime::build(Some(1)).unwrap();
     runtime.block_on(async {
-        let origin = Origin::new("bench".into(), Store::default(), None, usize::MAX);
+        let terms = Terms { max_viewers: usize::MAX, ..Terms::default() };
+        let origin = Origin::new("bench".into(), Store::default(), terms);
         let mut feed = Feed::new(origin.store.create(&"demo".parse().unwrap()).unwrap(), super::media());
         feed.segments(super::SEGMENTS as usize);
         let listener = net::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         println!("{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
         let app = origin::public(origin);
-        let serving = tokio::spawn(net::serve(listener, app, Limits::default(), stop.clone()));
+        let serving = tokio::spawn(net::serve(listener, app, Limits { connections: 30_000, ..Limits::default() }, stop.clone()));
         let ended = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
         let _ = ended.await;
         stop.cancel();

@@ -13,7 +13,7 @@ use spillway::{
     control::{Directive, NodeKind, NodeState},
     node::{Node, NodeConfig, Role, STOPPING},
     origin::{Stance, reporter::Standing},
-    shutdown,
+    runtime, shutdown,
     source::upstream::{self, Upstream},
     telemetry,
 };
@@ -58,10 +58,13 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main]
-async fn run(config: Config) -> ExitCode {
+fn run(config: Config) -> ExitCode {
     telemetry::init();
-    match serve(config).await {
+    let runtime = match runtime::build(None) {
+        Ok(runtime) => runtime,
+        Err(error) => return config::refuse("local-server", &error.into()),
+    };
+    match runtime.block_on(serve(config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => config::refuse("local-server", &error),
     }

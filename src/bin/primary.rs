@@ -11,7 +11,7 @@ use spillway::{
     control::{NodeKind, NodeState},
     node::{Node, NodeConfig, Role, STOPPING, beside},
     origin::reporter::Standing,
-    shutdown,
+    runtime, shutdown,
     source::live::{self, Live},
     store::StreamName,
     telemetry,
@@ -128,10 +128,13 @@ fn print(line: anyhow::Result<String>) -> ExitCode {
     }
 }
 
-#[tokio::main]
-async fn run(config: Config) -> ExitCode {
+fn run(config: Config) -> ExitCode {
     telemetry::init();
-    match serve(config).await {
+    let runtime = match runtime::build(None) {
+        Ok(runtime) => runtime,
+        Err(error) => return config::refuse("primary", &error.into()),
+    };
+    match runtime.block_on(serve(config)) {
         Ok(code) => code,
         Err(error) => config::refuse("primary", &error),
     }

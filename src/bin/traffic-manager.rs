@@ -19,7 +19,7 @@ use spillway::{
         launcher::{Launcher, ProcessLauncher},
     },
     net::{self, Front, FrontConfig},
-    shutdown, telemetry,
+    runtime, shutdown, telemetry,
 };
 
 /// Sends viewers to the node that serves their region, and starts a relay for a region when its
@@ -125,7 +125,7 @@ fn main() -> ExitCode {
         Err(error) => return config::refuse(NAME, &error),
     };
     telemetry::init();
-    let runtime = match tokio::runtime::Runtime::new() {
+    let runtime = match runtime::build(None) {
         Ok(runtime) => runtime,
         Err(error) => return config::refuse(NAME, &error.into()),
     };

@@ -4,10 +4,10 @@
 use std::{convert::Infallible, net::IpAddr, pin::pin, sync::Arc};
 
 use axum::{Router, body::Body};
+use bytes::Bytes;
 use hyper::{
     Request, Response,
-    body::Incoming,
-    server::conn::{http1, http2},
+    server::conn,
     service::service_fn,
 };
 use hyper_util::{
@@ -18,7 +18,6 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
 };
-use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::text;
@@ -26,6 +25,9 @@ use crate::text;
 use super::{
     Connection, Limits, Trust,
     activity::{Activity, Answer, Rest},
+    http1::{self, Outcome},
+    rewound::Rewound,
+    stopping::Stop,
 };
 
 /// Who asks; in the extensions of each request.
@@ -36,12 +38,12 @@ pub struct Client {
 }
 
 /// What ends connections that would go on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Ending {
     /// No further request; what is being answered is.
-    pub(super) stop: CancellationToken,
+    pub(super) stop: Stop,
     /// At once.
-    pub(super) cut: CancellationToken,
+    pub(super) cut: Stop,
 }
 
 /// What all connections of a listener have in common.
@@ -50,19 +52,19 @@ pub(super) struct Http {
     app: Router,
     trust: Arc<Trust>,
     limits: Limits,
-    first: http1::Builder,
-    second: http2::Builder<TokioExecutor>,
+    first: conn::http1::Builder,
+    second: conn::http2::Builder<TokioExecutor>,
 }
 
 impl Http {
     pub(super) fn new(app: Router, trust: Arc<Trust>, limits: Limits) -> Self {
-        let mut first = http1::Builder::new();
+        let mut first = conn::http1::Builder::new();
         first
             .timer(TokioTimer::new())
             .header_read_timeout(limits.head)
             .half_close(false)
             .max_buf_size(HEAD);
-        let mut second = http2::Builder::new(TokioExecutor::new());
+        let mut second = conn::http2::Builder::new(TokioExecutor::new());
         // A client that resets streams as fast as it opens them is cut off by hyper's own bounds
         // (CVE-2023-44487); windows are for what clients send, and they send next to nothing.
         second
@@ -85,15 +87,35 @@ impl Http {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let respond = |request| self.answer(request, connection.clone());
+        let simple = http1::serve(io, respond, &connection, self.limits.head, ending);
+        match simple.await {
+            // Few come here, and what they need is large.
+            Ok(Outcome::Other(io, again)) => {
+                Box::pin(self.any(Rewound { again, io }, &connection, ending)).await;
+            }
+            Ok(Outcome::Over) => {}
+            Err(error) => {
+                tracing::debug!(peer = %connection.peer.address, %error, "connection ended early");
+            }
+        }
+    }
+
+    /// Serves HTTP/1.1 with all that belongs to it.
+    async fn any<I>(&self, io: I, connection: &Arc<Connection>, ending: &Ending)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let (http, known) = (self.clone(), connection.clone());
         let service = service_fn(move |request| {
             known.requested.notify_waiters();
-            http.clone().answer(request, known.clone())
+            let (http, known) = (http.clone(), known.clone());
+            async move { Ok::<_, Infallible>(http.answer(request, known).await) }
         });
         let served = self.first.serve_connection(TokioIo::new(io), service);
         drive(
             served,
-            &connection,
+            connection,
             ending,
             self.limits,
             std::future::pending(),
@@ -110,9 +132,9 @@ impl Http {
         let (http, known, acts) = (self.clone(), connection.clone(), activity.clone());
         let service = service_fn(move |request| {
             let open = acts.request();
-            let answered = http.clone().answer(request, known.clone());
+            let (http, known) = (http.clone(), known.clone());
             async move {
-                let Ok(answer) = answered.await;
+                let answer = http.answer(request, known).await;
                 Ok::<_, Infallible>(answer.map(|body| Answer::new(body, open)))
             }
         });
@@ -121,20 +143,19 @@ impl Http {
         drive(served, &connection, ending, self.limits, useless).await;
     }
 
-    async fn answer(
-        self,
-        mut request: Request<Incoming>,
-        connection: Arc<Connection>,
-    ) -> Result<Response<Body>, Infallible> {
+    async fn answer<B>(&self, mut request: Request<B>, connection: Arc<Connection>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
+    {
         let peer = connection.peer.address.ip();
         let address = self.trust.client(peer, request.headers());
         let extensions = request.extensions_mut();
         extensions.insert(Client { address });
         extensions.insert(connection);
         let gzip = text::takes_gzip(request.headers());
-        let Ok(mut response) = self.app.oneshot(request).await;
+        let Ok(mut response) = self.app.clone().oneshot(request).await;
         text::encode(&mut response, gzip);
-        Ok(response)
+        response
     }
 
     /// Waits until a connection has been of no use for too long; says how it is to end.
@@ -182,11 +203,11 @@ async fn drive<C>(
                 }
                 return;
             }
-            () = ending.cut.cancelled() => {
+            () = ending.cut.said() => {
                 tracing::debug!(%peer, "connection cut at shutdown");
                 return;
             }
-            () = ending.stop.cancelled(), if !closing => {
+            () = ending.stop.said(), if !closing => {
                 served.as_mut().graceful_shutdown();
                 closing = true;
             }

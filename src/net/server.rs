@@ -17,6 +17,7 @@ use super::{
     limits::{Addresses, Counted},
     proxy,
     socket::Stream,
+    stopping::Stop,
     tls::Protocol,
 };
 
@@ -46,16 +47,12 @@ impl Server {
     pub async fn serve(self, listener: TcpListener, app: Router, stop: CancellationToken) {
         let limits = self.limits;
         let slots = Arc::new(Semaphore::new(limits.connections));
-        let (tracker, cut) = (TaskTracker::new(), CancellationToken::new());
-        let ending = Ending {
-            stop: stop.clone(),
-            cut: cut.clone(),
-        };
+        let (tracker, ending) = (TaskTracker::new(), Ending::default());
         let door = Arc::new(Door {
             http: Http::new(app, self.trust.clone(), limits),
             server: self,
             addresses: Addresses::default(),
-            ending,
+            ending: ending.clone(),
         });
         loop {
             let accepted = tokio::select! {
@@ -74,10 +71,11 @@ impl Server {
         }
         drop(listener);
         tracker.close();
+        ending.stop.say();
         if timeout(limits.shutdown, tracker.wait()).await.is_err() {
             tracing::info!(left = tracker.len(), after = ?limits.shutdown, "cutting connections that are still open");
         }
-        cut.cancel();
+        ending.cut.say();
         tracker.wait().await;
     }
 }
@@ -153,7 +151,7 @@ impl Door {
 
 /// What `wait` comes to, unless it takes too long or the listener stops first.
 async fn before<T>(
-    stop: &CancellationToken,
+    stop: &Stop,
     patience: Duration,
     what: &str,
     wait: impl Future<Output = io::Result<T>>,
@@ -162,7 +160,7 @@ async fn before<T>(
         result = timeout(patience, wait) => result.unwrap_or_else(|_| {
             Err(io::Error::new(io::ErrorKind::TimedOut, format!("it had {patience:?} {what}")))
         }),
-        () = stop.cancelled() => Err(io::Error::other("stopping")),
+        () = stop.said() => Err(io::Error::other("stopping")),
     }
 }
 

@@ -6,10 +6,10 @@
 use std::{
     io::{self, IoSlice},
     net::SocketAddr,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd, RawFd},
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use super::{
+    sending,
     stretch::Answers,
     tcp_info::{self, TcpInfo},
 };
@@ -42,8 +43,7 @@ pub struct Peer {
 #[derive(Debug)]
 pub struct Connection {
     pub peer: Peer,
-    stream: Mutex<Weak<TcpStream>>,
-    last: Mutex<TcpInfo>,
+    kernel: Mutex<Kernel>,
     written: AtomicU64,
     answers: Answers,
     /// Another request came in, which proves that the answer before it was read. Not said with
@@ -54,18 +54,11 @@ pub struct Connection {
 impl Connection {
     /// The kernel's account now, or the last one taken if the connection is closed.
     pub fn sample(&self) -> TcpInfo {
-        let stream = lock(&self.stream).upgrade();
-        let mut last = lock(&self.last);
-        if let Some(stream) = stream
-            && let Ok(info) = tcp_info::read(stream.as_fd())
-        {
-            *last = info;
-        }
-        *last
+        lock(&self.kernel).sample()
     }
 
     pub fn is_open(&self) -> bool {
-        lock(&self.stream).strong_count() > 0
+        lock(&self.kernel).socket.is_some()
     }
 
     /// Octets handed to the kernel so far; what it still buffers is among them.
@@ -84,23 +77,44 @@ impl Connection {
     }
 }
 
+/// Where the kernel keeps its account of a connection, and what it last said.
+#[derive(Debug)]
+struct Kernel {
+    /// Open for as long as it is named here: the stream takes it away before it closes it.
+    socket: Option<RawFd>,
+    last: TcpInfo,
+}
+
+impl Kernel {
+    fn sample(&mut self) -> TcpInfo {
+        if let Some(info) = self.socket.and_then(|socket| tcp_info::read(socket).ok()) {
+            self.last = info;
+        }
+        self.last
+    }
+}
+
 /// The byte stream of a connection. A write that makes no progress for `patience` is an error,
 /// so that a reader who went away without a word cannot hold media for good.
 #[derive(Debug)]
 pub struct Stream {
-    inner: Arc<TcpStream>,
+    inner: TcpStream,
     connection: Arc<Connection>,
     patience: Duration,
-    stalled: Option<Pin<Box<Sleep>>>,
+    /// When the write that waits now is given up.
+    deadline: Option<Instant>,
+    /// Goes off at a deadline or before. Kept from one wait to the next: most end long before.
+    alarm: Option<Pin<Box<Sleep>>>,
 }
 
 impl Stream {
     pub fn new(inner: TcpStream, peer: Peer, patience: Duration) -> Self {
-        let inner = Arc::new(inner);
         let connection = Arc::new(Connection {
             peer,
-            stream: Mutex::new(Arc::downgrade(&inner)),
-            last: Mutex::default(),
+            kernel: Mutex::new(Kernel {
+                socket: Some(inner.as_raw_fd()),
+                last: TcpInfo::default(),
+            }),
             written: AtomicU64::new(0),
             answers: Answers::default(),
             requested: Notify::new(),
@@ -109,7 +123,8 @@ impl Stream {
             inner,
             connection,
             patience,
-            stalled: None,
+            deadline: None,
+            alarm: None,
         }
     }
 
@@ -125,18 +140,14 @@ impl Stream {
     ) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(result) => {
-                self.stalled = None;
+                self.deadline = None;
                 if let Ok(octets) = result {
                     self.connection.written.fetch_add(octets as u64, Relaxed);
                 }
                 Poll::Ready(result)
             }
             Poll::Pending => {
-                let deadline = Instant::now() + self.patience;
-                let stalled = self
-                    .stalled
-                    .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-                ready!(stalled.as_mut().poll(cx));
+                ready!(self.poll_patience(cx));
                 Poll::Ready(Err(io::Error::new(
                     io::ErrorKind::TimedOut,
                     "the peer stopped reading",
@@ -144,12 +155,27 @@ impl Stream {
             }
         }
     }
+
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let patience = self.patience;
+        let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + patience);
+        let alarm = self
+            .alarm
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        while alarm.deadline() < deadline {
+            ready!(alarm.as_mut().poll(cx));
+            alarm.as_mut().reset(deadline);
+        }
+        alarm.as_mut().poll(cx)
+    }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.connection.sample();
-        *lock(&self.connection.stream) = Weak::new();
+        let mut kernel = lock(&self.connection.kernel);
+        kernel.sample();
+        kernel.socket = None;
+        drop(kernel);
         // Whoever waits for acknowledgements on this connection has now seen the last of them.
         self.connection.requested.notify_waiters();
     }
@@ -157,21 +183,11 @@ impl Drop for Stream {
 
 impl AsyncRead for Stream {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.inner.poll_read_ready(cx))?;
-            match self.inner.try_read(buf.initialize_unfilled()) {
-                Ok(octets) => {
-                    buf.advance(octets);
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
+        Pin::new(&mut self.inner).poll_read(cx, buf)
     }
 }
 
@@ -181,7 +197,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         octets: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = write_with(&self.inner, cx, |stream| stream.try_write(octets));
+        let written = Pin::new(&mut self.inner).poll_write(cx, octets);
         self.account(cx, written)
     }
 
@@ -190,7 +206,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = write_with(&self.inner, cx, |stream| stream.try_write_vectored(slices));
+        let written = sending::poll_write(&mut self.inner, cx, slices);
         self.account(cx, written)
     }
 
@@ -206,27 +222,13 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(socket2::SockRef::from(&*self.inner).shutdown(std::net::Shutdown::Write))
+        Poll::Ready(socket2::SockRef::from(&self.inner).shutdown(std::net::Shutdown::Write))
     }
 }
 
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.inner.as_fd()
-    }
-}
-
-fn write_with(
-    stream: &TcpStream,
-    cx: &mut Context<'_>,
-    write: impl Fn(&TcpStream) -> io::Result<usize>,
-) -> Poll<io::Result<usize>> {
-    loop {
-        ready!(stream.poll_write_ready(cx))?;
-        match write(stream) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            result => return Poll::Ready(result),
-        }
     }
 }
 

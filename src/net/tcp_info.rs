@@ -1,4 +1,4 @@
-//! `TCP_INFO`: the kernel's own account of one connection. The one file of this crate with `unsafe`.
+//! `TCP_INFO`: the kernel's own account of one connection.
 
 #![allow(
     unsafe_code,
@@ -7,7 +7,7 @@
 
 use std::{
     io, mem,
-    os::fd::{AsRawFd, BorrowedFd},
+    os::fd::RawFd,
     time::Duration,
 };
 
@@ -32,15 +32,15 @@ pub struct TcpInfo {
     pub retransmitted: u64,
 }
 
-/// Reads `TCP_INFO`. A kernel older than a field leaves it zero.
-pub fn read(socket: BorrowedFd<'_>) -> io::Result<TcpInfo> {
+/// Reads `TCP_INFO` of an open socket. A kernel older than a field leaves it zero.
+pub(super) fn read(socket: RawFd) -> io::Result<TcpInfo> {
     // Eight octets at a time: aligned for `tcp_info`, and long enough for it.
     let mut raw = [0u64; mem::size_of::<libc::tcp_info>().div_ceil(8)];
     let mut length = mem::size_of::<libc::tcp_info>() as libc::socklen_t;
-    // SAFETY: `raw` is writable for `length` octets, and the kernel writes at most that many.
+    // SAFETY: a number that is no socket is an error; `raw` is writable for `length` octets, and the kernel writes at most that many.
     let answer = unsafe {
         libc::getsockopt(
-            socket.as_raw_fd(),
+            socket,
             libc::IPPROTO_TCP,
             libc::TCP_INFO,
             raw.as_mut_ptr().cast(),

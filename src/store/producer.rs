@@ -8,6 +8,8 @@ use bytes::Bytes;
 use playlists::{Format, Head, History, MediaTime, Part, Segment, Window, WindowError};
 use tokio::sync::watch;
 
+use crate::pages;
+
 use super::{Published, Store, StreamName};
 use crate::archive::{Archive, Note};
 
@@ -119,7 +121,10 @@ impl Producer {
     }
 
     /// Publishes the next part, and with the segment's last one the segment.
-    pub fn push(&mut self, part: Part, last: bool) -> Result<(), WindowError> {
+    pub fn push(&mut self, mut part: Part, last: bool) -> Result<(), WindowError> {
+        for media in &mut part.media {
+            *media = pages::keep(std::mem::take(media));
+        }
         let window = self.window.as_mut().ok_or(WindowError::NoSegment)?;
         window.push(part)?;
         if last {

@@ -1,0 +1,186 @@
+//! Heads of HTTP/1.1: a request's, if it is one without a body, and an answer's (RFC 9112).
+//! Reading and writing octets is `http1`'s business.
+
+use std::{
+    cell::RefCell,
+    fmt::Write as _,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use axum::{
+    body::Body,
+    http::{
+        HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version, header,
+        response,
+    },
+};
+use bytes::Bytes;
+use http_body::Body as _;
+
+/// A request, and whether its connection may stay open after it.
+pub(super) struct Asked {
+    pub(super) request: Request<Body>,
+    pub(super) stays: bool,
+}
+
+pub(super) enum Parsed {
+    /// A request, and the length of its head.
+    Whole(Asked, usize),
+    Partial,
+    /// Something that is not ours to answer, or to refuse.
+    Other,
+}
+
+/// Reads the head at the beginning of `octets`.
+pub(super) fn parse(octets: &[u8]) -> Parsed {
+    let mut headers = [const { std::mem::MaybeUninit::uninit() }; MOST];
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(octets, &mut headers) {
+        Ok(httparse::Status::Complete(length)) => match asked(&parsed, &octets[..length]) {
+            Some(asked) => Parsed::Whole(asked, length),
+            None => Parsed::Other,
+        },
+        Ok(httparse::Status::Partial) => Parsed::Partial,
+        Err(_) => Parsed::Other,
+    }
+}
+
+fn asked(parsed: &httparse::Request<'_, '_>, octets: &[u8]) -> Option<Asked> {
+    let method = match parsed.method? {
+        "GET" => Method::GET,
+        "HEAD" => Method::HEAD,
+        "OPTIONS" => Method::OPTIONS,
+        _ => return None,
+    };
+    if parsed.version != Some(1) {
+        return None;
+    }
+    // Names and values are slices of one copy.
+    let head = Bytes::copy_from_slice(octets);
+    let own = |part: &[u8]| {
+        let start = part.as_ptr() as usize - octets.as_ptr() as usize;
+        head.slice(start..start + part.len())
+    };
+    let mut stays = true;
+    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
+    for line in &*parsed.headers {
+        let name = HeaderName::from_bytes(line.name.as_bytes()).ok()?;
+        if name == header::CONNECTION {
+            stays &= stays_open(line.value)?;
+        } else if [
+            header::CONTENT_LENGTH,
+            header::TRANSFER_ENCODING,
+            header::UPGRADE,
+            header::EXPECT,
+        ]
+        .contains(&name)
+        {
+            return None;
+        }
+        headers.append(name, HeaderValue::from_maybe_shared(own(line.value)).ok()?);
+    }
+    let mut request = Request::new(Body::empty());
+    *request.method_mut() = method;
+    *request.uri_mut() = Uri::from_maybe_shared(own(parsed.path?.as_bytes())).ok()?;
+    *request.version_mut() = Version::HTTP_11;
+    *request.headers_mut() = headers;
+    Some(Asked { request, stays })
+}
+
+/// What `Connection` says (RFC 9110 section 7.6.1); `None` if that concerns more than staying open.
+fn stays_open(value: &[u8]) -> Option<bool> {
+    let mut stays = true;
+    for option in value.split(|&octet| octet == b',') {
+        let option = option.trim_ascii();
+        if option.eq_ignore_ascii_case(b"close") {
+            stays = false;
+        } else if !option.eq_ignore_ascii_case(b"keep-alive") && !option.is_empty() {
+            return None;
+        }
+    }
+    Some(stays)
+}
+
+/// How the end of an answer is told (RFC 9112 section 6.3).
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Length {
+    /// It has no body.
+    None,
+    Known(u64),
+    Chunked,
+}
+
+pub(super) fn length(parts: &response::Parts, body: &Body, bodiless: bool) -> Length {
+    let none = bodiless
+        || parts.status.is_informational()
+        || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&parts.status);
+    let said = parts.headers.get(header::CONTENT_LENGTH);
+    let said = said.and_then(|said| said.to_str().ok()?.parse().ok());
+    match said.or_else(|| body.size_hint().exact()) {
+        _ if none => Length::None,
+        Some(octets) => Length::Known(octets),
+        None => Length::Chunked,
+    }
+}
+
+pub(super) fn write(parts: &response::Parts, length: Length, stays: bool) -> Vec<u8> {
+    let mut head = Vec::with_capacity(USUAL);
+    head.extend_from_slice(b"HTTP/1.1 ");
+    head.extend_from_slice(parts.status.as_str().as_bytes());
+    head.push(b' ');
+    let reason = parts.status.canonical_reason().unwrap_or_default();
+    head.extend_from_slice(reason.as_bytes());
+    head.extend_from_slice(b"\r\n");
+    let mut line = |name: &HeaderName, value: &[u8]| {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value);
+        head.extend_from_slice(b"\r\n");
+    };
+    for (name, value) in &parts.headers {
+        // Ours to say.
+        if ![header::CONNECTION, header::TRANSFER_ENCODING].contains(name) {
+            line(name, value.as_bytes());
+        }
+    }
+    if !stays {
+        line(&header::CONNECTION, b"close");
+    }
+    match length {
+        Length::Known(octets) if !parts.headers.contains_key(header::CONTENT_LENGTH) => {
+            line(&header::CONTENT_LENGTH, octets.to_string().as_bytes());
+        }
+        Length::Chunked => line(&header::TRANSFER_ENCODING, b"chunked"),
+        _ => {}
+    }
+    if !parts.headers.contains_key(header::DATE) {
+        with_date(|date| line(&header::DATE, date.as_bytes()));
+    }
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+/// The time as answers say it, written once a second.
+fn with_date(take: impl FnOnce(&str)) {
+    thread_local! {
+        static WRITTEN: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let second = now.unwrap_or_default().as_secs();
+    WRITTEN.with_borrow_mut(|(written, date)| {
+        if *written != second || date.is_empty() {
+            let now = UNIX_EPOCH + Duration::from_secs(second);
+            date.clear();
+            // Writing to a string cannot fail.
+            let _ = write!(date, "{}", httpdate::HttpDate::from(now));
+            *written = second;
+        }
+        take(date);
+    });
+}
+
+/// Lines of a request. With more it is hyper's.
+const MOST: usize = 64;
+
+/// Octets that the head of an answer has room for at once.
+const USUAL: usize = 512;
