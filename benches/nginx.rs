@@ -10,10 +10,10 @@
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 #![allow(clippy::print_stdout, reason = "it is what a bench is for")]
 
-#[path = "../tests/common/node.rs"]
-mod node;
 #[path = "nginx/load.rs"]
 mod load;
+#[path = "../tests/common/node.rs"]
+mod node;
 #[path = "nginx/servers.rs"]
 mod servers;
 
@@ -34,16 +34,31 @@ pub(crate) fn media() -> Synthetic {
 }
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
     if arguments.first().is_some_and(|first| first == SERVE) {
         return servers::serve();
     }
-    let asked = |name: &str| arguments.is_empty() || arguments.iter().any(|argument| name.contains(argument.as_str()));
+    let asked = |name: &str| {
+        arguments.is_empty()
+            || arguments
+                .iter()
+                .any(|argument| name.contains(argument.as_str()))
+    };
     let me = std::process::id().to_string();
-    Command::new("taskset").args(["-p", "-c", servers::LOAD, &me]).output().unwrap();
+    Command::new("taskset")
+        .args(["-p", "-c", servers::LOAD, &me])
+        .output()
+        .unwrap();
     let root = Root::new();
     let ours = Server::ours();
-    fs::write(root.0.join("index.m3u8"), ours.get(&format!("/live/demo/v/{}/index.m3u8", viewer(0)))).unwrap();
+    fs::write(
+        root.0.join("index.m3u8"),
+        ours.get(&format!("/live/demo/v/{}/index.m3u8", viewer(0))),
+    )
+    .unwrap();
     for number in FIRST..FIRST + SEGMENTS {
         let path = format!("/live/demo/v/{}/{number}.m4s", viewer(0));
         fs::write(root.0.join(format!("{number}.m4s")), ours.get(&path)).unwrap();
@@ -56,14 +71,26 @@ fn main() {
     for connections in [100, 1_000, 10_000] {
         if asked(&format!("playlist-{connections}")) {
             let count = (20_000).max(connections * 4);
-            pair.compare(&format!("playlist-{connections}"), connections, count, &reload, &|_, _, out| ask("/index.m3u8", out));
+            pair.compare(
+                &format!("playlist-{connections}"),
+                connections,
+                count,
+                &reload,
+                &|_, _, out| ask("/index.m3u8", out),
+            );
         }
     }
     for connections in [100, 1_000] {
         if asked(&format!("segment-{connections}")) {
-            pair.compare(&format!("segment-{connections}"), connections, 2_000.max(connections), &segment, &|_, index, out| {
-                ask(&format!("/{}.m4s", number(index)), out);
-            });
+            pair.compare(
+                &format!("segment-{connections}"),
+                connections,
+                2_000.max(connections),
+                &segment,
+                &|_, index, out| {
+                    ask(&format!("/{}.m4s", number(index)), out);
+                },
+            );
         }
     }
     if asked("idle") {
@@ -79,7 +106,14 @@ struct Pair {
 type Request<'a> = &'a dyn Fn(usize, usize, &mut Vec<u8>);
 
 impl Pair {
-    fn compare(&self, name: &str, connections: usize, count: usize, ours: Request<'_>, nginx: Request<'_>) {
+    fn compare(
+        &self,
+        name: &str,
+        connections: usize,
+        count: usize,
+        ours: Request<'_>,
+        nginx: Request<'_>,
+    ) {
         let mut sides = [(&self.ours, ours), (&self.nginx, nginx)].map(|(server, request)| {
             server.rest();
             (server, request, None, Vec::new())
@@ -101,18 +135,30 @@ impl Pair {
                     server.rest();
                 }
                 if round > 0 {
-                    seen.push([cpu / count as u32, got.percentile(0.5), got.percentile(0.99)]);
+                    seen.push([
+                        cpu / count as u32,
+                        got.percentile(0.5),
+                        got.percentile(0.99),
+                    ]);
                 }
             }
         }
-        let [ours, nginx] = sides.map(|(.., seen)| [0, 1, 2].map(|what| median(seen.iter().map(|seen| seen[what]))));
+        let [ours, nginx] = sides
+            .map(|(.., seen)| [0, 1, 2].map(|what| median(seen.iter().map(|seen| seen[what]))));
         let ratio = |what: usize| ours[what].as_secs_f64() / nginx[what].as_secs_f64();
         let gigabytes = octets as f64 / 1e9 / count as f64;
         println!(
             "{name}: CPU {:.1?} an answer, nginx {:.1?}, ratio {:.2} ({:.2} s and {:.2} s a GB); median {:.1?} and {:.1?}; p99 {:.1?} and {:.1?}, ratio {:.2}",
-            ours[0], nginx[0], ratio(0),
-            ours[0].as_secs_f64() / gigabytes, nginx[0].as_secs_f64() / gigabytes,
-            ours[1], nginx[1], ours[2], nginx[2], ratio(2),
+            ours[0],
+            nginx[0],
+            ratio(0),
+            ours[0].as_secs_f64() / gigabytes,
+            nginx[0].as_secs_f64() / gigabytes,
+            ours[1],
+            nginx[1],
+            ours[2],
+            nginx[2],
+            ratio(2),
         );
     }
 
@@ -121,14 +167,20 @@ impl Pair {
         const COUNT: usize = 10_000;
         for (name, server, request) in [
             ("ours", &self.ours, &reload as Request<'_>),
-            ("nginx", &self.nginx, &|_, _, out: &mut Vec<u8>| ask("/index.m3u8", out)),
+            ("nginx", &self.nginx, &|_, _, out: &mut Vec<u8>| {
+                ask("/index.m3u8", out)
+            }),
         ] {
             let before = server.memory();
             let mut load = Load::connect(server.address, COUNT).unwrap();
             load.run(COUNT, request);
             let after = server.memory();
             let each = after.saturating_sub(before) as f64 / load.len() as f64;
-            println!("idle-{COUNT}: {name} {:.1} kB a connection ({} MB in all)", each / 1e3, after >> 20);
+            println!(
+                "idle-{COUNT}: {name} {:.1} kB a connection ({} MB in all)",
+                each / 1e3,
+                after >> 20
+            );
         }
     }
 }
@@ -144,12 +196,19 @@ fn viewer(key: usize) -> String {
 }
 
 fn reload(connection: usize, _: usize, out: &mut Vec<u8>) {
-    ask(&format!("/live/demo/v/{}/index.m3u8", viewer(connection)), out);
+    ask(
+        &format!("/live/demo/v/{}/index.m3u8", viewer(connection)),
+        out,
+    );
 }
 
 /// Each segment is one that this viewer did not have: chosen and pinned each time.
 fn segment(_: usize, index: usize, out: &mut Vec<u8>) {
-    let path = format!("/live/demo/v/{}/{}.m4s", viewer(index / SEGMENTS as usize), number(index));
+    let path = format!(
+        "/live/demo/v/{}/{}.m4s",
+        viewer(index / SEGMENTS as usize),
+        number(index)
+    );
     ask(&path, out);
 }
 

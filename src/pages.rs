@@ -266,8 +266,7 @@ mod tests {
         let (first, mut sent) = (slot.first, 0);
         let mut offset = (first * arena.page) as u64;
         while sent < LENGTH
-            && let Ok(more) =
-                file::sendfile(&writer, &arena.file, Some(&mut offset), LENGTH - sent)
+            && let Ok(more) = file::sendfile(&writer, &arena.file, Some(&mut offset), LENGTH - sent)
         {
             sent += more;
         }

@@ -55,10 +55,20 @@ impl Load {
             let mut stream = TcpStream::from_std(stream);
             let registry = poll.registry();
             registry.register(&mut stream, Token(index), Interest::READABLE)?;
-            Ok(Connection { stream, since: Instant::now(), head: Vec::new(), left: 0, busy: false })
+            Ok(Connection {
+                stream,
+                since: Instant::now(),
+                head: Vec::new(),
+                left: 0,
+                busy: false,
+            })
         });
         let connections = connections.collect::<io::Result<_>>()?;
-        Ok(Self { poll, connections, asked: 0 })
+        Ok(Self {
+            poll,
+            connections,
+            asked: 0,
+        })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -67,7 +77,11 @@ impl Load {
 
     /// Every connection asks, and again as soon as it is answered, until `count` requests were sent and answered.
     /// `request` writes the request of a connection, given how many were sent before.
-    pub(crate) fn run(&mut self, count: usize, request: &dyn Fn(usize, usize, &mut Vec<u8>)) -> Round {
+    pub(crate) fn run(
+        &mut self,
+        count: usize,
+        request: &dyn Fn(usize, usize, &mut Vec<u8>),
+    ) -> Round {
         let mut round = Round::default();
         let (mut sent, mut scratch, mut buffer) = (0, Vec::new(), vec![0; 512 * 1024]);
         let mut events = Events::with_capacity(1024);
@@ -77,7 +91,11 @@ impl Load {
         }
         while round.answers < count {
             self.poll.poll(&mut events, Some(PATIENCE)).unwrap();
-            assert!(!events.is_empty(), "no answer within {PATIENCE:?}; {} of {count} came", round.answers);
+            assert!(
+                !events.is_empty(),
+                "no answer within {PATIENCE:?}; {} of {count} came",
+                round.answers
+            );
             for event in &events {
                 let Token(index) = event.token();
                 if self.connections[index].read(&mut buffer, &mut round) {
@@ -92,7 +110,12 @@ impl Load {
         round
     }
 
-    fn ask(&mut self, index: usize, scratch: &mut Vec<u8>, request: &dyn Fn(usize, usize, &mut Vec<u8>)) {
+    fn ask(
+        &mut self,
+        index: usize,
+        scratch: &mut Vec<u8>,
+        request: &dyn Fn(usize, usize, &mut Vec<u8>),
+    ) {
         scratch.clear();
         request(index, self.asked, scratch);
         self.asked += 1;
@@ -100,7 +123,11 @@ impl Load {
         connection.since = Instant::now();
         connection.busy = true;
         let written = connection.stream.write(scratch).unwrap();
-        assert_eq!(written, scratch.len(), "a request is short, and the one before it was answered");
+        assert_eq!(
+            written,
+            scratch.len(),
+            "a request is short, and the one before it was answered"
+        );
     }
 }
 
@@ -109,7 +136,10 @@ impl Connection {
     fn read(&mut self, buffer: &mut [u8], round: &mut Round) -> bool {
         loop {
             let octets = match self.stream.read(buffer) {
-                Ok(0) => panic!("the server closed a connection: {}", String::from_utf8_lossy(&self.head)),
+                Ok(0) => panic!(
+                    "the server closed a connection: {}",
+                    String::from_utf8_lossy(&self.head)
+                ),
                 Ok(octets) => octets,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 Err(error) => panic!("{error}"),

@@ -44,16 +44,34 @@ impl Server {
         BufReader::new(said).read_line(&mut line).unwrap();
         let address = line.trim().parse().expect("a node says its address first");
         let pid = child.id();
-        Self { child, pid, address }
+        Self {
+            child,
+            pid,
+            address,
+        }
     }
 
     /// nginx, tuned, with the files in `root`; `None` if it is not installed.
     pub(crate) fn nginx(root: &Path) -> Option<Self> {
-        Command::new("nginx").arg("-v").stderr(Stdio::null()).status().ok()?;
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        Command::new("nginx")
+            .arg("-v")
+            .stderr(Stdio::null())
+            .status()
+            .ok()?;
+        let free = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
         let config = root.join("nginx.conf");
         fs::write(&config, configuration(free, root)).unwrap();
-        let child = pinned("nginx").arg("-p").arg(root).arg("-c").arg(&config).stderr(Stdio::null()).spawn().unwrap();
+        let child = pinned("nginx")
+            .arg("-p")
+            .arg(root)
+            .arg("-c")
+            .arg(&config)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let deadline = Instant::now() + Duration::from_secs(10);
         while TcpStream::connect(free).is_err() {
             assert!(Instant::now() < deadline, "nginx does not listen on {free}");
@@ -62,7 +80,11 @@ impl Server {
         let children = format!("/proc/{0}/task/{0}/children", child.id());
         let worker = fs::read_to_string(children).unwrap();
         let pid = worker.trim().parse().expect("nginx has one worker");
-        Some(Self { child, pid, address: free })
+        Some(Self {
+            child,
+            pid,
+            address: free,
+        })
     }
 
     /// CPU time of all threads so far, kernel included.
@@ -78,7 +100,11 @@ impl Server {
     /// Waits until the connections of a round are closed on its side too.
     pub(crate) fn rest(&self) {
         let deadline = Instant::now() + Duration::from_secs(10);
-        while fs::read_dir(format!("/proc/{}/fd", self.pid)).unwrap().count() > 200 {
+        while fs::read_dir(format!("/proc/{}/fd", self.pid))
+            .unwrap()
+            .count()
+            > 200
+        {
             assert!(Instant::now() < deadline, "connections are left open");
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -87,18 +113,32 @@ impl Server {
     /// Resident memory, octets.
     pub(crate) fn memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
     /// The body at `path`.
     pub(crate) fn get(&self, path: &str) -> Vec<u8> {
         let mut stream = TcpStream::connect(self.address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n").unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
-        assert!(answer.starts_with(b"HTTP/1.1 200"), "{path}: {}", String::from_utf8_lossy(&answer));
-        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+        assert!(
+            answer.starts_with(b"HTTP/1.1 200"),
+            "{path}: {}",
+            String::from_utf8_lossy(&answer)
+        );
+        let end = answer
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")
+            .unwrap();
         answer.split_off(end + 4)
     }
 }
@@ -107,7 +147,9 @@ impl Drop for Server {
     fn drop(&mut self) {
         // A node ends with its stdin; nginx' master takes its worker with it when it is told to.
         drop(self.child.stdin.take());
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let _ = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status();
         let _ = self.child.wait();
     }
 }
@@ -136,15 +178,29 @@ pub(crate) const SERVE: &str = "serve";
 pub(crate) fn serve() {
     let runtime = spillway::runtime::build(Some(1)).unwrap();
     runtime.block_on(async {
-        let terms = Terms { max_viewers: usize::MAX, ..Terms::default() };
+        let terms = Terms {
+            max_viewers: usize::MAX,
+            ..Terms::default()
+        };
         let origin = Origin::new("bench".into(), Store::default(), terms);
-        let mut feed = Feed::new(origin.store.create(&"demo".parse().unwrap()).unwrap(), super::media());
+        let mut feed = Feed::new(
+            origin.store.create(&"demo".parse().unwrap()).unwrap(),
+            super::media(),
+        );
         feed.segments(super::SEGMENTS as usize);
         let listener = net::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         println!("{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
         let app = origin::public(origin);
-        let serving = tokio::spawn(net::serve(listener, app, Limits { connections: 30_000, ..Limits::default() }, stop.clone()));
+        let serving = tokio::spawn(net::serve(
+            listener,
+            app,
+            Limits {
+                connections: 30_000,
+                ..Limits::default()
+            },
+            stop.clone(),
+        ));
         let ended = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
         let _ = ended.await;
         stop.cancel();

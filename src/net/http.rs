@@ -5,11 +5,7 @@ use std::{convert::Infallible, net::IpAddr, pin::pin, sync::Arc};
 
 use axum::{Router, body::Body};
 use bytes::Bytes;
-use hyper::{
-    Request, Response,
-    server::conn,
-    service::service_fn,
-};
+use hyper::{Request, Response, server::conn, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::graceful::GracefulConnection,
@@ -51,7 +47,7 @@ pub(super) struct Ending {
 pub(super) struct Http {
     app: Router,
     trust: Arc<Trust>,
-    limits: Limits,
+    pub(super) limits: Limits,
     first: conn::http1::Builder,
     second: conn::http2::Builder<TokioExecutor>,
 }
@@ -87,9 +83,7 @@ impl Http {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let respond = |request| self.answer(request, connection.clone());
-        let simple = http1::serve(io, respond, &connection, self.limits.head, ending);
-        match simple.await {
+        match http1::serve(io, self, &connection, ending).await {
             // Few come here, and what they need is large.
             Ok(Outcome::Other(io, again)) => {
                 Box::pin(self.any(Rewound { again, io }, &connection, ending)).await;
@@ -143,7 +137,11 @@ impl Http {
         drive(served, &connection, ending, self.limits, useless).await;
     }
 
-    async fn answer<B>(&self, mut request: Request<B>, connection: Arc<Connection>) -> Response<Body>
+    pub(super) async fn answer<B>(
+        &self,
+        mut request: Request<B>,
+        connection: Arc<Connection>,
+    ) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
     {

@@ -10,14 +10,11 @@ use std::{
     cell::RefCell,
     io::{self, IoSlice},
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
-use axum::{
-    body::Body,
-    http::{Request, Response},
-};
+use axum::{body::Body, http::Response};
 use bytes::{Buf as _, Bytes, BytesMut};
 use http_body::Body as _;
 use tokio::{
@@ -28,7 +25,7 @@ use tokio::{
 use super::{
     Connection,
     head::{self, Asked, Length, Parsed},
-    http::Ending,
+    http::{Ending, Http},
 };
 
 /// What becomes of a connection.
@@ -40,18 +37,19 @@ pub(super) enum Outcome<IO> {
 }
 
 /// Answers requests on `io` until one is not for us, the client goes or it is time to end. A head
-/// has `patience` to arrive in full, counted from the end of the answer before it.
+/// has `limits.head` to arrive in full, counted from the end of the answer before it.
 pub(super) async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
     io: IO,
-    respond: impl AsyncFn(Request<Body>) -> Response<Body>,
-    connection: &Connection,
-    patience: Duration,
+    http: &Http,
+    connection: &Arc<Connection>,
     ending: &Ending,
 ) -> io::Result<Outcome<IO>> {
     let mut cut = ending.cut.listener();
-    let mut answering = pin!(answer_all(io, respond, connection, patience, ending));
+    let mut answering = pin!(answer_all(io, http, connection, ending));
     std::future::poll_fn(|cx| match answering.as_mut().poll(cx) {
-        Poll::Pending => cut.poll(cx).map(|()| Err(io::Error::other("cut at shutdown"))),
+        Poll::Pending => cut
+            .poll(cx)
+            .map(|()| Err(io::Error::other("cut at shutdown"))),
         ended => ended,
     })
     .await
@@ -59,9 +57,8 @@ pub(super) async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
 
 async fn answer_all<IO: AsyncRead + AsyncWrite + Unpin>(
     io: IO,
-    respond: impl AsyncFn(Request<Body>) -> Response<Body>,
-    connection: &Connection,
-    patience: Duration,
+    http: &Http,
+    connection: &Arc<Connection>,
     ending: &Ending,
 ) -> io::Result<Outcome<IO>> {
     let mut stopping = ending.stop.listener();
@@ -71,7 +68,7 @@ async fn answer_all<IO: AsyncRead + AsyncWrite + Unpin>(
     };
     let mut alarm = None;
     loop {
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + http.limits.head;
         let next = std::future::poll_fn(|cx| {
             if let Poll::Ready(next) = wire.poll_head(cx) {
                 return Poll::Ready(next.map(Some));
@@ -90,7 +87,7 @@ async fn answer_all<IO: AsyncRead + AsyncWrite + Unpin>(
         connection.requested.notify_waiters();
         let Asked { request, mut stays } = asked;
         let bodiless = request.method() == axum::http::Method::HEAD;
-        let answer = pin!(respond(request));
+        let answer = pin!(http.answer(request, connection.clone()));
         let Some(response) = wire.until_gone(answer).await? else {
             return Ok(Outcome::Over);
         };
@@ -217,7 +214,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
             let written = std::future::poll_fn(|cx| {
                 let mut slices = [IoSlice::new(&[]); MOST];
                 let pieces = slices.iter_mut().zip(&queue.pieces);
-                let count = pieces.map(|(slice, piece)| *slice = IoSlice::new(piece)).count();
+                let count = pieces
+                    .map(|(slice, piece)| *slice = IoSlice::new(piece))
+                    .count();
                 Pin::new(&mut self.io).poll_write_vectored(cx, &slices[..count])
             });
             match written.await? {

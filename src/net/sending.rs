@@ -21,7 +21,10 @@ pub(super) fn poll_write(
     cx: &mut Context<'_>,
     slices: &[IoSlice<'_>],
 ) -> Poll<io::Result<usize>> {
-    let Some(first) = slices.iter().position(|slice| pages::locate(slice).is_some()) else {
+    let Some(first) = slices
+        .iter()
+        .position(|slice| pages::locate(slice).is_some())
+    else {
         return Pin::new(stream).poll_write_vectored(cx, slices);
     };
     let (before, kept) = slices.split_at(first);

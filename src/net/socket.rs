@@ -158,7 +158,9 @@ impl Stream {
 
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let patience = self.patience;
-        let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + patience);
+        let deadline = *self
+            .deadline
+            .get_or_insert_with(|| Instant::now() + patience);
         let alarm = self
             .alarm
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));

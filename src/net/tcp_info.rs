@@ -5,11 +5,7 @@
     reason = "getsockopt(TCP_INFO) has no safe wrapper that returns every field"
 )]
 
-use std::{
-    io, mem,
-    os::fd::RawFd,
-    time::Duration,
-};
+use std::{io, mem, os::fd::RawFd, time::Duration};
 
 use playlists::Bitrate;
 
