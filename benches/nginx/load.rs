@@ -48,7 +48,10 @@ impl Load {
     pub(crate) fn connect(server: SocketAddr, count: usize) -> io::Result<Self> {
         let poll = Poll::new()?;
         let connections = (0..count).map(|index| {
-            // One after the other, so that no backlog overflows.
+            // No faster than they are accepted: one that finds the backlog full waits a second for its next try.
+            if index % CROWD == CROWD - 1 {
+                std::thread::sleep(PAUSE);
+            }
             let stream = std::net::TcpStream::connect(server)?;
             stream.set_nodelay(true)?;
             stream.set_nonblocking(true)?;
@@ -184,5 +187,9 @@ fn length(head: &str) -> usize {
     let mut lengths = lines.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
     lengths.next().unwrap().1.parse().unwrap()
 }
+
+/// Connections at a time, fewer than any backlog; and the time in which a busy machine accepts them.
+const CROWD: usize = 250;
+const PAUSE: Duration = Duration::from_millis(20);
 
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -197,6 +197,8 @@ pub(crate) fn serve() {
             app,
             Limits {
                 connections: 30_000,
+                // As long as nginx is told to keep one that waits.
+                head: Duration::from_secs(600),
                 ..Limits::default()
             },
             stop.clone(),
