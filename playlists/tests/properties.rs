@@ -180,6 +180,7 @@ impl Town {
                 let style = Style {
                     tagged,
                     transport,
+                    parts: false,
                     canonical: false,
                 };
                 texts.push((
