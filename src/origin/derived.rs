@@ -10,7 +10,7 @@ use media::Init;
 use moka::future::Cache;
 use playlists::{Epoch, Segment};
 
-use crate::store::StreamName;
+use crate::store::{self, StreamName};
 
 /// The makings of all streams of a node. When there are too many octets of them, those go that were not asked for.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ enum What {
 pub enum DerivedError {
     #[error(transparent)]
     Media(#[from] media::Error),
+    #[error("cannot be read back from the DVR: {0}")]
+    Disk(#[from] std::io::Error),
     #[error("the node is stopping")]
     Stopping,
 }
@@ -111,7 +113,14 @@ impl Derived {
         };
         let segment = segment.clone();
         let made = async {
-            let made = tokio::task::spawn_blocking(move || making(&segment)).await;
+            let made = tokio::task::spawn_blocking(move || {
+                // What is on a disk that fails is an error here, where a first touch would be a signal.
+                segment
+                    .media(rung)
+                    .try_for_each(|media| store::populate(media))?;
+                making(&segment).map_err(DerivedError::from)
+            });
+            let made = made.await;
             Ok(made.map_err(|_| DerivedError::Stopping)??.into())
         };
         self.0.try_get_with(key, made).await
