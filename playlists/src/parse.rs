@@ -33,6 +33,7 @@ pub struct Variant {
 pub struct Alternative {
     pub kind: Kind,
     pub track: Track,
+    pub default: bool,
     /// Absent for the sound that the variants carry.
     pub uri: Option<String>,
 }
@@ -132,6 +133,7 @@ pub fn alternatives(text: &str) -> Result<Vec<Alternative>, ParseError> {
                 label: media.name,
                 language: media.language,
             },
+            default: media.default,
             uri: media.uri,
         })
     });

@@ -1,8 +1,9 @@
 //! What a viewer may choose beside the rungs: sound in other languages, and subtitles (RFC 8216bis,
 //! `EXT-X-MEDIA`). What is in each segment of them is `segment`'s business.
 //!
-//! The rungs carry the programme's main sound themselves, so that a player that knows no
-//! renditions misses nothing; a rendition stands in for it.
+//! Where there is one sound, the rungs carry it. Where there are several, the rungs are pictures
+//! alone and the main sound is a rendition like the others: hls.js cannot take other sound in place
+//! of what it finds among the pictures.
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,9 @@ pub struct Rendition {
     /// Its name in URLs; no rung has the same.
     pub name: RungName,
     pub track: Track,
+    /// Played unless another is chosen; of sound, what the rungs do not carry.
+    #[serde(default)]
+    pub default: bool,
     /// RFC 6381.
     pub codecs: String,
     /// What it adds at most to a variant that is played with it (`BANDWIDTH`).
@@ -45,7 +49,7 @@ pub struct Rendition {
 /// All that a stream has beside its rungs. By default nothing.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Renditions {
-    /// The sound that the rungs carry; named in playlists only where there is other sound to choose.
+    /// The sound that the rungs carry, if they do; named in playlists only where there is other sound to choose.
     pub main: Track,
     pub others: Vec<Rendition>,
 }
@@ -56,6 +60,11 @@ impl Renditions {
         self.others
             .iter()
             .position(|rendition| rendition.name.as_str() == name)
+    }
+
+    /// Whether the rungs are pictures alone.
+    pub fn apart(&self) -> bool {
+        self.of(Kind::Audio).any(|rendition| rendition.default)
     }
 
     /// What the dearest choice of one of each kind adds to a variant.

@@ -241,6 +241,7 @@ fn renditions() -> Renditions {
         kind,
         name: kind.name(index, Some(language)).unwrap(),
         track: track(language),
+        default: false,
         codecs: "mp4a.40.2".into(),
         bandwidth: Bitrate::from_kbps(64),
     };

@@ -1,4 +1,4 @@
-//! What a run makes beside its rungs: every further track of sound, and subtitles. Cheap enough to be made by the
+//! What a run makes beside its rungs: sound, where there is more than one track of it, and subtitles. Cheap enough to be made by the
 //! pipeline itself, cut where the rungs are cut.
 
 use std::sync::mpsc::SyncSender;
@@ -27,7 +27,7 @@ pub(crate) struct Voice {
 
 /// The makers of all renditions, in their order: sound first.
 pub(crate) struct Beside {
-    /// Each cuts what the voice of its place, after the main one, has said.
+    /// Each cuts what the voice of its place has said; none if the rungs carry the one voice there is.
     muxers: Vec<Muxer>,
     captions: Vec<Captions>,
     /// Each rendition's init segment.
@@ -51,6 +51,11 @@ pub(crate) fn voices(config: &Config, about: &About) -> Result<Vec<Voice>, Error
     (0..count).map(voice).collect()
 }
 
+/// Whether the rungs are pictures alone: there is sound to choose.
+pub(crate) fn apart(voices: &[Voice]) -> bool {
+    voices.len() > 1
+}
+
 impl Beside {
     pub(crate) fn open(
         config: &Config,
@@ -59,7 +64,8 @@ impl Beside {
         rungs: usize,
     ) -> Result<Self, Error> {
         let (mut muxers, mut inits, mut others) = (Vec::new(), Vec::new(), Vec::new());
-        for (voice, track) in voices.iter().zip(&about.sounds).skip(1) {
+        let apart = if apart(voices) { voices } else { &[] };
+        for (voice, track) in apart.iter().zip(&about.sounds) {
             let (muxer, init) = Muxer::open_sound(&voice.sound, config.origin())?;
             others.push(rendition(Kind::Audio, muxers.len(), track, config.audio())?);
             muxers.push(muxer);
@@ -106,7 +112,7 @@ impl Beside {
     ) -> Result<bool, Error> {
         let until = grid.sample(span.end_frame());
         let mut shares = Vec::with_capacity(self.inits.len());
-        for (muxer, voice) in self.muxers.iter_mut().zip(voices.iter_mut().skip(1)) {
+        for (muxer, voice) in self.muxers.iter_mut().zip(voices) {
             for packet in voice.sound.take(until) {
                 muxer.sound(&packet)?;
             }
@@ -132,17 +138,12 @@ impl Beside {
 }
 
 fn rendition(kind: Kind, index: usize, track: &Track, audio: Bitrate) -> Result<Rendition, Error> {
-    // The main sound is the first; what stands in for it is counted on from there.
-    let place = match kind {
-        Kind::Audio => index + 1,
-        Kind::Subtitles => index,
-    };
     let (codecs, bandwidth) = match kind {
         // The encoder strays from its rate by the bits it has saved up.
         Kind::Audio => (crate::crew::AAC_LC, audio.scale(1.25)),
         Kind::Subtitles => ("wvtt", Bitrate::from_kbps(8)),
     };
-    let name = kind.name(place, track.language.as_deref());
+    let name = kind.name(index, track.language.as_deref());
     Ok(Rendition {
         kind,
         name: name.map_err(|why| Error::Option {
@@ -150,6 +151,7 @@ fn rendition(kind: Kind, index: usize, track: &Track, audio: Bitrate) -> Result<
             why: why.to_string(),
         })?,
         track: track.clone(),
+        default: kind == Kind::Audio && index == 0,
         codecs: codecs.to_owned(),
         bandwidth,
     })

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use playlists::{Ladder, LadderError, Renditions, Rung as Published, RungName};
+use playlists::{Bitrate, Ladder, LadderError, Renditions, Rung as Published, RungName};
 use segmenter::{
     Grid,
     wire::{self, Hello},
@@ -37,7 +37,7 @@ pub(crate) fn open_rungs(
     grid: &Grid,
     look: Look,
     plans: &[Plan],
-    sound: &Sound,
+    sound: Option<&Sound>,
 ) -> Result<Vec<Opened>, Error> {
     let common = libav::Common {
         preset: config.preset.clone(),
@@ -90,7 +90,11 @@ pub(crate) fn hello(
     renditions: Renditions,
 ) -> Result<Hello, Error> {
     let published = rungs.iter().map(|rung| {
-        let promise = rung.plan.promise(config.audio(), grid);
+        let sound = match renditions.apart() {
+            true => Bitrate::ZERO,
+            false => config.audio(),
+        };
+        let promise = rung.plan.promise(sound, grid);
         Ok(Published {
             name: RungName::try_from(rung.plan.name.clone())?,
             width: rung.plan.size.width,

@@ -95,7 +95,8 @@ impl Pipeline {
         let grid = Grid::new(fps, config.segment(), config.part());
         let plans = ladder::plan(look.size, &config.rungs);
         let voices = beside::voices(config, about)?;
-        let rungs = open_rungs(config, &grid, look, &plans, &voices[0].sound)?;
+        let sound = (!beside::apart(&voices)).then_some(&voices[MAIN].sound);
+        let rungs = open_rungs(config, &grid, look, &plans, sound)?;
         let beside = Beside::open(config, about, &voices, rungs.len())?;
 
         let mut stdout = Stdout::open()?;
@@ -320,7 +321,11 @@ impl Pipeline {
 
     fn cut(&mut self, span: segmenter::cutter::Span) -> Result<(), Error> {
         let end = self.grid.sample(span.end_frame());
-        let sound = Arc::new(self.voices[MAIN].sound.take(end));
+        let sound = match beside::apart(&self.voices) {
+            true => Vec::new(),
+            false => self.voices[MAIN].sound.take(end),
+        };
+        let sound = Arc::new(sound);
         self.parts += 1;
         self.give(Work::Cut { span, sound })?;
         if self

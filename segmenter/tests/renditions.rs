@@ -81,27 +81,35 @@ fn a_second_language_is_a_rendition_cut_where_the_rungs_are() {
     assert_eq!(
         said,
         [
+            (Kind::Audio, "audio-1-en", "en"),
             (Kind::Audio, "audio-2-de", "Kommentar"),
             (Kind::Subtitles, "subtitles-1-fr", "fr"),
         ]
     );
-    assert_eq!(run.inits.len(), 2);
-    assert_eq!(boxes::init(&run.inits[0]).timescales, [48_000]);
-    assert!(run.inits[1].is_empty());
+    assert!(renditions.apart() && renditions.others[0].default);
+    assert_eq!(run.inits.len(), 3);
+    assert_eq!(
+        boxes::init(&run.init).timescales,
+        [90_000],
+        "pictures alone"
+    );
+    assert_eq!(boxes::init(&run.inits[1]).timescales, [48_000]);
+    assert!(run.inits[2].is_empty());
 
     let lead: Vec<_> = shares(&run, 0).collect();
-    let sound: Vec<_> = shares(&run, 2).collect();
+    let (english, sound): (Vec<_>, Vec<_>) = (shares(&run, 2).collect(), shares(&run, 3).collect());
     assert_eq!(lead.len(), sound.len());
     let mut next = None;
-    for (lead, sound) in lead.iter().zip(&sound) {
+    for ((lead, english), sound) in lead.iter().zip(english).zip(&sound) {
         assert_eq!(
             (lead.segment, lead.index, lead.last),
             (sound.segment, sound.index, sound.last)
         );
         assert_eq!((lead.start, lead.duration), (sound.start, sound.duration));
         let fragment = &boxes::fragment(&sound.media)[0];
-        // The same samples as the sound among the pictures, to the frame.
-        let main = &boxes::fragment(&lead.media)[1];
+        // The same samples as the main sound, to the frame; and none among the pictures.
+        assert_eq!(boxes::fragment(&lead.media).len(), 1);
+        let main = &boxes::fragment(&english.media)[0];
         assert_eq!(
             (fragment.tfdt, fragment.samples.len()),
             (main.tfdt, main.samples.len())
@@ -109,7 +117,7 @@ fn a_second_language_is_a_rendition_cut_where_the_rungs_are() {
         assert!(next.is_none_or(|next| next == fragment.tfdt));
         next = Some(fragment.tfdt + 1024 * fragment.samples.len() as u64);
     }
-    let mut media = run.inits[0].to_vec();
+    let mut media = run.inits[1].to_vec();
     sound
         .iter()
         .for_each(|part| media.extend_from_slice(&part.media));
@@ -129,7 +137,7 @@ fn subtitles_are_a_file_for_each_segment() {
     let run = segment(&[&[bilingual("bilingual-files").as_str()], RUNGS].concat());
     let segment_length = run.hello.as_ref().unwrap().segment;
     assert_eq!(segment_length, MediaTime::from_ticks(64, 30));
-    let texts: Vec<_> = shares(&run, 3).collect();
+    let texts: Vec<_> = shares(&run, 4).collect();
     assert!(texts.iter().all(|part| part.last != part.media.is_empty()));
     let files: Vec<_> = texts
         .iter()

@@ -83,10 +83,12 @@ pub(super) async fn join(
     let profile = signalling::suited(&origin, &name, &window, profile, by_name).await?;
     let renditions = signalling::renditions(&window.format().renditions, &profile);
     let (text, role) = match join.abr.as_deref() {
-        Some("client") => {
+        // Nothing in the sound's playlists could tell of switches in those of the pictures.
+        abr if abr == Some("client") || signalling::is_beyond(&window, &profile, abr) => {
+            let renditions = &window.format().renditions;
             let query = signalling::query(&profile);
             (
-                render::all_variants(ladder, &renditions, query),
+                render::all_variants(ladder, renditions, query),
                 token::of_ladder(name.as_str()),
             )
         }

@@ -122,6 +122,11 @@ pub(super) async fn suited(
     if profile.container == Container::Fmp4 {
         return Ok(profile);
     }
+    if by_name && window.format().renditions.apart() {
+        return Err(Refusal::bad_request(format!(
+            "stream {stream} cannot be given as MPEG-TS: its sound is in tracks of its own; leave out format=ts"
+        )));
+    }
     let plain = Profile {
         container: Container::Fmp4,
         ..profile.clone()
@@ -139,6 +144,13 @@ pub(super) async fn suited(
             "stream {stream} cannot be given as MPEG-TS: {why}; leave out format=ts"
         ))),
     }
+}
+
+/// Whether a viewer can only be given the ladder, to adapt by itself: its switches are tagged, and the
+/// sound is not in the rungs.
+pub(super) fn is_beyond(window: &Published, profile: &Profile, abr: Option<&str>) -> bool {
+    let tagged = profile.signalling == Signalling::Tagged;
+    abr.is_none() && tagged && window.format().renditions.apart()
 }
 
 /// The renditions that go with a viewer's playlist. Theirs have no tags at its switches, without which

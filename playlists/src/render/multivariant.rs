@@ -61,7 +61,7 @@ fn variant(rung: &Rung, renditions: &Renditions, uri: String) -> VariantStream {
 fn alternatives(renditions: &Renditions, folder: &str) -> Vec<AlternativeMedia> {
     let mut taken = Vec::new();
     let mut alternatives = Vec::new();
-    if renditions.of(Kind::Audio).next().is_some() {
+    if renditions.of(Kind::Audio).next().is_some() && !renditions.apart() {
         let main = media(Kind::Audio, &renditions.main, &mut taken);
         alternatives.push(AlternativeMedia {
             default: true,
@@ -69,10 +69,15 @@ fn alternatives(renditions: &Renditions, folder: &str) -> Vec<AlternativeMedia> 
         });
     }
     for Rendition {
-        kind, name, track, ..
+        kind,
+        name,
+        track,
+        default,
+        ..
     } in &renditions.others
     {
         alternatives.push(AlternativeMedia {
+            default: *default,
             uri: Some(format!("{folder}{name}.m3u8")),
             ..media(*kind, track, &mut taken)
         });

@@ -35,7 +35,7 @@ impl Muxer {
     /// the largest one's first: the sample entry takes its size from `video`, its profile from the first set.
     pub(crate) fn open(
         video: &VideoEncoder,
-        sound: &Sound,
+        sound: Option<&Sound>,
         parameter_sets: &[u8],
         setup: Setup,
     ) -> Result<(Self, Bytes), Error> {
@@ -44,15 +44,19 @@ impl Muxer {
         let mut stream = output.add_stream_with(video.context()).map_err(doing())?;
         stream.set_time_base((1, CLOCK as i32));
         raw::set_extradata(&mut stream, parameter_sets).map_err(doing())?;
-        let mut stream = output.add_stream_with(sound.context()).map_err(doing())?;
-        stream.set_time_base((1, SAMPLE_RATE as i32));
+        let mut clocks = vec![CLOCK];
+        if let Some(sound) = sound {
+            let mut stream = output.add_stream_with(sound.context()).map_err(doing())?;
+            stream.set_time_base((1, SAMPLE_RATE as i32));
+            clocks.push(SAMPLE_RATE);
+        }
         let muxer = Self {
             output,
             sink,
             setup,
             audio: VIDEO + 1,
         };
-        muxer.begin(&[CLOCK, SAMPLE_RATE])
+        muxer.begin(&clocks)
     }
 
     /// A muxer of sound alone, and its init segment. `origin`: media time of sample 0.

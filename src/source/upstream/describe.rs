@@ -28,7 +28,13 @@ pub(super) fn rung_of(variant: &Variant) -> Result<Rung, LadderError> {
 pub(super) fn renditions(alternatives: &[Alternative]) -> (Renditions, Vec<String>) {
     let mut main = Track::default();
     let (mut others, mut uris) = (Vec::new(), Vec::new());
-    for Alternative { kind, track, uri } in alternatives {
+    for Alternative {
+        kind,
+        track,
+        default,
+        uri,
+    } in alternatives
+    {
         let Some(uri) = uri else {
             main = track.clone();
             continue;
@@ -41,6 +47,7 @@ pub(super) fn renditions(alternatives: &[Alternative]) -> (Renditions, Vec<Strin
                     kind: *kind,
                     name,
                     track: track.clone(),
+                    default: *default,
                     codecs: String::new(),
                     // It is in the variants' already.
                     bandwidth: Bitrate::ZERO,
