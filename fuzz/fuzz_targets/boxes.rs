@@ -19,8 +19,15 @@ fuzz_target!(|octets: &[u8]| {
     let _ = content::read(segment, read.as_ref());
     let Some(read) = read else { return };
     if let Ok(found) = fragments(segment, &read) {
-        for sample in found.iter().flat_map(|one| &one.runs).flat_map(|run| &run.samples) {
-            assert!(sample.data.end <= segment.len(), "a sample outside of what was read");
+        for sample in found
+            .iter()
+            .flat_map(|one| &one.runs)
+            .flat_map(|run| &run.samples)
+        {
+            assert!(
+                sample.data.end <= segment.len(),
+                "a sample outside of what was read"
+            );
         }
     }
     if let Ok(ts) = transmux(&read, &[segment]) {

@@ -5,7 +5,11 @@
 
 use std::{cell::OnceCell, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body, http::{HeaderName, HeaderValue, Request, StatusCode}};
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderName, HeaderValue, Request, StatusCode},
+};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use libfuzzer_sys::fuzz_target;
@@ -44,10 +48,17 @@ impl Node {
             .build()
             .expect("a runtime");
         let (stream, address) = runtime.block_on(async {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+                .await
+                .expect("a port");
             let address = listener.local_addr().expect("its address");
-            let stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
-            let peer = Peer { address, direct: true };
+            let stream = tokio::net::TcpStream::connect(address)
+                .await
+                .expect("a connection");
+            let peer = Peer {
+                address,
+                direct: true,
+            };
             (Stream::new(stream, peer, Duration::from_secs(10)), address)
         });
         let store = Store::default();
@@ -73,25 +84,36 @@ impl Node {
             return;
         }
         for line in lines.take(16) {
-            let Some((name, value)) = line.split_once(':') else { continue };
+            let Some((name, value)) = line.split_once(':') else {
+                continue;
+            };
             let name = HeaderName::try_from(name.trim());
             if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value.trim())) {
                 request.headers_mut().append(name, value);
             }
         }
-        let client = Client { address: self.address.ip() };
+        let client = Client {
+            address: self.address.ip(),
+        };
         request.extensions_mut().insert(self.connection.clone());
         request.extensions_mut().insert(client);
         let app = self.app.clone();
         self.runtime.block_on(async {
-            let answer = app.oneshot(request).await.unwrap_or_else(|never| match never {});
+            let answer = app
+                .oneshot(request)
+                .await
+                .unwrap_or_else(|never| match never {});
             let status = answer.status();
             let known = !status.is_server_error() || status == StatusCode::SERVICE_UNAVAILABLE;
             assert!(known, "{status} for {target:?}");
             let headers = answer.headers().clone();
-            let said = headers.get("content-length").and_then(|said| said.to_str().ok()?.parse::<usize>().ok());
+            let said = headers
+                .get("content-length")
+                .and_then(|said| said.to_str().ok()?.parse::<usize>().ok());
             // A segment that is still being made is waited for, and given up if nothing comes of it.
-            let Ok(body) = answer.into_body().collect().await else { return };
+            let Ok(body) = answer.into_body().collect().await else {
+                return;
+            };
             let body = body.to_bytes();
             if let Some(said) = said {
                 assert_eq!(body.len(), said, "Content-Length of {target:?}");
@@ -105,7 +127,10 @@ impl Node {
 
 /// `Content-Range` is of what came.
 fn ranged(headers: &axum::http::HeaderMap, body: &Bytes) {
-    let said = headers.get("content-range").and_then(|said| said.to_str().ok()).expect("Content-Range");
+    let said = headers
+        .get("content-range")
+        .and_then(|said| said.to_str().ok())
+        .expect("Content-Range");
     let said = said.strip_prefix("bytes ").expect("octets");
     let (range, length) = said.split_once('/').expect("a length");
     let (first, last) = range.split_once('-').expect("a range");
@@ -117,8 +142,11 @@ fn ranged(headers: &axum::http::HeaderMap, body: &Bytes) {
 /// Six segments and an open one, in three rungs, of few octets.
 fn publish(store: &Store) -> Producer {
     let part = MediaTime::from_ticks(1, 2);
-    let media = Synthetic::new(&[("240p", 1), ("480p", 2), ("720p", 3)], part, 2).expect("three rungs");
-    let mut producer = store.create(&"demo".parse().expect("a name")).expect("the first");
+    let media =
+        Synthetic::new(&[("240p", 1), ("480p", 2), ("720p", 3)], part, 2).expect("three rungs");
+    let mut producer = store
+        .create(&"demo".parse().expect("a name"))
+        .expect("the first");
     let hello = media.hello().clone();
     producer.begin(Format {
         ladder: hello.ladder.clone(),
@@ -127,7 +155,11 @@ fn publish(store: &Store) -> Producer {
         part: hello.part,
         listed: 6,
     });
-    let init = Arc::new(Init { epoch: Epoch(7), media: Bytes::from_static(b"\0\0\0\x08moov"), renditions: Vec::new() });
+    let init = Arc::new(Init {
+        epoch: Epoch(7),
+        media: Bytes::from_static(b"\0\0\0\x08moov"),
+        renditions: Vec::new(),
+    });
     let mut shares = Vec::new();
     for frame in media.segments(8) {
         let Frame::Part(share) = frame else { continue };
@@ -151,7 +183,12 @@ fn publish(store: &Store) -> Producer {
             producer.open(head).expect("it follows");
         }
         let media = shares.drain(..).map(|share| share.media).collect();
-        let part = Part { duration: lead.duration, independent: lead.independent, media, renditions: Vec::new() };
+        let part = Part {
+            duration: lead.duration,
+            independent: lead.independent,
+            media,
+            renditions: Vec::new(),
+        };
         producer.push(part, lead.last).expect("it fits");
     }
     producer
