@@ -7,6 +7,7 @@
 //!     cargo bench --bench scale            # or -- --viewers 100000
 
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
+#![allow(clippy::print_stdout, reason = "it is what a bench is for")]
 
 #[path = "../tests/common/node.rs"]
 mod node;

@@ -8,6 +8,7 @@
 //!     cargo bench --bench soak -- --minutes 20      # one minute if it is not said
 
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
+#![allow(clippy::print_stdout, reason = "it is what a bench is for")]
 
 #[path = "../tests/common/node.rs"]
 mod node;

@@ -212,8 +212,8 @@ impl Town {
     fn update(&mut self) -> Result<(), TestCaseError> {
         let (view, now) = (View::Viewer { parts: true }, self.time.duration());
         self.updates += 1;
-        let delta =
-            render::delta(&self.window, view).filter(|_| self.updates % 3 != 0 && self.updates > 1);
+        let delta = render::delta(&self.window, view)
+            .filter(|_| !self.updates.is_multiple_of(3) && self.updates > 1);
         let text = delta.unwrap_or_else(|| render::media(&self.window, view));
         self.updater.name = "delta";
         self.updater.look(&text, now)?;

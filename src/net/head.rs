@@ -23,6 +23,10 @@ pub(super) struct Asked {
     pub(super) stays: bool,
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "taken apart where it is made; a box would be an allocation for every request"
+)]
 pub(super) enum Parsed {
     /// A request, and the length of its head.
     Whole(Asked, usize),

@@ -106,6 +106,10 @@ struct Wire<IO> {
     unread: BytesMut,
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "taken apart where it is made; a box would be an allocation for every request"
+)]
 enum Next {
     Asked(Asked),
     Other,
