@@ -2,7 +2,10 @@
 //! `SPILLWAY_PLAY_SECONDS` makes it shorter or longer.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(clippy::print_stdout, reason = "what was seen is for the reader of the log")]
+#![allow(
+    clippy::print_stdout,
+    reason = "what was seen is for the reader of the log"
+)]
 
 mod common;
 
