@@ -41,6 +41,7 @@ use tower::ServiceExt as _;
 /// Segments for each viewer: more than it has pins, so that no more memory comes.
 const SEGMENTS: usize = 34;
 const WAITING: usize = 10_000;
+const UNDER_WAY: usize = 2_500;
 
 #[derive(Clone)]
 struct Bench {
@@ -131,11 +132,13 @@ impl Bench {
                 .unwrap()
                 .number();
             reloading += self.each(keys.clone(), |_| "index.m3u8".into()).await;
-            taking += self
-                .each(keys.clone(), move |key| segment(key, newest))
-                .await;
-            // What there was to know of the deliveries is known by then.
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            // Not all at once: a delivery is looked at for 50 ms at least, and of those who take a
+            // segment of two seconds only so many are under way at a time.
+            for first in keys.clone().step_by(UNDER_WAY) {
+                let some = first..keys.end.min(first + UNDER_WAY);
+                taking += self.each(some, move |key| segment(key, newest)).await;
+                self.over().await;
+            }
         }
         let rate = |took: Duration| requests as f64 / took.as_secs_f64();
         (rate(reloading), rate(taking))
@@ -168,6 +171,16 @@ impl Bench {
             worker.await.unwrap();
         }
         start.elapsed()
+    }
+
+    /// Waits until what was delivered is known to be over.
+    async fn over(&self) {
+        // A writer would say so.
+        self.connection.flushed();
+        // Each delivery that is looked at holds on to the viewers; beside it only their node does.
+        while Arc::strong_count(&self.origin.viewers) > 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Asks for a name of the stream, and takes all of the answer.
