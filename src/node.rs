@@ -35,7 +35,7 @@ use crate::{
 #[derive(Clone, Debug, Default, clap::Args, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct NodeConfig {
-    /// Address for viewers; port 0 takes any, [::] takes IPv4 as well [default: [::]:8080]
+    /// Address for viewers; port 0 takes any, `[::]` takes IPv4 as well [default: `[::]:8080`]
     #[arg(long, env = "SPILLWAY_LISTEN", value_name = "IP:PORT")]
     pub listen: Option<SocketAddr>,
     /// Address for operators: /ready, /v1/viewers, ... [default: 127.0.0.1, any port]

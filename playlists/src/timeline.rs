@@ -115,7 +115,7 @@ impl Timeline {
     }
 }
 
-/// What another node needs to go on with the viewer, of its last [`CARRIED`] segments: first number,
+/// What another node needs to go on with the viewer, of its last `CARRIED` segments: first number,
 /// switches before it, and a digit for each rung, `.` before it where there is a switch: `1000-3-00.11`.
 impl fmt::Display for Timeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -51,7 +51,7 @@ struct Settings {
     #[arg(long, env = "SPILLWAY_THRESHOLD", value_name = "VIEWERS")]
     threshold: Option<u32>,
 
-    /// Address and port to listen on; [::] takes IPv4 as well [default: [::]:9000]
+    /// Address and port to listen on; `[::]` takes IPv4 as well [default: `[::]:9000`]
     #[arg(long, env = "SPILLWAY_LISTEN", value_name = "IP:PORT")]
     listen: Option<SocketAddr>,
 

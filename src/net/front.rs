@@ -62,7 +62,7 @@ pub struct FrontConfig {
     /// How to show that the name is ours [default: http-01 with --http-listen, else tls-alpn-01]
     #[arg(long, env = "SPILLWAY_ACME_CHALLENGE", value_name = "KIND")]
     pub acme_challenge: Option<Challenge>,
-    /// Address of a plain listener that sends everybody to https (and answers http-01), such as [::]:80
+    /// Address of a plain listener that sends everybody to https (and answers http-01), such as `[::]:80`
     #[arg(long, env = "SPILLWAY_HTTP_LISTEN", value_name = "IP:PORT")]
     pub http_listen: Option<SocketAddr>,
     /// Network of proxies whose word is taken for who the client is; repeat it for more [default: none]

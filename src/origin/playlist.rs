@@ -154,8 +154,8 @@ pub async fn viewer(
     }
     origin.viewers.touch(&seat, std::time::Instant::now());
     let parts = seat.viewer.profile.lists_parts() && !seat.viewer.profile.goes_back();
-    // Who is told of no parts cannot mean one.
-    let part = reload.part.filter(|_| parts);
+    // Who is told of no parts cannot mean one; but it must not ask for one of no segment either.
+    let part = reload.part.filter(|_| parts || reload.number.is_none());
     let reload = Reload { part, ..reload };
     let window = edge::reload(&name, stream, &reload).await?;
     // It waited, which is no silence.
