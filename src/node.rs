@@ -178,10 +178,11 @@ pub struct Role {
 }
 
 impl Node {
-    /// Binds, and serves until `stop`; reports if there is a manager.
+    /// Binds, and serves what is or comes to be in `store` until `stop`; reports if there is a manager.
     pub async fn start(
         config: &NodeConfig,
         role: Role,
+        store: Store,
         stop: &CancellationToken,
     ) -> anyhow::Result<Self> {
         let mut front = config.front.open().await?;
@@ -201,7 +202,7 @@ impl Node {
             .clone()
             .unwrap_or_else(|| default_name(role.kind, &url));
         let rule = config.rule.unwrap_or_default().rule();
-        let origin = Origin::ruled_by(rule, name, Store::default(), config.terms()?);
+        let origin = Origin::ruled_by(rule, name, store, config.terms()?);
         let mut fetcher = Fetcher::trusting(config.ca_file.as_deref())?;
         let (directive_sender, directives) = watch::channel(Directive::Continue);
         let (standing, standings) = watch::channel(role.standing);

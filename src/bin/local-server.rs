@@ -15,6 +15,7 @@ use spillway::{
     origin::{Stance, reporter::Standing},
     runtime, shutdown,
     source::upstream::{self, Upstream},
+    store::Store,
     telemetry,
 };
 use tokio::task::JoinHandle;
@@ -105,7 +106,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         launched: config.launched,
         standing,
     };
-    let node = Node::start(&config.node, role, &stop).await?;
+    let node = Node::start(&config.node, role, Store::default(), &stop).await?;
     let mut relay = Relay {
         node: &node,
         home: config.region.clone(),

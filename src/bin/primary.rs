@@ -13,7 +13,7 @@ use spillway::{
     origin::reporter::Standing,
     runtime, shutdown,
     source::live::{self, Live},
-    store::StreamName,
+    store::{Store, StreamName},
     telemetry,
     token::mint::Mint,
 };
@@ -200,14 +200,11 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
             region: None,
         },
     };
-    let node = Node::start(&config.node, role, &stop).await?;
-
-    let mut sources = JoinSet::new();
+    // Before anybody can ask: a player that finds its stream gone for a moment ends for good.
+    let (store, mut producers) = (Store::default(), Vec::new());
     for (name, stream) in &config.streams {
         let name: StreamName = name.parse()?;
-        let mut producer = node
-            .origin
-            .store
+        let mut producer = store
             .create(&name)
             .with_context(|| format!("stream {name} is there twice"))?;
         if let Some(archives) = archives.clone() {
@@ -215,6 +212,12 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
             let opening = tokio::task::spawn_blocking(move || archives.open(name.as_str(), reach));
             producer.keep_in(opening.await??, listed);
         }
+        producers.push((stream, producer));
+    }
+    let node = Node::start(&config.node, role, store, &stop).await?;
+
+    let mut sources = JoinSet::new();
+    for (stream, producer) in producers {
         let live = Live {
             keep_ended: config.dvr.keep_ended(),
             ..stream.live(&segmenter, listed)
