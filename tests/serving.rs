@@ -7,7 +7,7 @@ mod node;
 
 use std::{sync::Arc, time::Duration};
 
-use node::{FIRST, TestNode, patient, short};
+use node::{FIRST, TestNode, parts, patient, short};
 use playlists::{Bitrate, parse};
 use reqwest::{Method, Response, StatusCode};
 use segmenter::synthetic;
@@ -457,15 +457,4 @@ async fn ok(node: &TestNode, path: &str) -> Response {
 
 async fn text(node: &TestNode, path: &str) -> String {
     ok(node, path).await.text().await.unwrap()
-}
-
-/// The boxes that a segment is made of.
-fn parts(media: &[u8]) -> Vec<Vec<u8>> {
-    let (mut rest, mut parts) = (media, Vec::new());
-    while let Some(length) = rest.first_chunk::<4>() {
-        let (part, after) = rest.split_at(u32::from_be_bytes(*length) as usize);
-        parts.push(part.to_vec());
-        rest = after;
-    }
-    parts
 }
