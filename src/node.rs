@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use adaptation::{Cycle, Rate, Rule};
+use adaptation::{Rule, rule};
 use anyhow::Context as _;
 use playlists::Bitrate;
 use reqwest::Url;
@@ -80,7 +80,7 @@ pub struct NodeConfig {
     /// Segments that playlists list [default: 8]
     #[arg(long, env = "SPILLWAY_LISTED_SEGMENTS", value_name = "COUNT")]
     pub listed_segments: Option<usize>,
-    /// How rungs are chosen [default: rate]
+    /// How rungs are chosen [default: mpc]
     #[arg(long, env = "SPILLWAY_RULE", value_name = "RULE")]
     pub rule: Option<RuleName>,
     #[command(flatten)]
@@ -91,19 +91,26 @@ pub struct NodeConfig {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RuleName {
-    /// What the viewer's path carries
+    /// What is worth most over the next segments, on the path as it is known and on worse
     #[default]
+    Mpc,
+    /// What the viewer's path carries
     Rate,
+    /// What the viewer's buffer allows, linearly (BBA-0)
+    Bba,
+    /// What the viewer's buffer allows, by utility (BOLA)
+    Bola,
+    /// What is worth most on the path at its worst of late (RobustMPC)
+    RobustMpc,
     /// Another rung every one to four segments, to try players with
     Cycle,
 }
 
 impl RuleName {
     fn rule(self) -> Box<dyn Rule> {
-        match self {
-            Self::Rate => Box::new(Rate::default()),
-            Self::Cycle => Box::new(Cycle),
-        }
+        let name = clap::ValueEnum::to_possible_value(&self);
+        let rule = name.and_then(|name| rule::named(name.get_name()));
+        rule.expect("each is a rule's name")
     }
 }
 

@@ -4,18 +4,29 @@
 //! decision can be replayed from its inputs.
 //!
 //! ```text
-//! Delivery -> throughput -> Estimate -> rule -> Choice -> viewer pins it      (every segment)
-//!                              |                  ^
-//!                              +--> allocator ----+ ceiling                    (every tick)
+//! Delivery -> throughput -> Estimate --+-> rule -> Choice -> viewer pins it   (every segment)
+//!          -> buffer ----> Level ------+     ^
+//!                             Wish -> allocator: ceiling, price                (every tick)
 //! ```
 
 pub mod allocator;
+pub mod buffer;
+pub mod decision;
+pub mod hint;
+pub mod offer;
+mod pins;
 pub mod region;
 pub mod rule;
 pub mod throughput;
 pub mod viewer;
+pub mod wish;
 
 pub use allocator::{Allocation, Allocator, Class, Demand};
-pub use rule::{Choice, Cycle, Fixed, Rate, Reason, Rule, Situation};
-pub use throughput::{Delivery, Estimate, Evidence, Throughput};
-pub use viewer::{Offer, Pin, Viewer, Wish};
+pub use buffer::{Buffer, Level};
+pub use decision::Decision;
+pub use hint::Hint;
+pub use offer::{Flight, Limits, Offer, Sizes};
+pub use rule::{Bba, Bola, Choice, Cycle, Fixed, Mpc, Rate, Reason, RobustMpc, Rule, Situation};
+pub use throughput::{Delivery, Estimate, Evidence, Recent, Throughput};
+pub use viewer::{Decided, Pin, Viewer};
+pub use wish::Wish;

@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 /// One media response to one viewer, from its first octet written to its last acknowledged.
 #[derive(Clone, Copy, Debug)]
 pub struct Delivery {
+    /// Of the segment that it is, or is a part of.
+    pub number: u64,
     /// Acknowledged by the peer; less than the object's size only if not `complete`.
     pub octets: u64,
     /// Duration of the object: of a part, or of a segment.
@@ -61,6 +63,44 @@ pub struct Throughput {
     /// Of the one-step prediction error of ln(rate).
     variance: f64,
     hint: Option<Bitrate>,
+    recent: Recent,
+    /// Smallest round trip of the last delivery's connection.
+    rtt: Duration,
+}
+
+/// The last measurements, and how far off the predictions before them were; newest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Recent {
+    /// In bit/s; 0 where there is none yet.
+    rates: [f32; RECENT],
+    /// `|predicted - measured| / measured`, predicted as the harmonic mean of the five before.
+    errors: [f32; RECENT],
+}
+
+impl Recent {
+    /// The harmonic mean of what was measured: the mean over octets of the time that each took.
+    pub fn harmonic_mean(&self) -> Option<Bitrate> {
+        let seen = self.rates.iter().filter(|rate| **rate > 0.0);
+        let (count, sum) = seen.fold((0.0, 0.0), |(count, sum), rate| {
+            (count + 1.0, sum + 1.0 / f64::from(*rate))
+        });
+        (count > 0.0).then(|| Bitrate::from_bps((count / sum) as u64))
+    }
+
+    /// The largest of the errors.
+    pub fn worst_error(&self) -> f64 {
+        f64::from(self.errors.iter().copied().fold(0.0, f32::max))
+    }
+
+    fn push(&mut self, rate: Bitrate) {
+        let rate = bounded(rate).bps() as f32;
+        let error = self.harmonic_mean().map_or(0.0, |predicted| {
+            (predicted.bps() as f32 - rate).abs() / rate
+        });
+        self.rates.rotate_right(1);
+        self.errors.rotate_right(1);
+        (self.rates[0], self.errors[0]) = (rate, error);
+    }
 }
 
 impl Delivery {
@@ -147,8 +187,10 @@ impl Throughput {
             .max(delivery.elapsed)
             .max(LIGHTEST)
             .as_secs_f64();
+        self.rtt = delivery.min_rtt;
         match evidence {
             Evidence::Measured(rate) => {
+                self.recent.push(rate);
                 let seen = log(rate);
                 self.judge(seen, weight);
                 // Late is not noise: at this pace the buffer drains, so it counts at once.
@@ -167,6 +209,14 @@ impl Throughput {
         Some(evidence)
     }
 
+    /// Takes in what somebody else measured of the path, such as the player.
+    pub fn told(&mut self, rate: Bitrate) {
+        let seen = log(rate);
+        let weight = TOLD.as_secs_f64();
+        self.judge(seen, weight);
+        self.learn(seen, weight);
+    }
+
     /// `None` without evidence or hint.
     pub fn estimate(&self) -> Option<Estimate> {
         match self.prediction() {
@@ -179,6 +229,15 @@ impl Throughput {
                 deviation: HINT_DEVIATION,
             }),
         }
+    }
+
+    pub fn recent(&self) -> Recent {
+        self.recent
+    }
+
+    /// Smallest round trip of the connection that was measured last; zero before.
+    pub fn rtt(&self) -> Duration {
+        self.rtt
     }
 
     fn prediction(&self) -> Option<f64> {
@@ -208,6 +267,8 @@ impl Default for Throughput {
             slow: Average::default(),
             variance: FIRST_DEVIATION * FIRST_DEVIATION,
             hint: None,
+            recent: Recent::default(),
+            rtt: Duration::ZERO,
         }
     }
 }
@@ -265,6 +326,12 @@ const SHORT_TRUST: f64 = 4.0;
 const SHORTEST: Duration = Duration::from_micros(100);
 const LIGHTEST: Duration = Duration::from_millis(20);
 
+/// As many as RobustMPC looks back (Yin et al. 2015, section 5).
+const RECENT: usize = 5;
+
+/// What a player tells is an average of its own; it weighs as a short segment of ours.
+const TOLD: Duration = Duration::from_secs(1);
+
 /// Before any prediction has been judged.
 const FIRST_DEVIATION: f64 = 0.2;
 /// A hint is about another path, some time ago.
@@ -279,6 +346,7 @@ mod tests {
     /// Two seconds of media over a path of 50 ms.
     fn delivery(octets: u64, elapsed_ms: u64) -> Delivery {
         Delivery {
+            number: 1,
             octets,
             media: MediaTime::from_seconds(2.0),
             elapsed: Duration::from_millis(elapsed_ms),
@@ -471,6 +539,7 @@ mod tests {
             let mut path = Throughput::new();
             for (octets, media, elapsed, rtt, capacity, receiver_limited, complete) in deliveries {
                 path.observe(&Delivery {
+                    number: 1,
                     octets,
                     media: MediaTime::from_flicks(media),
                     elapsed: Duration::from_nanos(elapsed),

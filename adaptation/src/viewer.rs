@@ -1,24 +1,22 @@
-//! One viewer's state: what is known of its path, and which rung each of its segments was pinned to.
+//! One viewer's state: what is known of its path and of its buffer, and which rung each of its segments
+//! was pinned to.
 //!
 //! A pin, once made, is repeated for every retry, range and part of that segment until it is
 //! forgotten. Who the viewer is, when it was last seen and what it is sent are the origin's business.
 
+use std::time::{Duration, Instant};
+
 use playlists::{Bitrate, MediaTime};
 
 use crate::{
+    buffer::{Buffer, Level},
+    hint::Hint,
+    offer::{Flight, Limits, Offer},
+    pins::Pins,
     rule::{self, Choice, Reason, Rule, Situation},
     throughput::{Delivery, Estimate, Evidence, Throughput},
+    wish::Wish,
 };
-
-/// A segment as it is offered to a viewer.
-#[derive(Clone, Copy, Debug)]
-pub struct Offer<'a> {
-    /// True octets of the segment in every rung, cheapest first.
-    pub sizes: &'a [u64],
-    pub duration: MediaTime,
-    /// Where a viewer of whom nothing is known begins.
-    pub start: usize,
-}
 
 /// The rung of one segment for one viewer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -29,13 +27,25 @@ pub struct Pin {
     pub fresh: bool,
 }
 
+/// What was decided, and from what.
+#[derive(Clone, Copy, Debug)]
+pub struct Decided<'a> {
+    pub pin: Pin,
+    /// What the rule was asked; `None` of a pin that is repeated.
+    pub because: Option<Situation<'a>>,
+}
+
 /// Half a kilobyte: a node may hold 100,000.
 #[derive(Clone, Debug)]
 pub struct Viewer {
     throughput: Throughput,
+    buffer: Buffer,
     pins: Pins,
     last: Option<Last>,
     switches: u32,
+    since_switch: u32,
+    /// The dearest rate that the player wants, by its own word.
+    wanted: Option<Bitrate>,
 }
 
 /// The newest decision, and what bounded it.
@@ -47,58 +57,107 @@ struct Last {
 }
 
 impl Viewer {
-    /// `hint` is what another node knew of this viewer's path.
-    pub fn new(hint: Option<Bitrate>) -> Self {
+    /// `known` is what another node knew of this viewer's path.
+    pub fn new(known: Option<Bitrate>, now: Instant) -> Self {
         Self {
-            throughput: hint.map_or_else(Throughput::new, Throughput::with_hint),
+            throughput: known.map_or_else(Throughput::new, Throughput::with_hint),
+            buffer: Buffer::new(now),
             pins: Pins::default(),
             last: None,
             switches: 0,
+            since_switch: 0,
+            wanted: None,
         }
     }
 
-    /// The rung of segment `number`: as pinned, else chosen by `rule` under `ceiling` and pinned.
-    /// `in_flight` is the pace of a delivery to this viewer that is outstanding for long enough.
-    pub fn decide(
+    /// The rung of a segment: as pinned, else chosen by `rule` within `limits` and pinned.
+    pub fn decide<'a>(
         &mut self,
-        number: u64,
-        offer: &Offer<'_>,
-        ceiling: usize,
-        in_flight: Option<Bitrate>,
+        offer: &Offer<'a>,
+        limits: Limits,
+        in_flight: Option<Flight>,
         rule: &dyn Rule,
-    ) -> Pin {
-        if let Some(Choice { rung, reason }) = self.pins.find(number) {
-            return Pin {
+        now: Instant,
+    ) -> Decided<'a> {
+        if let Some(Choice { rung, reason }) = self.pins.find(offer.number) {
+            let pin = Pin {
                 rung,
                 reason,
                 fresh: false,
             };
+            return Decided { pin, because: None };
         }
-        let top = offer.sizes.len().saturating_sub(1);
-        let ceiling = ceiling.min(top);
-        let mut choice = rule.choose(&Situation {
-            number,
-            sizes: offer.sizes,
-            duration: offer.duration,
-            estimate: self.estimate(),
-            in_flight,
-            previous: self.current(),
-            ceiling,
-            start: offer.start,
-        });
-        choice.rung = choice.rung.min(ceiling);
-        self.switches += u32::from(self.current().is_some_and(|rung| rung != choice.rung));
-        self.last = Some(Last {
-            choice,
-            ceiling,
-            top,
-        });
-        self.pins.push(number, choice);
-        Pin {
+        self.buffer.asked(offer.number, offer.ahead, now);
+        let situation = self.situation(offer, limits, in_flight, now);
+        let mut choice = rule.choose(&situation);
+        choice.rung = choice.rung.min(situation.ceiling);
+        self.pin(&situation, choice);
+        let pin = Pin {
             rung: choice.rung,
             reason: choice.reason,
             fresh: true,
+        };
+        Decided {
+            pin,
+            because: Some(situation),
         }
+    }
+
+    fn situation<'a>(
+        &self,
+        offer: &Offer<'a>,
+        limits: Limits,
+        in_flight: Option<Flight>,
+        now: Instant,
+    ) -> Situation<'a> {
+        let top = offer.sizes.rungs().saturating_sub(1);
+        Situation {
+            number: offer.number,
+            sizes: offer.sizes,
+            expected: offer.expected,
+            duration: offer.duration,
+            ahead: offer.ahead,
+            quality: offer.quality,
+            pictures: offer.pictures,
+            lost: offer.lost,
+            start: offer.start,
+            estimate: self.estimate(),
+            recent: self.throughput.recent(),
+            rtt: self.throughput.rtt(),
+            in_flight,
+            buffer: self.buffer.level(now),
+            previous: self.current(),
+            since_switch: self.since_switch,
+            since_stall: self.buffer.since_stall(now),
+            ceiling: limits.ceiling.min(top).min(self.playable(offer)),
+            price: limits.price,
+        }
+    }
+
+    /// The dearest rung that the player wants, by its own word.
+    fn playable(&self, offer: &Offer<'_>) -> usize {
+        let Some(wanted) = self.wanted else {
+            return usize::MAX;
+        };
+        let room = wanted.octets_in(offer.duration.duration());
+        let fits = |octets: &u64| *octets <= room;
+        offer.expected.iter().rposition(fits).unwrap_or(0)
+    }
+
+    fn pin(&mut self, situation: &Situation<'_>, choice: Choice) {
+        let switched = self.current().is_some_and(|rung| rung != choice.rung);
+        self.switches += u32::from(switched);
+        self.since_switch = if switched {
+            0
+        } else {
+            self.since_switch.saturating_add(1)
+        };
+        self.last = Some(Last {
+            choice,
+            ceiling: situation.ceiling,
+            top: situation.top(),
+        });
+        self.pins.push(situation.number, choice);
     }
 
     /// The pin of a segment whose rung was told before it was asked for.
@@ -110,9 +169,41 @@ impl Viewer {
         }
     }
 
-    /// Learns from a delivery; returns what was taken from it.
-    pub fn delivered(&mut self, delivery: &Delivery) -> Option<Evidence> {
+    /// Learns from a delivery that is over; returns what was taken from it.
+    pub fn delivered(&mut self, delivery: &Delivery, now: Instant) -> Option<Evidence> {
+        if delivery.complete {
+            self.buffer.arrived(delivery.number, delivery.media, now);
+        }
         self.throughput.observe(delivery)
+    }
+
+    /// Learns that media has arrived over a path of which nothing can be said.
+    pub fn arrived(&mut self, number: u64, media: MediaTime, now: Instant) {
+        self.buffer.arrived(number, media, now);
+    }
+
+    /// Takes a player at its word, within limits; `measured` if its path is measured here.
+    pub fn hinted(&mut self, hint: &Hint, measured: bool, now: Instant) {
+        if hint.starved {
+            self.buffer.starved(now);
+        }
+        if let Some(media) = hint.buffer {
+            self.buffer.told(media, now);
+        }
+        if let Some(rate) = hint.throughput.filter(|_| !measured) {
+            self.throughput.told(rate);
+        }
+        self.wanted = hint.requested.into_iter().chain(hint.top).min();
+    }
+
+    /// What the viewer has ahead; `None` before anything has arrived.
+    pub fn buffer(&self, now: Instant) -> Option<Level> {
+        self.buffer.level(now)
+    }
+
+    /// Its stalls by our account, and the time spent in those that are over.
+    pub fn stalls(&self) -> (u32, Duration) {
+        self.buffer.stalls()
     }
 
     pub fn estimate(&self) -> Option<Estimate> {
@@ -159,115 +250,25 @@ impl Viewer {
     }
 }
 
-/// What a viewer would take if it were alone. Small, so that a node can keep those of all its
-/// viewers side by side and go through them at every sharing of its egress.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Wish {
-    /// What its path carries safely, in bit/s; 0 if nothing is known of it.
-    room: u32,
-    /// The rung that it has.
-    has: u8,
-    /// It stands at a ceiling.
-    held: bool,
-    /// The highest rung that is offered to it, which its own wish may have bounded.
-    most: u8,
-}
-
-impl Wish {
-    /// The highest of the rungs with these rates, cheapest first, that the viewer's path would allow.
-    ///
-    /// A viewer of whom nothing is known may turn out to have any path within a second, and the
-    /// budget has to hold then too: it counts for the dearest rung.
-    ///
-    /// Never below what the viewer has. Where it stands at a ceiling, its path was measured as a
-    /// share of the node's and may carry more, so one rung more is demanded than was seen. But
-    /// never more than what is offered to it.
-    pub fn cap(self, rates: &[Bitrate]) -> usize {
-        let top = rates.len().saturating_sub(1).min(self.most.into());
-        if self.room == 0 {
-            return top;
-        }
-        let room = Bitrate::from_bps(self.room.into());
-        let seen = rates.iter().rposition(|rate| *rate <= room).unwrap_or(0);
-        let seen = seen.max(self.has.into());
-        (seen + usize::from(self.held)).min(top)
-    }
-
-    /// In 49 bits.
-    pub fn to_bits(self) -> u64 {
-        let (has, most) = (u64::from(self.has) << 32, u64::from(self.most) << 40);
-        u64::from(self.room) | has | most | u64::from(self.held) << 48
-    }
-
-    /// Of what [`Wish::to_bits`] gave; higher bits do not matter.
-    pub fn from_bits(bits: u64) -> Self {
-        Self {
-            room: bits as u32,
-            has: (bits >> 32) as u8,
-            most: (bits >> 40) as u8,
-            held: bits & (1 << 48) != 0,
-        }
-    }
-}
-
-/// The last [`KEPT`] pins in the order of their making: a player that seeks comes back to numbers
-/// far from the newest, so this is not a window of numbers.
-#[derive(Clone, Debug)]
-struct Pins {
-    numbers: [u64; KEPT],
-    choices: [(u8, Reason); KEPT],
-    made: usize,
-}
-
-impl Pins {
-    fn find(&self, number: u64) -> Option<Choice> {
-        let live = self.made.min(KEPT);
-        let at = self.numbers[..live]
-            .iter()
-            .position(|pinned| *pinned == number)?;
-        let (rung, reason) = self.choices[at];
-        Some(Choice {
-            rung: rung.into(),
-            reason,
-        })
-    }
-
-    fn push(&mut self, number: u64, choice: Choice) {
-        let at = self.made % KEPT;
-        self.numbers[at] = number;
-        self.choices[at] = (u8::try_from(choice.rung).unwrap_or(u8::MAX), choice.reason);
-        self.made += 1;
-    }
-}
-
-impl Default for Pins {
-    fn default() -> Self {
-        Self {
-            numbers: [0; KEPT],
-            choices: [(0, Reason::Start); KEPT],
-            made: 0,
-        }
-    }
-}
-
-/// More than any player retries; a window of 32 two-second segments is over a minute.
-const KEPT: usize = 32;
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::rule::{Fixed, Rate};
 
     const SIZES: [u64; 3] = [100_000, 200_000, 400_000];
 
-    fn offer() -> Offer<'static> {
-        Offer {
-            sizes: &SIZES,
-            duration: MediaTime::from_seconds(2.0),
-            start: 1,
-        }
+    fn offer(number: u64) -> Offer<'static> {
+        Offer::new(number, &SIZES, MediaTime::from_seconds(2.0))
+    }
+
+    fn limited(ceiling: usize) -> Limits {
+        Limits::ceiling(ceiling)
+    }
+
+    /// None of these stories is about time.
+    fn now() -> Instant {
+        static NOW: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+        *NOW.get_or_init(Instant::now)
     }
 
     fn rates() -> [Bitrate; 3] {
@@ -277,7 +278,8 @@ mod tests {
     fn delivered_in(viewer: &mut Viewer, octets: u64, elapsed: Duration) {
         let media = MediaTime::from_seconds(2.0);
         let min_rtt = Duration::from_millis(1);
-        viewer.delivered(&Delivery {
+        let delivery = Delivery {
+            number: 1,
             octets,
             media,
             elapsed,
@@ -285,13 +287,14 @@ mod tests {
             capacity: None,
             receiver_limited: 0.0,
             complete: true,
-        });
+        };
+        viewer.delivered(&delivery, now());
     }
 
     #[test]
     fn a_pin_outlives_every_change_of_mind() {
-        let (rule, mut viewer) = (Rate::default(), Viewer::new(None));
-        let first = viewer.decide(7, &offer(), 2, None, &rule);
+        let (rule, mut viewer) = (Rate::default(), Viewer::new(None, now()));
+        let first = viewer.decide(&offer(7), limited(2), None, &rule, now()).pin;
         assert_eq!(
             first,
             Pin {
@@ -301,10 +304,16 @@ mod tests {
             }
         );
         delivered_in(&mut viewer, 200_000, Duration::from_millis(50));
-        assert_eq!(viewer.decide(8, &offer(), 2, None, &rule).rung, 2);
+        assert_eq!(
+            viewer
+                .decide(&offer(8), limited(2), None, &rule, now())
+                .pin
+                .rung,
+            2
+        );
         for _ in 0..3 {
             assert_eq!(
-                viewer.decide(7, &offer(), 0, None, &rule),
+                viewer.decide(&offer(7), limited(0), None, &rule, now()).pin,
                 Pin {
                     fresh: false,
                     ..first
@@ -316,85 +325,81 @@ mod tests {
 
     #[test]
     fn the_last_thirty_two_pins_are_kept_even_across_a_seek() {
-        let (rule, mut viewer) = (Rate::default(), Viewer::new(None));
+        let (rule, mut viewer) = (Rate::default(), Viewer::new(None, now()));
         let numbers: Vec<u64> = (1000..1016).chain(10..26).collect();
         for number in numbers.iter().rev() {
-            viewer.decide(*number, &offer(), 2, None, &rule);
+            viewer
+                .decide(&offer(*number), limited(2), None, &rule, now())
+                .pin;
         }
         for number in &numbers {
             assert!(
-                !viewer.decide(*number, &offer(), 2, None, &rule).fresh,
+                !viewer
+                    .decide(&offer(*number), limited(2), None, &rule, now())
+                    .pin
+                    .fresh,
                 "{number}"
             );
         }
-        assert!(viewer.decide(0, &offer(), 2, None, &rule).fresh);
         assert!(
-            viewer.decide(25, &offer(), 2, None, &rule).fresh,
+            viewer
+                .decide(&offer(0), limited(2), None, &rule, now())
+                .pin
+                .fresh
+        );
+        assert!(
+            viewer
+                .decide(&offer(25), limited(2), None, &rule, now())
+                .pin
+                .fresh,
             "the oldest made room"
         );
     }
 
     #[test]
     fn own_cap_is_the_top_until_something_is_known() {
-        let viewer = Viewer::new(None);
+        let viewer = Viewer::new(None, now());
         assert_eq!(viewer.own_cap(&rates()), 2);
         assert_eq!(viewer.own_cap(&rates()[..1]), 0);
         assert_eq!(viewer.own_cap(&[]), 0);
-        let hinted = Viewer::new(Some(Bitrate::from_kbps(900)));
+        let hinted = Viewer::new(Some(Bitrate::from_kbps(900)), now());
         assert!(hinted.own_cap(&rates()) < 2);
     }
 
     #[test]
     fn a_viewer_held_down_asks_for_one_rung_more_than_it_has() {
-        let (rule, mut viewer) = (Rate::default(), Viewer::new(None));
-        viewer.decide(1, &offer(), 0, None, &rule);
+        let (rule, mut viewer) = (Rate::default(), Viewer::new(None, now()));
+        viewer.decide(&offer(1), limited(0), None, &rule, now()).pin;
         delivered_in(&mut viewer, 100_000, Duration::from_millis(1500));
-        viewer.decide(2, &offer(), 0, None, &rule);
+        viewer.decide(&offer(2), limited(0), None, &rule, now()).pin;
         assert_eq!(viewer.own_cap(&rates()), 1);
-        viewer.decide(3, &offer(), 2, None, &rule);
+        viewer.decide(&offer(3), limited(2), None, &rule, now()).pin;
         assert_eq!(viewer.own_cap(&rates()), 0, "nothing held it any more");
     }
 
     #[test]
     fn nobody_demands_more_than_it_wants() {
-        let (rule, mut viewer) = (Rate::default(), Viewer::new(None));
-        let modest = Offer {
-            sizes: &SIZES[..2],
-            ..offer()
-        };
-        viewer.decide(1, &modest, 1, None, &rule);
+        let (rule, mut viewer) = (Rate::default(), Viewer::new(None, now()));
+        let modest = |number| Offer::new(number, &SIZES[..2], MediaTime::from_seconds(2.0));
+        viewer.decide(&modest(1), limited(1), None, &rule, now());
         assert_eq!(viewer.own_cap(&rates()), 1);
         delivered_in(&mut viewer, 400_000, Duration::from_millis(50));
-        viewer.decide(2, &modest, 1, None, &rule);
+        viewer.decide(&modest(2), limited(1), None, &rule, now());
         assert_eq!(viewer.own_cap(&rates()), 1);
     }
 
     #[test]
     fn a_fixed_rung_is_kept_on_any_path_but_not_above_the_ceiling() {
-        let mut viewer = Viewer::new(Some(Bitrate::from_kbps(100)));
-        let pin = viewer.decide(1, &offer(), 2, None, &Fixed);
+        let mut viewer = Viewer::new(Some(Bitrate::from_kbps(100)), now());
+        let pin = viewer
+            .decide(&offer(1), limited(2), None, &Fixed, now())
+            .pin;
         assert_eq!((pin.rung, pin.reason), (2, Reason::Fixed));
         assert_eq!(viewer.own_cap(&rates()), 2);
-        let pin = viewer.decide(2, &offer(), 1, None, &Fixed);
+        let pin = viewer
+            .decide(&offer(2), limited(1), None, &Fixed, now())
+            .pin;
         assert_eq!((pin.rung, pin.reason), (1, Reason::Ceiling));
-    }
-
-    #[test]
-    fn a_wish_survives_being_packed() {
-        for (room, has, most, held) in [
-            (0, 0, 255, false),
-            (1, 255, 0, true),
-            (u32::MAX, 7, 9, false),
-        ] {
-            let wish = Wish {
-                room,
-                has,
-                held,
-                most,
-            };
-            assert_eq!(Wish::from_bits(wish.to_bits()), wish);
-            assert_eq!(Wish::from_bits(wish.to_bits() | 0xff << 49), wish);
-        }
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Stories of many viewers behind one node's egress, in virtual time: rule, viewers and allocator in
 //! one loop. The egress is shared evenly among those who are fetching.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use adaptation::{Allocation, Allocator, Class, Delivery, Demand, Offer, Rate, Viewer};
+use adaptation::{Allocation, Allocator, Class, Delivery, Demand, Limits, Mpc, Offer, Viewer};
 use playlists::{Bitrate, MediaTime};
 
 const LADDER: [u64; 4] = [350, 700, 1300, 2200];
@@ -72,6 +72,12 @@ fn what_slow_paths_leave_goes_to_the_others() {
     );
 }
 
+/// Virtual time.
+fn at(seconds: f64) -> Instant {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    *START.get_or_init(Instant::now) + Duration::from_secs_f64(seconds)
+}
+
 #[derive(Debug)]
 struct Told {
     stalls: usize,
@@ -121,7 +127,7 @@ struct Fetch {
 impl Node {
     fn new(count: u32, egress: u32) -> Self {
         let player = |key| Player {
-            viewer: Viewer::new(None),
+            viewer: Viewer::new(None, at(0.0)),
             key,
             path: 20_000.0,
             late: f64::from(key as u32 * 37 % 100) / 100.0,
@@ -248,15 +254,13 @@ impl Player {
         }
         let duration = MediaTime::from_seconds(LENGTH);
         let sizes = LADDER.map(|kbps| Bitrate::from_kbps(kbps).octets_in(duration.duration()));
-        let offer = Offer {
-            sizes: &sizes,
-            duration,
-            start: 1,
+        let offer = Offer::new(self.number, &sizes, duration);
+        let limits = Limits {
+            ceiling: allocation.ceiling(0, self.key),
+            price: allocation.price as f32,
         };
-        let ceiling = allocation.ceiling(0, self.key);
-        let pin = self
-            .viewer
-            .decide(self.number, &offer, ceiling, None, &Rate::default());
+        let rule = Mpc::default();
+        let pin = self.viewer.decide(&offer, limits, None, &rule, at(now)).pin;
         let octets = sizes[pin.rung];
         self.fetch = Some(Fetch {
             began: now,
@@ -279,7 +283,8 @@ impl Player {
         let took = bits.min(self.path * 1000.0 * STEP).min(fetch.left);
         fetch.left -= took;
         if fetch.left <= 0.0 {
-            self.viewer.delivered(&Delivery {
+            let delivery = Delivery {
+                number: self.number,
                 octets: fetch.octets,
                 media: MediaTime::from_seconds(LENGTH),
                 elapsed: Duration::from_secs_f64(now - fetch.began + STEP + RTT),
@@ -287,7 +292,8 @@ impl Player {
                 capacity: None,
                 receiver_limited: 0.0,
                 complete: true,
-            });
+            };
+            self.viewer.delivered(&delivery, at(now));
             self.octets += fetch.octets;
             self.level += LENGTH;
             self.playing |= self.level >= 2.9 * LENGTH;

@@ -3,9 +3,9 @@
 //! The link is a fluid whose rate changes with time; the player fetches each segment when it is
 //! listed, starts with three and stops when its buffer is empty. No slow start, no loss.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use adaptation::{Delivery, Offer, Rate, Reason, Rule, Viewer};
+use adaptation::{Delivery, Flight, Limits, Mpc, Offer, Rate, Reason, Rule, Viewer};
 use playlists::{Bitrate, MediaTime};
 
 const LADDER: [u64; 4] = [350, 700, 1300, 2200];
@@ -73,7 +73,7 @@ fn noise_on_a_steady_link_moves_hardly_anybody() {
         for period in [0.3, 1.0, 3.0] {
             let (mut switches, mut minutes) = (0, 0.0);
             for seed in 0..10 {
-                let story = Story::default().play(&noisy(mean, 0.2, period, seed), 600.0);
+                let story = plain().play(&noisy(mean, 0.2, period, seed), 600.0);
                 assert!(
                     story.stalls.is_empty(),
                     "{mean} kbit/s, {period} s: {:?}",
@@ -113,29 +113,27 @@ fn a_wild_link_is_survived() {
 
 #[test]
 fn what_is_in_flight_bounds_the_next_rung() {
-    let sizes = sizes(0);
-    let offer = Offer {
-        sizes: &sizes,
-        duration: segment(),
-        start: 1,
+    let (sizes, now) = (sizes(0), Instant::now());
+    let offer = |number| Offer::new(number, &sizes, segment());
+    let free = Limits::NONE;
+    let flight = |kbps| {
+        Some(Flight {
+            pace: Some(Bitrate::from_kbps(kbps)),
+            left: 0,
+        })
     };
-    let mut viewer = Viewer::new(Some(Bitrate::from_kbps(9000)));
+    let mut viewer = Viewer::new(Some(Bitrate::from_kbps(9000)), now);
     let rule = Rate::default();
-    assert_eq!(viewer.decide(1, &offer, TOP, None, &rule).rung, TOP);
-    assert_eq!(
-        viewer
-            .decide(2, &offer, TOP, Some(Bitrate::from_kbps(1000)), &rule)
-            .rung,
-        1
-    );
+    let pin = viewer.decide(&offer(1), free, None, &rule, now).pin;
+    assert_eq!(pin.rung, TOP);
+    let pin = viewer.decide(&offer(2), free, flight(1000), &rule, now).pin;
+    assert_eq!(pin.rung, 1);
     // Without evidence a pace is no reason to begin higher than the start.
-    let mut unknown = Viewer::new(None);
-    assert_eq!(
-        unknown
-            .decide(1, &offer, TOP, Some(Bitrate::from_kbps(9000)), &rule)
-            .rung,
-        1
-    );
+    let mut unknown = Viewer::new(None, now);
+    let pin = unknown
+        .decide(&offer(1), free, flight(9000), &rule, now)
+        .pin;
+    assert_eq!(pin.rung, 1);
 }
 
 #[test]
@@ -199,6 +197,14 @@ fn a_ceiling_is_obeyed_at_once_and_left_in_steps() {
     assert_eq!(free[..3], [2, 3, 3]);
 }
 
+/// By the plain rule.
+fn plain() -> Story {
+    Story {
+        rule: Box::new(Rate::default()),
+        ..Story::default()
+    }
+}
+
 /// What happened to one player.
 struct Story {
     rtt: f64,
@@ -221,7 +227,7 @@ impl Default for Story {
     fn default() -> Self {
         Self {
             rtt: RTT,
-            rule: Box::new(Rate::default()),
+            rule: Box::new(Mpc::default()),
             ceiling: Box::new(|_| TOP),
             joined: 10.0,
             fetches: Vec::new(),
@@ -239,7 +245,9 @@ impl Story {
 
     /// `link` is in kbit/s at a time in seconds.
     fn play(mut self, link: &dyn Fn(f64) -> f64, until: f64) -> Self {
-        let mut viewer = Viewer::new(None);
+        let start = Instant::now();
+        let at = |seconds: f64| start + Duration::from_secs_f64(seconds);
+        let mut viewer = Viewer::new(None, at(self.joined));
         let length = segment().seconds();
         // Segment n is listed at (n + 1) lengths; the third from the live edge is the first.
         let phase = self.joined % length;
@@ -249,18 +257,14 @@ impl Story {
         while now < until {
             now = now.max((number + 1) as f64 * length + phase);
             let sizes = sizes(number);
+            let published = ((now - phase) / length + 1e-9) as u64;
             let offer = Offer {
-                sizes: &sizes,
-                duration: segment(),
-                start: 1,
+                ahead: segment() * published.saturating_sub(number + 1) as i64,
+                ..Offer::new(number, &sizes, segment())
             };
-            let pin = viewer.decide(
-                number,
-                &offer,
-                (self.ceiling)(now),
-                None,
-                self.rule.as_ref(),
-            );
+            let limits = Limits::ceiling((self.ceiling)(now));
+            let decided = viewer.decide(&offer, limits, None, self.rule.as_ref(), at(now));
+            let pin = decided.pin;
             self.fetches.push(Fetch {
                 asked: now,
                 rung: pin.rung,
@@ -270,7 +274,8 @@ impl Story {
             let sent = now + self.rtt / 2.0;
             let arrived = transfer(link, sent, octets);
             let elapsed = arrived - sent + self.rtt;
-            viewer.delivered(&Delivery {
+            let delivery = Delivery {
+                number,
                 octets,
                 media: segment(),
                 elapsed: Duration::from_secs_f64(elapsed),
@@ -278,8 +283,9 @@ impl Story {
                 capacity: None,
                 receiver_limited: 0.0,
                 complete: true,
-            });
+            };
             now = arrived + self.rtt / 2.0;
+            viewer.delivered(&delivery, at(now));
             self.stalls.extend(buffer.add(length, now));
             number += 1;
         }

@@ -35,6 +35,8 @@ pub struct Measure {
     pub viewers: Arc<Viewers>,
     pub seat: Seat,
     pub connection: Arc<Connection>,
+    /// Of the segment.
+    pub number: u64,
     /// Length of what is delivered.
     pub media: MediaTime,
 }
@@ -97,7 +99,12 @@ impl Measure {
     /// The first of `octets` is about to be given to the connection.
     pub(super) fn begin(self, octets: u64) -> Arc<Meter> {
         let (connection, now) = (self.connection, Instant::now());
-        let meter = Arc::new(Meter::begin(connection, octets, self.media, now));
+        let meter = Arc::new(Meter::begin(
+            connection,
+            octets,
+            (self.number, self.media),
+            now,
+        ));
         self.viewers.delivering(&self.seat, &meter);
         tokio::spawn(watch(meter.clone(), self.viewers, self.seat));
         meter

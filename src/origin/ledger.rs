@@ -165,7 +165,7 @@ mod tests {
         let line = ledger.open(1).unwrap();
         let wish = |ledger: &Ledger| ledger.lines(0).next().map(|written| written.wish);
         assert_eq!(wish(&ledger), Some(None));
-        let wanted = Viewer::new(None).wish();
+        let wanted = Viewer::new(None, std::time::Instant::now()).wish();
         line.write(Some(wanted));
         assert_eq!(wish(&ledger), Some(Some(wanted)));
         line.write(None);

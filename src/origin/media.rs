@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use adaptation::Offer;
+use adaptation::{Offer, Sizes};
 use axum::{
     Extension,
     extract::{Path, Query, State},
@@ -91,6 +91,7 @@ pub async fn chosen(
             viewers: origin.viewers.clone(),
             seat: seat.clone(),
             connection,
+            number,
             media: length(segment, part),
         };
         if part.is_none() && !segment.complete {
@@ -135,17 +136,20 @@ pub(super) fn ask<'a>(
     let most = profile.most(&format.ladder).min(sizes.len() - 1);
     let share = origin.share.load();
     let ceiling = share.ceiling(seat.stream.as_str(), seat.viewer.key);
+    let last = window.last_complete().map_or(0, |last| last.number());
+    let behind = last.saturating_sub(segment.number());
     Ask {
-        number: segment.number(),
         offer: Offer {
-            sizes: &sizes[..=most],
-            duration,
-            start: 1.min(most),
+            sizes: Sizes::one(&sizes[..=most]),
+            expected: window.expected().get(..=most).unwrap_or_default(),
+            ahead: format.segment * i64::try_from(behind).unwrap_or(i64::MAX),
+            ..Offer::new(segment.number(), sizes, duration)
         },
         ceiling: ceiling.min(most),
+        price: share.price() as f32,
         fixed: profile.fixed(&format.ladder).is_some(),
         shared: share.at,
-        hint: rate,
+        known: rate,
         patience: format.patience(),
         listed: listed.filter(|_| profile.choosing == Choosing::AtListing),
     }

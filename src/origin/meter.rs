@@ -19,6 +19,8 @@ pub struct Meter {
     stretch: Stretch,
     /// Length of the media. On the wire there is more: heads, frames, records of TLS.
     octets: u64,
+    /// Of the segment that it is, or is a part of.
+    number: u64,
     /// How long it plays.
     media: MediaTime,
     started: Instant,
@@ -58,7 +60,13 @@ pub struct Outcome {
 }
 
 impl Meter {
-    pub fn begin(connection: Arc<Connection>, octets: u64, media: MediaTime, now: Instant) -> Self {
+    /// `media` is the number of its segment and how long it plays.
+    pub fn begin(
+        connection: Arc<Connection>,
+        octets: u64,
+        (number, media): (u64, MediaTime),
+        now: Instant,
+    ) -> Self {
         let info = connection.sample();
         let progress = Progress {
             acked: 0,
@@ -72,6 +80,7 @@ impl Meter {
         Self {
             stretch: Stretch::begin(connection),
             octets,
+            number,
             media,
             started: now,
             whole: AtomicBool::new(false),
@@ -138,6 +147,15 @@ impl Meter {
         tells.then(|| Bitrate::of(self.evident(&progress), elapsed))
     }
 
+    /// Octets that were not acknowledged yet when it was looked at last.
+    pub fn left(&self) -> u64 {
+        let progress = *self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        if progress.over {
+            return 0;
+        }
+        self.octets.saturating_sub(progress.acked)
+    }
+
     /// Whether the connection says anything of the viewer's path. One that ends at a proxy does not.
     pub fn tells(&self) -> bool {
         self.stretch.connection().peer.direct
@@ -172,6 +190,7 @@ impl Meter {
         let complete = progress.over && progress.acked >= self.octets;
         let until = if complete { progress.at } else { now };
         adaptation::Delivery {
+            number: self.number,
             octets: self.evident(progress),
             media: self.media,
             elapsed: until.saturating_duration_since(self.started),

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adaptation::{Fixed, Pin, Rule, Viewer};
+use adaptation::{Fixed, Flight, Limits, Pin, Rule, Viewer};
 use playlists::{Bitrate, Timeline};
 use serde::Serialize;
 
@@ -70,7 +70,7 @@ impl Seated {
         now: Instant,
     ) -> Self {
         let state = State {
-            viewer: Viewer::new(ask.hint),
+            viewer: Viewer::new(ask.known, now),
             place: Place::Looking,
             octets: 0,
             segments: 0,
@@ -105,7 +105,9 @@ impl Seated {
     ) -> (Pin, Option<Bitrate>) {
         let mut state = self.state();
         let told = state.told.as_ref();
-        let told = told.and_then(|told| told.rung(ask.number)).or(ask.listed);
+        let told = told
+            .and_then(|told| told.rung(ask.offer.number))
+            .or(ask.listed);
         let pin = match told {
             // It was chosen when it was listed, be it by another node.
             Some(rung) => state.viewer.repeat(rung),
@@ -163,11 +165,16 @@ impl Seated {
         };
         state.ceiling = ceiling;
         state.look(&self.id, now);
-        let in_flight = state.pace(now);
+        let in_flight = state.in_flight(now);
         let rule = if ask.fixed { &Fixed } else { rule };
-        let pin = state
+        let limits = Limits {
+            ceiling,
+            price: ask.price,
+        };
+        let decided = state
             .viewer
-            .decide(ask.number, &ask.offer, ceiling, in_flight, rule);
+            .decide(&ask.offer, limits, in_flight, rule, now);
+        let pin = decided.pin;
         state.segments += u64::from(pin.fresh);
         pin
     }
@@ -305,18 +312,24 @@ impl State {
         };
         self.octets += octets;
         if let Some(delivery) = delivery {
-            let evidence = self.viewer.delivered(&delivery);
+            let evidence = self.viewer.delivered(&delivery, now);
             let estimate = self.viewer.estimate();
             tracing::debug!(viewer = %id, ?delivery, ?evidence, ?estimate, "delivered");
         }
     }
 
-    /// The pace of the slowest delivery that has been outstanding for long enough to tell.
-    fn pace(&self, now: Instant) -> Option<Bitrate> {
-        self.outstanding
-            .iter()
-            .filter_map(|meter| meter.upgrade()?.pace(now))
-            .min()
+    /// What is on its way: all of it together, at the pace of the slowest that has been outstanding for
+    /// long enough to tell.
+    fn in_flight(&self, now: Instant) -> Option<Flight> {
+        let meters = self.outstanding.iter().filter_map(Weak::upgrade);
+        let flights = meters.map(|meter| Flight {
+            pace: meter.pace(now),
+            left: meter.left(),
+        });
+        flights.reduce(|all, one| Flight {
+            pace: all.pace.into_iter().chain(one.pace).min(),
+            left: all.left + one.left,
+        })
     }
 }
 
@@ -349,6 +362,6 @@ mod tests {
 
     #[test]
     fn a_viewer_takes_little_more_than_half_a_kilobyte() {
-        assert!(size_of::<Seated>() <= 640, "{}", size_of::<Seated>());
+        assert!(size_of::<Seated>() <= 704, "{}", size_of::<Seated>());
     }
 }

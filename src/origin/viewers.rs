@@ -32,15 +32,16 @@ use crate::{control::RegionLoad, store::StreamName};
 /// What a viewer asks for, and under what limits.
 #[derive(Debug)]
 pub struct Ask<'a> {
-    pub number: u64,
     pub offer: Offer<'a>,
     pub ceiling: usize,
+    /// The congestion price.
+    pub price: f32,
     /// The dearest rung on offer is the one that the viewer named, whatever its path.
     pub fixed: bool,
     /// When the node's egress was last shared out; `None` if there is enough for everybody.
     pub shared: Option<Instant>,
     /// What another node knew of this viewer's path, should it be new here.
-    pub hint: Option<Bitrate>,
+    pub known: Option<Bitrate>,
     /// Three target durations: how long a silence ends the viewing.
     pub patience: Duration,
     /// Of a viewer whose rungs are chosen when they are listed: which one the playlist said.

@@ -16,7 +16,7 @@ impl Rule for Cycle {
 
     fn choose(&self, situation: &Situation<'_>) -> Choice {
         let ceiling = situation.ceiling.min(situation.top());
-        let wanted = rung(situation.number, situation.sizes.len());
+        let wanted = rung(situation.number, situation.sizes.rungs());
         let reason = match situation.previous {
             _ if wanted > ceiling => Reason::Ceiling,
             None => Reason::Start,

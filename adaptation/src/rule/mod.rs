@@ -3,44 +3,103 @@
 //! A rule is stateless and shared by all viewers; what it must remember is in the situation.
 //! Pinning the answer is `viewer`'s business.
 
+mod bba;
+mod bola;
 mod cycle;
 mod fixed;
+mod mpc;
+mod path;
+mod playout;
 mod rate;
+mod robust;
+mod utility;
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
-use playlists::{Bitrate, MediaTime};
+use playlists::MediaTime;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::rate::SAFETY;
-pub use self::{cycle::Cycle, fixed::Fixed, rate::Rate};
-use crate::throughput::Estimate;
+pub use self::{
+    bba::Bba, bola::Bola, cycle::Cycle, fixed::Fixed, mpc::Mpc, rate::Rate, robust::RobustMpc,
+};
+use crate::{
+    buffer::Level,
+    offer::{Flight, Sizes},
+    throughput::{Estimate, Recent},
+};
 
 /// All that a rule may know when a viewer asks for a segment.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Situation<'a> {
     /// Of the segment in its stream.
     pub number: u64,
-    /// True octets of this segment in every rung, cheapest first.
-    pub sizes: &'a [u64],
-    /// Of this segment.
+    /// True octets of this segment, and of those behind it that exist, in every rung.
+    pub sizes: Sizes<'a>,
+    /// See [`crate::Offer`] for this and the next.
+    pub expected: &'a [u64],
     pub duration: MediaTime,
-    /// What this viewer's path is expected to carry.
-    pub estimate: Option<Estimate>,
-    /// Pace of a delivery to this viewer that is outstanding for long enough to tell: what the
-    /// path carries now is no more than this.
-    pub in_flight: Option<Bitrate>,
-    /// The rung that this viewer was given last.
-    pub previous: Option<usize>,
-    /// The highest rung that the allocator allows.
-    pub ceiling: usize,
+    pub ahead: MediaTime,
+    pub quality: &'a [f32],
+    pub pictures: &'a [u8],
+    pub lost: Duration,
     /// Where a viewer of whom nothing is known begins.
     pub start: usize,
+    /// What this viewer's path is expected to carry.
+    pub estimate: Option<Estimate>,
+    /// The last measurements of it, and how wrong they proved the predictions before.
+    pub recent: Recent,
+    /// Smallest round trip seen on its connections.
+    pub rtt: Duration,
+    /// What is on its way to this viewer already.
+    pub in_flight: Option<Flight>,
+    /// What the viewer has ahead; `None` before anything has arrived.
+    pub buffer: Option<Level>,
+    /// The rung that this viewer was given last, and for how many segments it was.
+    pub previous: Option<usize>,
+    pub since_switch: u32,
+    /// How long ago its last stall ended.
+    pub since_stall: Option<Duration>,
+    /// The highest rung that the allocator allows, and its price.
+    pub ceiling: usize,
+    pub price: f32,
 }
 
 impl Situation<'_> {
     pub fn top(&self) -> usize {
-        self.sizes.len().saturating_sub(1)
+        self.sizes.rungs().saturating_sub(1)
+    }
+
+    /// Where the viewer's buffer would be if all that is published had arrived: at the live edge it
+    /// cannot have more.
+    fn most_ahead(&self) -> f64 {
+        let level = self.buffer.map_or(0.0, |level| level.media.as_secs_f64());
+        level + self.duration.seconds() + self.ahead.seconds().max(0.0)
+    }
+
+    /// As a rule wants it, within what is allowed.
+    fn within(&self, wanted: usize, reason: Reason) -> Choice {
+        let ceiling = self.ceiling.min(self.top());
+        if wanted > ceiling {
+            return Choice {
+                rung: ceiling,
+                reason: Reason::Ceiling,
+            };
+        }
+        Choice {
+            rung: wanted,
+            reason,
+        }
+    }
+
+    /// What a rule that has just this rung in mind would call it.
+    fn compared(&self, wanted: usize) -> Reason {
+        match self.previous {
+            None => Reason::Start,
+            Some(previous) if wanted > previous => Reason::Up,
+            Some(previous) if wanted < previous => Reason::Down,
+            Some(_) => Reason::Steady,
+        }
     }
 }
 
@@ -91,4 +150,18 @@ pub trait Rule: Send + Sync + fmt::Debug {
 
     /// Never above the situation's ceiling, nor above its top rung.
     fn choose(&self, situation: &Situation<'_>) -> Choice;
+}
+
+/// The rule of this name with its usual parameters; `None` if there is none.
+pub fn named(name: &str) -> Option<Box<dyn Rule>> {
+    Some(match name {
+        "mpc" => Box::new(Mpc::default()),
+        "rate" => Box::new(Rate::default()),
+        "bba" => Box::new(Bba::default()),
+        "bola" => Box::new(Bola::default()),
+        "robust-mpc" => Box::new(RobustMpc::default()),
+        "fixed" => Box::new(Fixed),
+        "cycle" => Box::new(Cycle),
+        _ => return None,
+    })
 }

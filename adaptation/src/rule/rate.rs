@@ -7,8 +7,7 @@ use std::ops::Range;
 
 use playlists::Bitrate;
 
-use super::{Choice, Reason, Rule, Situation};
-use crate::throughput::Estimate;
+use super::{Choice, Reason, Rule, Situation, path::Path};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
@@ -62,10 +61,10 @@ impl Rule for Rate {
 impl Rate {
     fn start(&self, situation: &Situation<'_>) -> (usize, Reason) {
         let start = situation.start.min(situation.top());
-        let rung = match Expected::of(situation) {
+        let rung = match Path::of(situation) {
             None => Some(start),
             Some(path) => {
-                let fit = dearest(situation, 0..situation.sizes.len(), self.entry(path));
+                let fit = dearest(situation, 0..situation.sizes.rungs(), self.entry(path));
                 // A slow delivery elsewhere is a reason to begin lower, never higher.
                 if situation.estimate.is_some() {
                     fit
@@ -78,12 +77,12 @@ impl Rate {
     }
 
     fn follow(&self, previous: usize, situation: &Situation<'_>) -> (usize, Reason) {
-        let Some(path) = Expected::of(situation) else {
+        let Some(path) = Path::of(situation) else {
             return (previous, Reason::Start);
         };
         let entry = dearest(
             situation,
-            previous + 1..situation.sizes.len(),
+            previous + 1..situation.sizes.rungs(),
             self.entry(path),
         );
         // An outstanding delivery bounds the path from above; it is no reason to climb.
@@ -102,32 +101,9 @@ impl Rate {
     }
 
     /// What a rung may take that the viewer does not have yet.
-    fn entry(&self, path: Expected) -> Bitrate {
+    fn entry(&self, path: Path) -> Bitrate {
         path.rate
             .scale(self.safety * (-self.caution * path.deviation).exp())
-    }
-}
-
-/// The estimate, lowered to what is seen in flight.
-#[derive(Clone, Copy)]
-struct Expected {
-    rate: Bitrate,
-    deviation: f64,
-}
-
-impl Expected {
-    fn of(situation: &Situation<'_>) -> Option<Self> {
-        let pace = situation.in_flight.unwrap_or(Bitrate::MAX);
-        match situation.estimate {
-            Some(Estimate { rate, deviation }) => Some(Self {
-                rate: rate.min(pace),
-                deviation,
-            }),
-            None => situation.in_flight.map(|rate| Self {
-                rate,
-                deviation: 0.0,
-            }),
-        }
     }
 }
 
@@ -139,7 +115,11 @@ fn dearest(situation: &Situation<'_>, mut rungs: Range<usize>, rate: Bitrate) ->
 
 fn fits(situation: &Situation<'_>, rung: usize, rate: Bitrate) -> bool {
     let room = rate.octets_in(situation.duration.duration());
-    situation.sizes.get(rung).is_some_and(|size| *size <= room)
+    situation
+        .sizes
+        .this()
+        .get(rung)
+        .is_some_and(|size| *size <= room)
 }
 
 /// See [`Rate::safety`].

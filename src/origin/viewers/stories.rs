@@ -24,16 +24,12 @@ fn seat(key: u64, region: &str) -> Seat {
 
 fn ask(number: u64) -> Ask<'static> {
     Ask {
-        number,
-        offer: Offer {
-            sizes: &SIZES,
-            duration: MediaTime::from_ticks(2, 1),
-            start: 1,
-        },
+        offer: Offer::new(number, &SIZES, MediaTime::from_ticks(2, 1)),
         ceiling: 2,
+        price: 0.0,
         fixed: false,
         shared: None,
-        hint: None,
+        known: None,
         patience: Duration::from_secs(6),
         listed: None,
     }
@@ -82,7 +78,7 @@ fn invented_regions_do_not_grow_the_account() {
 fn a_newcomer_waits_for_its_share() {
     let (viewers, now) = (Viewers::new(Box::new(Rate::default()), 10), Instant::now());
     let fast = Ask {
-        hint: Some(Bitrate::from_kbps(90_000)),
+        known: Some(Bitrate::from_kbps(90_000)),
         ..ask(1)
     };
     let early = Ask {
@@ -91,7 +87,7 @@ fn a_newcomer_waits_for_its_share() {
     };
     assert_eq!(viewers.decide(&seat(1, "paris"), &early, now).0.rung, 1);
     let later = Ask {
-        number: 2,
+        offer: ask(2).offer,
         shared: Some(now + Duration::from_secs(1)),
         ..early
     };

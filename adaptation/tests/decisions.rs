@@ -1,0 +1,61 @@
+//! A decision that was written down is made again to the same rung, by every rule, from what the line says.
+
+use std::time::{Duration, Instant};
+
+use adaptation::{Decision, Delivery, Flight, Limits, Offer, Sizes, Viewer, rule};
+use playlists::{Bitrate, MediaTime};
+use proptest::prelude::*;
+
+const RULES: [&str; 6] = ["mpc", "rate", "bba", "bola", "robust-mpc", "cycle"];
+const RUNGS: usize = 4;
+
+proptest! {
+    #[test]
+    fn what_is_written_down_is_decided_again(
+        segments in prop::collection::vec((prop::array::uniform4(1_000..900_000_u64), 10..6_000_u64, 0..3_000_u64, any::<bool>()), 1..30),
+        ceiling in 0..RUNGS + 1,
+        price in 0.0..4.0_f32,
+    ) {
+        for name in RULES {
+            let rule = rule::named(name).expect("it is a rule");
+            let mut now = Instant::now();
+            let mut viewer = Viewer::new(None, now);
+            let table: Vec<u64> = segments.iter().flat_map(|segment| segment.0).collect();
+            for (number, (_, elapsed, wait, in_flight)) in segments.iter().enumerate() {
+                let sizes = Sizes::of(&table[number * RUNGS..], RUNGS, RUNGS);
+                let offer = Offer {
+                    sizes,
+                    expected: &[90_000, 180_000, 320_000, 550_000],
+                    ahead: MediaTime::from_seconds(2.0) * (number % 3) as i64,
+                    pictures: &[0, 1, 1, 2],
+                    lost: Duration::from_millis(900),
+                    ..Offer::new(number as u64, sizes.this(), MediaTime::from_seconds(2.0))
+                };
+                let flight = in_flight.then_some(Flight { pace: Some(Bitrate::from_kbps(*elapsed)), left: *wait });
+                let decided = viewer.decide(&offer, Limits { ceiling, price }, flight, &*rule, now);
+                let situation = decided.because.expect("it is new");
+                let choice = adaptation::Choice { rung: decided.pin.rung, reason: decided.pin.reason };
+                prop_assert!(choice.rung <= ceiling.min(RUNGS - 1));
+
+                let decision = Decision::of(rule.name(), &situation, choice);
+                let line = serde_json::to_string(&decision).expect("it is JSON");
+                let read: Decision = serde_json::from_str(&line).expect("it was written");
+                prop_assert_eq!(&read, &decision);
+                prop_assert_eq!(read.again(), Some(choice), "{}", line);
+
+                now += Duration::from_millis(*elapsed);
+                viewer.delivered(&Delivery {
+                    number: number as u64,
+                    octets: sizes.this()[choice.rung],
+                    media: offer.duration,
+                    elapsed: Duration::from_millis(*elapsed),
+                    min_rtt: Duration::from_millis(30),
+                    capacity: None,
+                    receiver_limited: 0.0,
+                    complete: true,
+                }, now);
+                now += Duration::from_millis(*wait);
+            }
+        }
+    }
+}
