@@ -328,9 +328,7 @@ mod tests {
         let (rule, mut viewer) = (Rate::default(), Viewer::new(None, now()));
         let numbers: Vec<u64> = (1000..1016).chain(10..26).collect();
         for number in numbers.iter().rev() {
-            viewer
-                .decide(&offer(*number), limited(2), None, &rule, now())
-                .pin;
+            viewer.decide(&offer(*number), limited(2), None, &rule, now());
         }
         for number in &numbers {
             assert!(
@@ -369,11 +367,11 @@ mod tests {
     #[test]
     fn a_viewer_held_down_asks_for_one_rung_more_than_it_has() {
         let (rule, mut viewer) = (Rate::default(), Viewer::new(None, now()));
-        viewer.decide(&offer(1), limited(0), None, &rule, now()).pin;
+        viewer.decide(&offer(1), limited(0), None, &rule, now());
         delivered_in(&mut viewer, 100_000, Duration::from_millis(1500));
-        viewer.decide(&offer(2), limited(0), None, &rule, now()).pin;
+        viewer.decide(&offer(2), limited(0), None, &rule, now());
         assert_eq!(viewer.own_cap(&rates()), 1);
-        viewer.decide(&offer(3), limited(2), None, &rule, now()).pin;
+        viewer.decide(&offer(3), limited(2), None, &rule, now());
         assert_eq!(viewer.own_cap(&rates()), 0, "nothing held it any more");
     }
 

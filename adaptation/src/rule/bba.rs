@@ -43,18 +43,17 @@ impl Rule for Bba {
             }
             _ => return situation.within(0, Reason::Start),
         };
-        let fits = |rung: &usize| {
-            rates
-                .get(*rung)
-                .is_some_and(|rate| *rate as f64 <= wanted + 1.0)
-        };
-        let below = (0..=situation.top()).rev().find(fits).unwrap_or(0);
-        // It moves up when the wish passes the next rung, and down when it falls below its own.
-        let rung = if below > previous || below < previous {
-            below
+        // Up when the wish reaches the next rung, down when it falls to the one below: between the two it stays.
+        let octets = |rung: usize| rates.get(rung).map_or(0.0, |rate| *rate as f64);
+        let previous = previous.min(situation.top());
+        let rung = if previous < situation.top() && wanted >= octets(previous + 1) {
+            (0..=situation.top()).rfind(|rung| octets(*rung) <= wanted)
+        } else if previous > 0 && wanted <= octets(previous - 1) {
+            (0..=situation.top()).find(|rung| octets(*rung) >= wanted)
         } else {
-            previous
+            Some(previous)
         };
+        let rung = rung.unwrap_or(0);
         situation.within(rung, situation.compared(rung))
     }
 }
