@@ -73,7 +73,7 @@ fn noise_on_a_steady_link_moves_hardly_anybody() {
         for period in [0.3, 1.0, 3.0] {
             let (mut switches, mut minutes) = (0, 0.0);
             for seed in 0..10 {
-                let story = plain().play(&noisy(mean, 0.2, period, seed), 600.0);
+                let story = Story::default().play(&noisy(mean, 0.2, period, seed), 600.0);
                 assert!(
                     story.stalls.is_empty(),
                     "{mean} kbit/s, {period} s: {:?}",
@@ -195,14 +195,6 @@ fn a_ceiling_is_obeyed_at_once_and_left_in_steps() {
         .map(|fetch| fetch.rung)
         .collect();
     assert_eq!(free[..3], [2, 3, 3]);
-}
-
-/// By the plain rule.
-fn plain() -> Story {
-    Story {
-        rule: Box::new(Rate::default()),
-        ..Story::default()
-    }
 }
 
 /// What happened to one player.
