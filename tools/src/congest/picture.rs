@@ -1,0 +1,450 @@
+//! The report as a picture: for each round, what the link carried, and for each player its rungs as steps, its stalls
+//! and its buffer, all over the same seconds. SVG, by hand; every panel is as wide as the page.
+//!
+//! Colours are those of Okabe and Ito, which colour-blind people tell apart; what differs differs in shape as well.
+
+use std::fmt::Write as _;
+
+use super::report::{About, Played, Report, Round};
+
+/// The whole report, its rounds from top to bottom.
+pub fn draw(report: &Report) -> String {
+    let heights = report
+        .rounds
+        .iter()
+        .map(|round| TITLE + PANEL * round.players.len() as f64 + FOOT);
+    let height: f64 = HEAD + heights.sum::<f64>();
+    let mut svg = Svg::new(WIDTH, height);
+    legend(&mut svg);
+    let mut top = HEAD;
+    for round in &report.rounds {
+        top = draw_round(&mut svg, &report.about, round, top);
+    }
+    svg.done()
+}
+
+fn legend(svg: &mut Svg) {
+    let (mut x, y) = (LEFT, 24.0);
+    let mut entry = |svg: &mut Svg, text: &str, width: f64, mark: &dyn Fn(&mut Svg, f64)| {
+        mark(svg, x);
+        svg.text((x + 30.0, y + 4.0), "start", 13, text);
+        x += width;
+    };
+    entry(svg, "the link carries", 150.0, &|svg, x| {
+        svg.rect((x, y - 7.0), (24.0, 14.0), LINK, 1.0)
+    });
+    entry(svg, "rung asked for, average rate", 230.0, &|svg, x| {
+        svg.line(&[(x, y), (x + 24.0, y)], RUNG, 3.0, "")
+    });
+    entry(svg, "buffer, s (right)", 150.0, &|svg, x| {
+        svg.line(&[(x, y), (x + 24.0, y)], BUFFER, 1.5, "5 3")
+    });
+    entry(svg, "stall", 80.0, &|svg, x| {
+        stall_mark(svg, x, y - 8.0, 24.0, 16.0, true)
+    });
+    entry(
+        svg,
+        "stands still, not the link's doing",
+        240.0,
+        &|svg, x| stall_mark(svg, x, y - 8.0, 24.0, 16.0, false),
+    );
+    entry(svg, "before the first picture", 200.0, &|svg, x| {
+        svg.rect((x, y - 7.0), (24.0, 14.0), START, 1.0)
+    });
+}
+
+fn draw_round(svg: &mut Svg, about: &About, round: &Round, top: f64) -> f64 {
+    let title = format!(
+        "{} (run {}): {:.2} Mbit/s in the mean",
+        round.trace.name,
+        round.run,
+        round.mean_kbps / 1000.0
+    );
+    svg.text((LEFT, top + 18.0), "start", 16, &title);
+    if !round.machine.limits.is_empty() {
+        let why = format!(
+            "the machine was the limit, this does not count: {}",
+            round.machine.limits.join("; ")
+        );
+        svg.text((WIDTH - RIGHT, top + 18.0), "end", 13, &why);
+    }
+    let mut at = top + TITLE;
+    for (index, played) in round.players.iter().enumerate() {
+        let last = index + 1 == round.players.len();
+        panel(svg, about, round, played, at, last);
+        at += PANEL;
+    }
+    at + FOOT
+}
+
+/// Where a second and a rate are in a panel.
+struct Axes {
+    top: f64,
+    seconds: f64,
+    most_kbps: f64,
+    most_buffer: f64,
+}
+
+impl Axes {
+    fn x(&self, second: f64) -> f64 {
+        LEFT + (WIDTH - LEFT - RIGHT) * (second / self.seconds).clamp(0.0, 1.0)
+    }
+
+    fn y(&self, kbps: f64) -> f64 {
+        self.bottom() - PLOT * (kbps / self.most_kbps).clamp(0.0, 1.0)
+    }
+
+    fn y_buffer(&self, ahead: f64) -> f64 {
+        self.bottom() - PLOT * (ahead / self.most_buffer).clamp(0.0, 1.0)
+    }
+
+    fn bottom(&self) -> f64 {
+        self.top + CAPTION + PLOT
+    }
+}
+
+fn panel(svg: &mut Svg, about: &About, round: &Round, played: &Played, top: f64, last: bool) {
+    let dearest = about.rungs.iter().map(|rung| rung.kbps).max().unwrap_or(1) as f64;
+    let carried = played
+        .link
+        .iter()
+        .map(|(_, kbps)| f64::from(*kbps))
+        .fold(0.0, f64::max);
+    // A link that is far wider than anything that goes over it would flatten the rest; it is cut off then.
+    let most_kbps = nice(carried.min(dearest * 1.6).max(dearest) * 1.05);
+    // The same in all panels of a round, so that they can be compared.
+    let buffers = round
+        .players
+        .iter()
+        .flat_map(|played| played.buffer.iter().map(|(_, ahead)| *ahead));
+    let most_buffer = nice(buffers.fold(8.0, f64::max));
+    let axes = Axes {
+        top,
+        seconds: about.seconds,
+        most_kbps,
+        most_buffer,
+    };
+    svg.text((LEFT, top + 13.0), "start", 13, &caption(played));
+
+    let start = played.summary.startup_s.unwrap_or(about.seconds);
+    svg.rect(
+        (axes.x(0.0), axes.bottom() - PLOT),
+        (axes.x(start) - axes.x(0.0), PLOT),
+        START,
+        1.0,
+    );
+    area(svg, &axes, &played.link);
+    grid(svg, &axes, about, last);
+    for stall in &played.stalls {
+        let (from, to) = (axes.x(stall.at), axes.x(stall.at + stall.seconds));
+        stall_mark(
+            svg,
+            from,
+            axes.bottom() - PLOT,
+            (to - from).max(2.0),
+            PLOT,
+            stall.link,
+        );
+    }
+    if !played.buffer.is_empty() {
+        let points: Vec<_> = thinned(&played.buffer)
+            .map(|(t, ahead)| (axes.x(t), axes.y_buffer(ahead)))
+            .collect();
+        svg.line(&points, BUFFER, 1.5, "5 3");
+    }
+    svg.line(&rungs(about, played, &axes), RUNG, 2.5, "");
+}
+
+fn caption(played: &Played) -> String {
+    let summary = &played.summary;
+    let bitrate = summary.bitrate_kbps.map_or("no bitrate".into(), |kbps| {
+        format!("{:.2} Mbit/s", kbps / 1000.0)
+    });
+    let start = summary.startup_s.map_or("never began".into(), |start| {
+        format!("began after {start:.1} s")
+    });
+    let behind = summary
+        .age_s
+        .map_or(String::new(), |age| format!(", {age:.1} s behind live"));
+    format!(
+        "{}: {bitrate}, {} stalls of {:.1} s in all ({:.1} %), {:.1} switches/min, {start}{behind}",
+        played.player,
+        summary.stalls,
+        summary.stalled_s,
+        summary.stall_ratio * 100.0,
+        summary.switches_per_minute
+    )
+}
+
+/// What the link carried, as steps that are filled.
+fn area(svg: &mut Svg, axes: &Axes, link: &[(f64, u32)]) {
+    let mut points = vec![(axes.x(0.0), axes.bottom())];
+    for (index, (t, kbps)) in link.iter().enumerate() {
+        let end = link.get(index + 1).map_or(axes.seconds, |(t, _)| *t);
+        let y = axes.y(f64::from(*kbps));
+        points.extend([(axes.x(*t), y), (axes.x(end), y)]);
+    }
+    points.push((points.last().map_or(0.0, |(x, _)| *x), axes.bottom()));
+    svg.area(&points, LINK);
+}
+
+fn grid(svg: &mut Svg, axes: &Axes, about: &About, last: bool) {
+    let (left, right) = (axes.x(0.0), axes.x(axes.seconds));
+    for tick in ticks(axes.most_kbps, 4) {
+        let y = axes.y(tick);
+        svg.line(&[(left, y), (right, y)], GRID, 0.6, "");
+        svg.text(
+            (left - 6.0, y + 4.0),
+            "end",
+            11,
+            &format!("{:.4}", tick / 1000.0)
+                .trim_end_matches('0')
+                .trim_end_matches('.')
+                .to_owned(),
+        );
+    }
+    for tick in ticks(axes.most_buffer, 4) {
+        svg.text(
+            (right + 6.0, axes.y_buffer(tick) + 4.0),
+            "start",
+            11,
+            &format!("{tick}"),
+        );
+    }
+    for rung in &about.rungs {
+        // Where the steps can be: a tick at the side, so that the plot stays clear.
+        let y = axes.y(rung.kbps as f64);
+        svg.line(&[(left - 3.0, y), (left + 5.0, y)], RUNG, 1.5, "");
+    }
+    svg.line(
+        &[(left, axes.bottom()), (right, axes.bottom())],
+        AXIS,
+        1.0,
+        "",
+    );
+    for second in ticks(axes.seconds, 12) {
+        let x = axes.x(second);
+        svg.line(
+            &[(x, axes.bottom()), (x, axes.bottom() + 4.0)],
+            AXIS,
+            1.0,
+            "",
+        );
+        if last {
+            svg.text(
+                (x, axes.bottom() + 17.0),
+                "middle",
+                11,
+                &format!("{second}"),
+            );
+        }
+    }
+    if last {
+        svg.text(
+            ((left + right) / 2.0, axes.bottom() + 34.0),
+            "middle",
+            12,
+            "seconds since the players were started",
+        );
+    }
+    svg.turned((14.0, axes.bottom() - PLOT / 2.0), 12, "Mbit/s");
+    svg.turned((WIDTH - 10.0, axes.bottom() - PLOT / 2.0), 12, "buffer, s");
+}
+
+/// What was asked for, from when on, as steps.
+fn rungs(about: &About, played: &Played, axes: &Axes) -> Vec<(f64, f64)> {
+    let asked = played
+        .segments
+        .iter()
+        .filter(|fetched| fetched.part.is_none_or(|part| part == 0));
+    let known =
+        asked.filter_map(|fetched| Some((fetched.t, about.kbps(fetched.rung.as_deref()?)? as f64)));
+    let mut points: Vec<(f64, f64)> = Vec::new();
+    for (t, kbps) in known {
+        let (x, y) = (axes.x(t), axes.y(kbps));
+        if let Some((_, before)) = points.last().copied() {
+            points.push((x, before));
+        }
+        points.push((x, y));
+    }
+    if let Some((_, y)) = points.last().copied() {
+        points.push((axes.x(axes.seconds), y));
+    }
+    points
+}
+
+fn stall_mark(svg: &mut Svg, x: f64, y: f64, width: f64, height: f64, link: bool) {
+    let colour = if link { STALL } else { HELD };
+    svg.rect((x, y), (width, height), colour, 0.35);
+    svg.line(
+        &[(x, y), (x, y + height)],
+        colour,
+        1.2,
+        if link { "" } else { "2 3" },
+    );
+    svg.line(
+        &[(x + width, y), (x + width, y + height)],
+        colour,
+        1.2,
+        if link { "" } else { "2 3" },
+    );
+}
+
+/// Two looks a second are as many as can be seen.
+fn thinned(samples: &[(f64, f64)]) -> impl Iterator<Item = (f64, f64)> {
+    let mut next = f64::NEG_INFINITY;
+    samples.iter().copied().filter(move |(t, _)| {
+        let take = *t >= next;
+        if take {
+            next = t + 0.4;
+        }
+        take
+    })
+}
+
+/// The next round number.
+fn nice(most: f64) -> f64 {
+    let unit = 10f64.powf(most.max(1e-9).log10().floor());
+    let factor = [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0]
+        .into_iter()
+        .find(|factor| most <= factor * unit);
+    factor.unwrap_or(10.0) * unit
+}
+
+/// About `count` round numbers from 0 to `most`.
+fn ticks(most: f64, count: usize) -> impl Iterator<Item = f64> {
+    let rough = most / count as f64;
+    let unit = 10f64.powf(rough.max(1e-9).log10().floor());
+    let factor = [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .find(|factor| rough <= factor * unit);
+    let step = factor.unwrap_or(10.0) * unit;
+    (0..)
+        .map(move |index| f64::from(index) * step)
+        .take_while(move |tick| *tick <= most * 1.0001)
+}
+
+/// A drawing in the making.
+#[derive(Debug)]
+struct Svg(String);
+
+impl Svg {
+    fn new(width: f64, height: f64) -> Self {
+        let mut text = String::new();
+        let _ = writeln!(
+            text,
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" viewBox=\"0 0 {width:.0} {height:.0}\" \
+             font-family=\"Helvetica, Arial, DejaVu Sans, sans-serif\" fill=\"#222\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>"
+        );
+        Self(text)
+    }
+
+    fn line(&mut self, points: &[(f64, f64)], colour: &str, width: f64, dashes: &str) {
+        let _ = writeln!(
+            self.0,
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\" stroke-dasharray=\"{dashes}\" stroke-linejoin=\"round\"/>",
+            listed(points)
+        );
+    }
+
+    fn area(&mut self, points: &[(f64, f64)], colour: &str) {
+        let _ = writeln!(
+            self.0,
+            "<polygon points=\"{}\" fill=\"{colour}\"/>",
+            listed(points)
+        );
+    }
+
+    fn rect(
+        &mut self,
+        (x, y): (f64, f64),
+        (width, height): (f64, f64),
+        colour: &str,
+        opacity: f64,
+    ) {
+        let _ = writeln!(
+            self.0,
+            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" fill=\"{colour}\" fill-opacity=\"{opacity}\"/>"
+        );
+    }
+
+    fn text(&mut self, (x, y): (f64, f64), anchor: &str, size: u32, text: &str) {
+        let _ = writeln!(
+            self.0,
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" font-size=\"{size}\">{}</text>",
+            escaped(text)
+        );
+    }
+
+    /// Read from below.
+    fn turned(&mut self, (x, y): (f64, f64), size: u32, text: &str) {
+        let _ = writeln!(
+            self.0,
+            "<text transform=\"translate({x:.1} {y:.1}) rotate(-90)\" text-anchor=\"middle\" font-size=\"{size}\">{}</text>",
+            escaped(text)
+        );
+    }
+
+    fn done(mut self) -> String {
+        self.0.push_str("</svg>\n");
+        self.0
+    }
+}
+
+fn listed(points: &[(f64, f64)]) -> String {
+    let points: Vec<_> = points
+        .iter()
+        .map(|(x, y)| format!("{x:.1},{y:.1}"))
+        .collect();
+    points.join(" ")
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}
+
+const WIDTH: f64 = 1200.0;
+const LEFT: f64 = 62.0;
+const RIGHT: f64 = 52.0;
+/// The legend.
+const HEAD: f64 = 46.0;
+const TITLE: f64 = 30.0;
+const CAPTION: f64 = 22.0;
+const PLOT: f64 = 150.0;
+const PANEL: f64 = CAPTION + PLOT + 16.0;
+/// The axis' words, and space to the next round.
+const FOOT: f64 = 44.0;
+
+const LINK: &str = "#dbe9f4";
+const RUNG: &str = "#0072b2";
+const BUFFER: &str = "#009e73";
+const STALL: &str = "#d55e00";
+const HELD: &str = "#666666";
+const START: &str = "#f0e442";
+const GRID: &str = "#b8b8b8";
+const AXIS: &str = "#222222";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn axes_end_and_are_divided_at_round_numbers() {
+        assert_eq!(nice(5250.0), 6000.0);
+        assert_eq!(nice(0.9), 1.0);
+        assert_eq!(
+            ticks(6000.0, 4).collect::<Vec<_>>(),
+            [0.0, 2000.0, 4000.0, 6000.0]
+        );
+        assert_eq!(ticks(60.0, 12).last(), Some(60.0));
+    }
+
+    #[test]
+    fn a_name_cannot_break_the_drawing() {
+        let mut svg = Svg::new(10.0, 10.0);
+        svg.text((0.0, 0.0), "start", 10, "<a> & b");
+        assert!(svg.done().contains("&lt;a&gt; &amp; b"));
+    }
+}

@@ -1,0 +1,180 @@
+//! What was seen of one player in one round, whatever player it was; and where it stood still, from how far it was when.
+
+use serde::{Deserialize, Serialize};
+
+/// One player's round, in seconds since its beginning.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// When the first picture moved.
+    pub began: Option<f64>,
+    pub stalls: Vec<Stall>,
+    /// Media that was jumped over.
+    pub skipped: f64,
+    pub buffer: Vec<(f64, f64)>,
+    pub age: Vec<(f64, f64)>,
+    pub segments: Vec<Fetched>,
+    pub shown: Vec<Shown>,
+    /// Pictures that came too late to be shown, and all.
+    pub dropped: Option<(u64, u64)>,
+    /// Octets of what was given up on.
+    pub wasted: u64,
+    /// Of a page: by how much its timer was late, each time.
+    pub late_ms: Vec<f64>,
+    pub troubles: Vec<String>,
+    /// Why there is nothing, or not all.
+    pub failed: Option<String>,
+}
+
+/// One answer with media. What is not known of it is not there.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Fetched {
+    pub t: f64,
+    pub segment: u64,
+    pub part: Option<u64>,
+    pub rung: Option<String>,
+    pub octets: Option<u64>,
+    pub first_ms: Option<f64>,
+    pub delivered_ms: Option<f64>,
+}
+
+/// What is on the screen from `t` on.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Shown {
+    pub t: f64,
+    pub segment: u64,
+    pub rung: Option<String>,
+}
+
+/// A player stood still.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Stall {
+    pub at: f64,
+    pub seconds: f64,
+    /// Media that it had before it.
+    pub buffer: Option<f64>,
+    /// Whether it is the link's.
+    pub link: bool,
+}
+
+impl Stall {
+    pub fn new(at: f64, seconds: f64, buffer: Option<f64>) -> Self {
+        let link = buffer.is_none_or(|ahead| ahead < ENOUGH);
+        Self {
+            at,
+            seconds,
+            buffer,
+            link,
+        }
+    }
+}
+
+/// Where a clock stood still: at what moment which position was seen, from the first picture on. What is less than `blur`
+/// is how its clock counts. Also how much was jumped over.
+pub fn stalls(positions: &[(f64, f64)], buffer: &[(f64, f64)], blur: f64) -> (Vec<Stall>, f64) {
+    // Only where it moves is known to the moment; and at the end it may stand.
+    let mut moves: Vec<(f64, f64)> = Vec::new();
+    for (t, position) in positions {
+        if moves
+            .last()
+            .is_none_or(|(_, last)| (position - last).abs() > 0.01)
+        {
+            moves.push((*t, *position));
+        }
+    }
+    moves.extend(positions.last().filter(|end| moves.last() != Some(end)));
+    let (mut stalls, mut skipped) = (Vec::new(), 0.0);
+    for pair in moves.windows(2) {
+        let ((from, left), (to, reached)) = (pair[0], pair[1]);
+        let (wall, moved) = (to - from, reached - left);
+        // Back or far forward: it was put there, and stood still before that as long as it was not moving.
+        let jumped = moved < 0.0 || moved > wall + JUMP;
+        if jumped {
+            skipped += (moved - wall).max(0.0);
+        }
+        let still = if jumped { wall } else { wall - moved };
+        if still > blur {
+            let at = to - still;
+            stalls.push(Stall::new(at, still, ahead(buffer, at)));
+        }
+    }
+    (stalls, skipped)
+}
+
+/// What was in the buffer when the player stopped: the least of what was seen about then.
+fn ahead(buffer: &[(f64, f64)], at: f64) -> Option<f64> {
+    let about = buffer
+        .iter()
+        .filter(|(t, _)| (at - 0.05..at + 0.35).contains(t));
+    about.map(|(_, ahead)| *ahead).reduce(f64::min)
+}
+
+/// With so much media before it, a player that stands still does not wait for the link.
+const ENOUGH: f64 = 1.0;
+/// Further than any clock is wrong.
+const JUMP: f64 = 0.7;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A clock that is looked at ten times a second.
+    fn clock(position: impl Fn(f64) -> f64) -> Vec<(f64, f64)> {
+        (0..100)
+            .map(|tenth| f64::from(tenth) / 10.0)
+            .map(|t| (t, position(t)))
+            .collect()
+    }
+
+    #[test]
+    fn a_clock_that_runs_has_no_stall_however_late_it_is_looked_at() {
+        let mut seen = clock(|t| t + 5.0);
+        seen.drain(30..50);
+        assert_eq!(stalls(&seen, &[], 0.25), (vec![], 0.0));
+    }
+
+    #[test]
+    fn what_stands_still_is_a_stall_also_at_the_end() {
+        let seen = clock(|t| {
+            if t < 3.0 {
+                t
+            } else {
+                (t - 2.0).clamp(3.0, 6.0)
+            }
+        });
+        let (found, skipped) = stalls(&seen, &[(2.9, 0.1), (3.1, 0.0), (8.0, 2.0)], 0.25);
+        assert_eq!((found.len(), skipped), (2, 0.0), "{found:?}");
+        assert!(
+            (found[0].at - 3.0).abs() < 0.15 && (found[0].seconds - 2.0).abs() < 0.15,
+            "{found:?}"
+        );
+        assert!(
+            found[0].link && !found[1].link,
+            "the second stood before 2 s of media: {found:?}"
+        );
+    }
+
+    #[test]
+    fn a_jump_over_media_is_told_apart() {
+        let seen = clock(|t| {
+            if t < 3.0 {
+                t
+            } else if t < 5.0 {
+                3.0
+            } else {
+                t + 4.0
+            }
+        });
+        let (found, skipped) = stalls(&seen, &[], 0.25);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            (found[0].seconds - 2.0).abs() < 0.2 && (skipped - 4.0).abs() < 0.2,
+            "{found:?} {skipped}"
+        );
+    }
+
+    #[test]
+    fn a_clock_of_whole_seconds_is_not_taken_for_one_that_stops() {
+        let seen = clock(f64::floor);
+        assert_eq!(stalls(&seen, &[], 0.7).0, []);
+    }
+}
