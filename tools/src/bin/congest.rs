@@ -66,7 +66,7 @@ struct Arguments {
     #[arg(long)]
     live: bool,
     /// Length of a stream that is encoded once; it is played over and over
-    #[arg(long, value_name = "SECONDS", default_value_t = 128.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 64.0)]
     loop_seconds: f64,
     /// Where primary, segmenter and replay are [default: beside this program]
     #[arg(long, value_name = "FOLDER")]

@@ -123,7 +123,8 @@ impl Summary {
     fn of(seen: &Seen, about: &About) -> Self {
         let seconds = |link: bool| -> f64 {
             let mine = seen.stalls.iter().filter(|stall| stall.link == link);
-            mine.map(|stall| stall.seconds).sum()
+            mine.map(|stall| stall.seconds)
+                .fold(0.0, |sum, seconds| sum + seconds)
         };
         let (stalled_s, held_s) = (seconds(true), seconds(false));
         let span = seen
@@ -160,7 +161,11 @@ impl Summary {
                 .filter(|octets| *octets > 0)
                 .map(|octets| octets + seen.wasted),
             dropped_pictures: seen.dropped.map(|(dropped, _)| dropped),
-            failed: seen.failed.clone(),
+            failed: seen.failed.clone().or_else(|| {
+                seen.began
+                    .is_none()
+                    .then(|| "it never began to play".into())
+            }),
         }
     }
 }
@@ -264,7 +269,7 @@ impl Total {
             .flat_map(|round| &round.players)
             .filter(|one| one.player == name);
         let mine: Vec<_> = mine.map(|one| &one.summary).collect();
-        let sum = |of: fn(&Summary) -> f64| mine.iter().map(|summary| of(summary)).sum::<f64>();
+        let sum = |of: fn(&Summary) -> f64| mine.iter().fold(0.0, |sum, summary| sum + of(summary));
         let mean = |of: fn(&Summary) -> Option<f64>| {
             let known: Vec<f64> = mine.iter().filter_map(|summary| of(summary)).collect();
             (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)

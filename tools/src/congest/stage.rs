@@ -70,10 +70,10 @@ impl Stage {
             .env("RUST_LOG", "info,spillway=debug")
             .env("NO_COLOR", "1");
         if programme.live {
-            command.args(["127.0.0.1", &programme.source]);
+            command.args(["0.0.0.0", &programme.source]);
         } else {
             let reel = encoded(programme).await?;
-            command.arg("127.0.0.1").arg(reel);
+            command.arg("0.0.0.0").arg(reel);
         }
         let mut primary = Program::start("primary", command)?;
         let [public, private] = <[String; 2]>::try_from(primary.ready().await?)
@@ -145,7 +145,18 @@ async fn encoded(programme: &Programme) -> anyhow::Result<PathBuf> {
         .iter()
         .flat_map(|rung| ["--rung".to_owned(), rung.clone()])
         .collect();
-    arguments.extend(["--pace", "off", "--audio-tracks", "1", "--duration"].map(str::to_owned));
+    arguments.extend(
+        [
+            "--preset",
+            "ultrafast",
+            "--pace",
+            "off",
+            "--audio-tracks",
+            "1",
+            "--duration",
+        ]
+        .map(str::to_owned),
+    );
     arguments.push(programme.length.as_secs_f64().to_string());
     arguments.extend(["--".to_owned(), programme.source.clone()]);
     let path = place(&segmenter, &arguments)?;
