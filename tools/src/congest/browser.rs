@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::seen::{Fetched, Seen, Shown, stalls};
+use super::seen::{Clock, Fetched, Seen, Shown};
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
@@ -74,7 +74,7 @@ pub fn seen(lines: &[String]) -> Seen {
     seen.age = playing()
         .filter_map(|look| Some((look.t, look.age?)))
         .collect();
-    (seen.stalls, seen.skipped) = stalls(&positions, &seen.buffer, BLUR);
+    (seen.stalls, seen.skipped) = CLOCK.stalls(&positions, &seen.buffer);
     seen.dropped = looks.last().map(|look| (look.dropped, look.frames));
     seen.late_ms.extend(looks.iter().map(|look| look.late));
     seen
@@ -95,7 +95,10 @@ impl From<Load> for Fetched {
 }
 
 /// It looks ten times a second, and its clock goes by the sound it has given away.
-const BLUR: f64 = 0.25;
+const CLOCK: Clock = Clock {
+    step: 0.0,
+    blur: 0.25,
+};
 
 #[cfg(test)]
 mod tests {

@@ -33,6 +33,7 @@
 
 pub mod browser;
 pub mod chosen;
+mod drawing;
 pub mod machine;
 pub mod picture;
 pub mod player;

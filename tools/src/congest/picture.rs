@@ -3,9 +3,10 @@
 //!
 //! Colours are those of Okabe and Ito, which colour-blind people tell apart; what differs differs in shape as well.
 
-use std::fmt::Write as _;
-
-use super::report::{About, Played, Report, Round};
+use super::{
+    drawing::{Svg, nice, ticks},
+    report::{About, Played, Report, Round},
+};
 
 /// The whole report, its rounds from top to bottom.
 pub fn draw(report: &Report) -> String {
@@ -15,7 +16,7 @@ pub fn draw(report: &Report) -> String {
         .map(|round| TITLE + PANEL * round.players.len() as f64 + FOOT);
     let height: f64 = HEAD + heights.sum::<f64>();
     let mut svg = Svg::new(WIDTH, height);
-    legend(&mut svg);
+    legend(&mut svg, &report.about);
     let mut top = HEAD;
     for round in &report.rounds {
         top = draw_round(&mut svg, &report.about, round, top);
@@ -23,7 +24,7 @@ pub fn draw(report: &Report) -> String {
     svg.done()
 }
 
-fn legend(svg: &mut Svg) {
+fn legend(svg: &mut Svg, about: &About) {
     let (mut x, y) = (LEFT, 24.0);
     let mut entry = |svg: &mut Svg, text: &str, width: f64, mark: &dyn Fn(&mut Svg, f64)| {
         mark(svg, x);
@@ -31,26 +32,40 @@ fn legend(svg: &mut Svg) {
         x += width;
     };
     entry(svg, "the link carries", 150.0, &|svg, x| {
-        svg.rect((x, y - 7.0), (24.0, 14.0), LINK, 1.0)
+        svg.rect((x, y - 7.0), (24.0, 14.0), LINK, 1.0);
     });
-    entry(svg, "rung asked for, average rate", 230.0, &|svg, x| {
-        svg.line(&[(x, y), (x + 24.0, y)], RUNG, 3.0, "")
+    entry(svg, "rung asked for", 145.0, &|svg, x| {
+        svg.line(&[(x, y), (x + 24.0, y)], RUNG, 3.0, "");
     });
-    entry(svg, "buffer, s (right)", 150.0, &|svg, x| {
-        svg.line(&[(x, y), (x + 24.0, y)], BUFFER, 1.5, "5 3")
+    entry(svg, "buffer (right)", 140.0, &|svg, x| {
+        svg.line(&[(x, y), (x + 24.0, y)], BUFFER, 1.5, "5 3");
     });
-    entry(svg, "stall", 80.0, &|svg, x| {
-        stall_mark(svg, x, y - 8.0, 24.0, 16.0, true)
+    entry(svg, "stall", 90.0, &|svg, x| {
+        stall_mark(svg, (x, y - 8.0), (24.0, 16.0), true);
     });
     entry(
         svg,
-        "stands still, not the link's doing",
-        240.0,
-        &|svg, x| stall_mark(svg, x, y - 8.0, 24.0, 16.0, false),
+        "stands still with a buffer: not the link's doing",
+        345.0,
+        &|svg, x| {
+            stall_mark(svg, (x, y - 8.0), (24.0, 16.0), false);
+        },
     );
     entry(svg, "before the first picture", 200.0, &|svg, x| {
-        svg.rect((x, y - 7.0), (24.0, 14.0), START, 1.0)
+        svg.rect((x, y - 7.0), (24.0, 14.0), START, 1.0);
     });
+    let rungs = about
+        .rungs
+        .iter()
+        .map(|rung| format!("{} {:.2}", rung.name, rung.kbps as f64 / 1000.0));
+    let rungs = rungs.collect::<Vec<_>>().join(", ");
+    let rule = about
+        .rule
+        .as_deref()
+        .map_or(String::new(), |rule| format!("; rule {rule}"));
+    let words =
+        format!("rungs, by their average rates in Mbit/s (ticks at the left): {rungs}{rule}");
+    svg.text((LEFT, y + 28.0), "start", 12, &words);
 }
 
 fn draw_round(svg: &mut Svg, about: &About, round: &Round, top: f64) -> f64 {
@@ -139,10 +154,8 @@ fn panel(svg: &mut Svg, about: &About, round: &Round, played: &Played, top: f64,
         let (from, to) = (axes.x(stall.at), axes.x(stall.at + stall.seconds));
         stall_mark(
             svg,
-            from,
-            axes.bottom() - PLOT,
-            (to - from).max(2.0),
-            PLOT,
+            (from, axes.bottom() - PLOT),
+            ((to - from).max(2.0), PLOT),
             stall.link,
         );
     }
@@ -167,7 +180,7 @@ fn caption(played: &Played) -> String {
         .age_s
         .map_or(String::new(), |age| format!(", {age:.1} s behind live"));
     format!(
-        "{}: {bitrate}, {} stalls of {:.1} s in all ({:.1} %), {:.1} switches/min, {start}{behind}",
+        "{}: {bitrate}, stalls: {} ({:.1} s, {:.1} % of the time), {:.1} switches/min, {start}{behind}",
         played.player,
         summary.stalls,
         summary.stalled_s,
@@ -197,10 +210,7 @@ fn grid(svg: &mut Svg, axes: &Axes, about: &About, last: bool) {
             (left - 6.0, y + 4.0),
             "end",
             11,
-            &format!("{:.4}", tick / 1000.0)
-                .trim_end_matches('0')
-                .trim_end_matches('.')
-                .to_owned(),
+            &format!("{}", tick / 1000.0),
         );
     }
     for tick in ticks(axes.most_buffer, 4) {
@@ -273,7 +283,7 @@ fn rungs(about: &About, played: &Played, axes: &Axes) -> Vec<(f64, f64)> {
     points
 }
 
-fn stall_mark(svg: &mut Svg, x: f64, y: f64, width: f64, height: f64, link: bool) {
+fn stall_mark(svg: &mut Svg, (x, y): (f64, f64), (width, height): (f64, f64), link: bool) {
     let colour = if link { STALL } else { HELD };
     svg.rect((x, y), (width, height), colour, 0.35);
     svg.line(
@@ -302,114 +312,11 @@ fn thinned(samples: &[(f64, f64)]) -> impl Iterator<Item = (f64, f64)> {
     })
 }
 
-/// The next round number.
-fn nice(most: f64) -> f64 {
-    let unit = 10f64.powf(most.max(1e-9).log10().floor());
-    let factor = [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0]
-        .into_iter()
-        .find(|factor| most <= factor * unit);
-    factor.unwrap_or(10.0) * unit
-}
-
-/// About `count` round numbers from 0 to `most`.
-fn ticks(most: f64, count: usize) -> impl Iterator<Item = f64> {
-    let rough = most / count as f64;
-    let unit = 10f64.powf(rough.max(1e-9).log10().floor());
-    let factor = [1.0, 2.0, 5.0, 10.0]
-        .into_iter()
-        .find(|factor| rough <= factor * unit);
-    let step = factor.unwrap_or(10.0) * unit;
-    (0..)
-        .map(move |index| f64::from(index) * step)
-        .take_while(move |tick| *tick <= most * 1.0001)
-}
-
-/// A drawing in the making.
-#[derive(Debug)]
-struct Svg(String);
-
-impl Svg {
-    fn new(width: f64, height: f64) -> Self {
-        let mut text = String::new();
-        let _ = writeln!(
-            text,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" viewBox=\"0 0 {width:.0} {height:.0}\" \
-             font-family=\"Helvetica, Arial, DejaVu Sans, sans-serif\" fill=\"#222\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>"
-        );
-        Self(text)
-    }
-
-    fn line(&mut self, points: &[(f64, f64)], colour: &str, width: f64, dashes: &str) {
-        let _ = writeln!(
-            self.0,
-            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\" stroke-dasharray=\"{dashes}\" stroke-linejoin=\"round\"/>",
-            listed(points)
-        );
-    }
-
-    fn area(&mut self, points: &[(f64, f64)], colour: &str) {
-        let _ = writeln!(
-            self.0,
-            "<polygon points=\"{}\" fill=\"{colour}\"/>",
-            listed(points)
-        );
-    }
-
-    fn rect(
-        &mut self,
-        (x, y): (f64, f64),
-        (width, height): (f64, f64),
-        colour: &str,
-        opacity: f64,
-    ) {
-        let _ = writeln!(
-            self.0,
-            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" fill=\"{colour}\" fill-opacity=\"{opacity}\"/>"
-        );
-    }
-
-    fn text(&mut self, (x, y): (f64, f64), anchor: &str, size: u32, text: &str) {
-        let _ = writeln!(
-            self.0,
-            "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" font-size=\"{size}\">{}</text>",
-            escaped(text)
-        );
-    }
-
-    /// Read from below.
-    fn turned(&mut self, (x, y): (f64, f64), size: u32, text: &str) {
-        let _ = writeln!(
-            self.0,
-            "<text transform=\"translate({x:.1} {y:.1}) rotate(-90)\" text-anchor=\"middle\" font-size=\"{size}\">{}</text>",
-            escaped(text)
-        );
-    }
-
-    fn done(mut self) -> String {
-        self.0.push_str("</svg>\n");
-        self.0
-    }
-}
-
-fn listed(points: &[(f64, f64)]) -> String {
-    let points: Vec<_> = points
-        .iter()
-        .map(|(x, y)| format!("{x:.1},{y:.1}"))
-        .collect();
-    points.join(" ")
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-}
-
 const WIDTH: f64 = 1200.0;
 const LEFT: f64 = 62.0;
 const RIGHT: f64 = 52.0;
 /// The legend.
-const HEAD: f64 = 46.0;
+const HEAD: f64 = 70.0;
 const TITLE: f64 = 30.0;
 const CAPTION: f64 = 22.0;
 const PLOT: f64 = 150.0;
@@ -425,26 +332,3 @@ const HELD: &str = "#666666";
 const START: &str = "#f0e442";
 const GRID: &str = "#b8b8b8";
 const AXIS: &str = "#222222";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn axes_end_and_are_divided_at_round_numbers() {
-        assert_eq!(nice(5250.0), 6000.0);
-        assert_eq!(nice(0.9), 1.0);
-        assert_eq!(
-            ticks(6000.0, 4).collect::<Vec<_>>(),
-            [0.0, 2000.0, 4000.0, 6000.0]
-        );
-        assert_eq!(ticks(60.0, 12).last(), Some(60.0));
-    }
-
-    #[test]
-    fn a_name_cannot_break_the_drawing() {
-        let mut svg = Svg::new(10.0, 10.0);
-        svg.text((0.0, 0.0), "start", 10, "<a> & b");
-        assert!(svg.done().contains("&lt;a&gt; &amp; b"));
-    }
-}

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     browser,
-    seen::{Seen, Stall, stalls},
+    seen::{Clock, Seen, Stall},
 };
 use crate::{
     link::Link,
@@ -201,6 +201,15 @@ impl Player {
         let (mut positions, mut seen) = (Vec::new(), Seen::default());
         while Instant::now() < span.end() {
             tokio::time::sleep(LOOK).await;
+            // Its clock may run before there is a picture.
+            if seen.began.is_none()
+                && vlc
+                    .statistics()
+                    .await
+                    .is_ok_and(|all| all.shown_pictures > 0)
+            {
+                seen.began = Some(span.now());
+            }
             match vlc.clock().await {
                 Ok(Some(position)) if !position.is_zero() => {
                     positions.push((span.now(), position.as_secs_f64()))
@@ -212,12 +221,10 @@ impl Player {
                 }
             }
         }
-        // What it played up to the first whole second nobody saw.
-        seen.began = positions.first().map(|(t, position)| t - position.min(1.0));
         if let Some((_, position)) = positions.last().copied() {
             positions.push((span.length.as_secs_f64().max(span.now()), position));
         }
-        (seen.stalls, seen.skipped) = stalls(&positions, &[], WHOLE_SECONDS);
+        (seen.stalls, seen.skipped) = WHOLE_SECONDS.stalls(&positions, &[]);
         if seen.failed.is_none() {
             let statistics = vlc.statistics().await?;
             let shown = statistics.shown_pictures + statistics.lost_pictures;
@@ -284,7 +291,10 @@ const LOOK: Duration = Duration::from_millis(100);
 /// For a browser to end.
 const PATIENCE: Duration = Duration::from_secs(25);
 /// The clock of VLC counts them.
-const WHOLE_SECONDS: f64 = 0.7;
+const WHOLE_SECONDS: Clock = Clock {
+    step: 1.0,
+    blur: 0.7,
+};
 
 #[cfg(test)]
 mod tests {

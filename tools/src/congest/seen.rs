@@ -68,36 +68,50 @@ impl Stall {
     }
 }
 
-/// Where a clock stood still: at what moment which position was seen, from the first picture on. What is less than `blur`
-/// is how its clock counts. Also how much was jumped over.
-pub fn stalls(positions: &[(f64, f64)], buffer: &[(f64, f64)], blur: f64) -> (Vec<Stall>, f64) {
-    // Only where it moves is known to the moment; and at the end it may stand.
-    let mut moves: Vec<(f64, f64)> = Vec::new();
-    for (t, position) in positions {
-        if moves
-            .last()
-            .is_none_or(|(_, last)| (position - last).abs() > 0.01)
-        {
-            moves.push((*t, *position));
+/// How a player's clock counts, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// It goes in such steps.
+    pub step: f64,
+    /// Between two of its moves so much is not a stall.
+    pub blur: f64,
+}
+
+impl Clock {
+    /// Where it stood still, and how much it jumped over; `positions` are what it said when, from the first picture on.
+    pub fn stalls(self, positions: &[(f64, f64)], buffer: &[(f64, f64)]) -> (Vec<Stall>, f64) {
+        // Only where it moves is known to the moment.
+        let mut moves: Vec<(f64, f64)> = Vec::new();
+        for (t, position) in positions {
+            let last = moves.last();
+            if last.is_none_or(|(_, last)| (position - last).abs() > 0.01) {
+                moves.push((*t, *position));
+            }
         }
+        let (mut stalls, mut skipped) = (Vec::new(), 0.0);
+        for pair in moves.windows(2) {
+            let ((from, left), (to, reached)) = (pair[0], pair[1]);
+            let (wall, moved) = (to - from, reached - left);
+            // Back or far forward: it was put there, and until then it did not move.
+            let jumped = moved < 0.0 || moved > wall + JUMP;
+            if jumped {
+                skipped += (moved - wall).max(0.0);
+            }
+            let still = if jumped { wall } else { wall - moved };
+            if still > self.blur {
+                let at = to - still;
+                stalls.push(Stall::new(at, still, ahead(buffer, at)));
+            }
+        }
+        // And at the end it may stand; when its next step was due nobody knows.
+        if let (Some((moved, _)), Some((end, _))) = (moves.last(), positions.last()) {
+            let (at, still) = (moved + self.step, end - moved - self.step);
+            if still > self.blur {
+                stalls.push(Stall::new(at, still, ahead(buffer, at)));
+            }
+        }
+        (stalls, skipped)
     }
-    moves.extend(positions.last().filter(|end| moves.last() != Some(end)));
-    let (mut stalls, mut skipped) = (Vec::new(), 0.0);
-    for pair in moves.windows(2) {
-        let ((from, left), (to, reached)) = (pair[0], pair[1]);
-        let (wall, moved) = (to - from, reached - left);
-        // Back or far forward: it was put there, and stood still before that as long as it was not moving.
-        let jumped = moved < 0.0 || moved > wall + JUMP;
-        if jumped {
-            skipped += (moved - wall).max(0.0);
-        }
-        let still = if jumped { wall } else { wall - moved };
-        if still > blur {
-            let at = to - still;
-            stalls.push(Stall::new(at, still, ahead(buffer, at)));
-        }
-    }
-    (stalls, skipped)
 }
 
 /// What was in the buffer when the player stopped: the least of what was seen about then.
@@ -117,6 +131,11 @@ const JUMP: f64 = 0.7;
 mod tests {
     use super::*;
 
+    const PAGE: Clock = Clock {
+        step: 0.0,
+        blur: 0.25,
+    };
+
     /// A clock that is looked at ten times a second.
     fn clock(position: impl Fn(f64) -> f64) -> Vec<(f64, f64)> {
         (0..100)
@@ -129,7 +148,7 @@ mod tests {
     fn a_clock_that_runs_has_no_stall_however_late_it_is_looked_at() {
         let mut seen = clock(|t| t + 5.0);
         seen.drain(30..50);
-        assert_eq!(stalls(&seen, &[], 0.25), (vec![], 0.0));
+        assert_eq!(PAGE.stalls(&seen, &[]), (vec![], 0.0));
     }
 
     #[test]
@@ -141,7 +160,7 @@ mod tests {
                 (t - 2.0).clamp(3.0, 6.0)
             }
         });
-        let (found, skipped) = stalls(&seen, &[(2.9, 0.1), (3.1, 0.0), (8.0, 2.0)], 0.25);
+        let (found, skipped) = PAGE.stalls(&seen, &[(2.9, 0.1), (3.1, 0.0), (8.0, 2.0)]);
         assert_eq!((found.len(), skipped), (2, 0.0), "{found:?}");
         assert!(
             (found[0].at - 3.0).abs() < 0.15 && (found[0].seconds - 2.0).abs() < 0.15,
@@ -164,7 +183,7 @@ mod tests {
                 t + 4.0
             }
         });
-        let (found, skipped) = stalls(&seen, &[], 0.25);
+        let (found, skipped) = PAGE.stalls(&seen, &[]);
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(
             (found[0].seconds - 2.0).abs() < 0.2 && (skipped - 4.0).abs() < 0.2,
@@ -175,6 +194,10 @@ mod tests {
     #[test]
     fn a_clock_of_whole_seconds_is_not_taken_for_one_that_stops() {
         let seen = clock(f64::floor);
-        assert_eq!(stalls(&seen, &[], 0.7).0, []);
+        let whole = Clock {
+            step: 1.0,
+            blur: 0.7,
+        };
+        assert_eq!(whole.stalls(&seen, &[]).0, []);
     }
 }

@@ -82,7 +82,7 @@ impl Trace {
                         names.join(", ")
                     )
                 })?,
-            None => (Dice::new(seed).next() % all.len() as u64) as usize,
+            None => (Dice::new(seed).throw() % all.len() as u64) as usize,
         };
         Ok(all.swap_remove(index))
     }
@@ -159,7 +159,7 @@ impl Dice {
         Self(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn throw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -169,7 +169,7 @@ impl Dice {
 
     /// From 0 up to 1.
     fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+        (self.throw() >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 
