@@ -32,10 +32,11 @@ impl Link {
 
     /// A link that carries `kbps` toward the namespace.
     pub async fn new(kbps: u32) -> anyhow::Result<Self> {
-        let subnet = (std::process::id() + NEXT.fetch_add(1, Relaxed)) % 200 + 20;
+        let subnet = free()?;
         let link = Self {
-            namespace: format!("spillway-{subnet}"),
-            device: format!("spill{subnet}"),
+            // Whose it is can be told, should it ever be left behind.
+            namespace: format!("spillway-{}-{subnet}", std::process::id()),
+            device: device(subnet),
             subnet,
         };
         let (namespace, device) = (link.namespace.clone(), link.device.clone());
@@ -132,6 +133,21 @@ impl Drop for Link {
             .args(["link", "del", &self.device])
             .output();
     }
+}
+
+/// A subnet that no link has; other programs may have some.
+fn free() -> anyhow::Result<u32> {
+    let candidates = (0..200).map(|_| (std::process::id() + NEXT.fetch_add(1, Relaxed)) % 200 + 20);
+    let mut free = candidates.filter(|subnet| {
+        !std::path::Path::new("/sys/class/net")
+            .join(device(*subnet))
+            .exists()
+    });
+    free.next().context("there are 200 links already")
+}
+
+fn device(subnet: u32) -> String {
+    format!("spill{subnet}")
 }
 
 async fn ip(arguments: &[&str]) -> anyhow::Result<()> {

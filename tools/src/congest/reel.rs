@@ -134,3 +134,113 @@ fn number(octets: &[u8]) -> u32 {
         .iter()
         .fold(0, |number, octet| number << 8 | u32::from(*octet))
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use media::fragment::fragments;
+    use playlists::{Bitrate, Ladder, Renditions, Rung};
+    use segmenter::wire::VERSION;
+
+    use super::*;
+
+    const INIT: &[u8] = include_bytes!("../../../media/tests/data/init.mp4");
+    const MEDIA: &[u8] = include_bytes!("../../../media/tests/data/high.m4s");
+
+    /// What a segmenter writes of one rung: `lengths` segments, in seconds.
+    fn written(lengths: &[i64]) -> anyhow::Result<Vec<u8>> {
+        let second = MediaTime::from_flicks(MediaTime::PER_SECOND);
+        let rung = Rung {
+            name: "high".to_owned().try_into()?,
+            width: 320,
+            height: 180,
+            bandwidth: Bitrate::from_kbps(500),
+            average: Bitrate::from_kbps(400),
+            codecs: "avc1.4D400D,mp4a.40.2".into(),
+            frame_rate: 30.0,
+        };
+        let mut frames = vec![
+            Frame::Hello(Hello {
+                version: VERSION,
+                ladder: Ladder::new(vec![rung])?,
+                renditions: Renditions::default(),
+                segment: second * 2,
+                part: second * 2,
+                input: String::new(),
+            }),
+            Frame::Init(Bytes::from_static(INIT)),
+        ];
+        for (segment, length) in lengths.iter().enumerate() {
+            frames.push(Frame::Part(Part {
+                rung: 0,
+                segment: segment as u64,
+                index: 0,
+                independent: true,
+                last: true,
+                start: second * (10 + 2 * segment as i64),
+                duration: second * *length,
+                media: Bytes::from_static(MEDIA),
+            }));
+        }
+        let mut octets = BytesMut::new();
+        for frame in frames {
+            frame.encode(&mut octets)?;
+        }
+        Ok(octets.to_vec())
+    }
+
+    #[test]
+    fn a_lap_later_the_same_media_is_as_much_later() -> anyhow::Result<()> {
+        let reel = Reel::read(&written(&[2, 2, 1])?)?;
+        assert_eq!(
+            reel.length().seconds(),
+            4.0,
+            "the third is no whole segment"
+        );
+        let origin = MediaTime::from_seconds(100.0);
+        let parts = reel
+            .from(origin)
+            .take(4)
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let numbers: Vec<_> = parts.iter().map(|part| part.segment).collect();
+        let starts: Vec<_> = parts.iter().map(|part| part.start.seconds()).collect();
+        assert_eq!(
+            (numbers, starts),
+            (vec![0, 1, 2, 3], vec![100.0, 102.0, 104.0, 106.0])
+        );
+
+        let init = Init::parse(INIT)?;
+        let times = |media: &[u8]| -> anyhow::Result<Vec<f64>> {
+            let fragments = fragments(media, &init)?;
+            let of = |id| init.track(id).map_or(1, |track| track.timescale);
+            let first = fragments
+                .iter()
+                .flat_map(|fragment| &fragment.runs)
+                .map(|track| track.start as f64 / f64::from(of(track.track)));
+            Ok(first.collect())
+        };
+        let moved = times(&parts[2].media)?
+            .into_iter()
+            .zip(times(MEDIA)?)
+            .map(|(new, old)| new - old);
+        for later in moved {
+            assert!(
+                (later - 94.0).abs() < 1e-4,
+                "moved by {later} s: 90 to the origin, and a lap of 4"
+            );
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_no_stream_is_refused() -> anyhow::Result<()> {
+        for (octets, says) in [
+            (vec![], "what it holds"),
+            (written(&[1])?, "no whole segment"),
+        ] {
+            let why = Reel::read(&octets).unwrap_err().to_string();
+            assert!(why.contains(says), "{why}");
+        }
+        Ok(())
+    }
+}
