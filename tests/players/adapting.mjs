@@ -32,7 +32,10 @@ const { program, command } = browsers.Chromium;
 const said = [];
 const browser = run(program, command(folder, url), { said: (line) => said.push(line), env: { HOME: folder } });
 const patience = Number(at) - Date.now() + (Number(seconds) + 20) * 1000;
-const ended = await Promise.race([done, browser.ended, new Promise((over) => setTimeout(over, patience, "late"))]);
+let clock;
+const late = new Promise((over) => (clock = setTimeout(over, patience, "late")));
+const ended = await Promise.race([done, browser.ended, late]);
+clearTimeout(clock);
 await browser.stop();
 page.close();
 if (ended !== undefined) {

@@ -242,24 +242,33 @@ impl Player {
             began: playback.began.map(|began| began.as_secs_f64()),
             ..Seen::default()
         };
-        let stalls = playback.stalls.iter();
-        seen.stalls = stalls
-            .map(|(at, length)| Stall::new(at.as_secs_f64(), length.as_secs_f64(), None))
-            .collect();
+        let mut gaps = playback.stalls.clone();
         if let Some(began) = playback.began {
             // All that was there has been played, and nothing came after it.
             let (dry, end) = (began + playback.stalled() + playback.media, span.length);
             if dry + LOOK * 2 < end {
-                seen.stalls.push(Stall::new(
-                    dry.as_secs_f64(),
-                    (end - dry).as_secs_f64(),
-                    None,
-                ));
+                gaps.push((dry, end - dry));
             }
         }
+        seen.stalls = merged(&gaps);
         seen.troubles = playback.complaints;
         Ok(seen)
     }
+}
+
+/// Gaps as a viewer would count them: ffmpeg shows each picture of a segment that trickles in, which is one long wait.
+fn merged(gaps: &[(Duration, Duration)]) -> Vec<Stall> {
+    let mut stalls: Vec<Stall> = Vec::new();
+    let mut end = f64::NEG_INFINITY;
+    for (at, length) in gaps {
+        let (at, seconds) = (at.as_secs_f64(), length.as_secs_f64());
+        match stalls.last_mut() {
+            Some(last) if at - end < APART => last.seconds += seconds,
+            _ => stalls.push(Stall::new(at, seconds, None)),
+        }
+        end = at + seconds;
+    }
+    stalls
 }
 
 /// A folder that goes with its owner.
@@ -290,6 +299,8 @@ fn root() -> &'static Path {
 const LOOK: Duration = Duration::from_millis(100);
 /// For a browser to end.
 const PATIENCE: Duration = Duration::from_secs(25);
+/// What plays for less between two stalls, in seconds, makes one of them.
+const APART: f64 = 1.0;
 /// The clock of VLC counts them.
 const WHOLE_SECONDS: Clock = Clock {
     step: 1.0,
@@ -308,5 +319,18 @@ mod tests {
         assert_eq!(query("ffmpeg@360p").unwrap(), "?region=lab-0&rung=360p");
         assert!(query("own@360p").unwrap_err().contains("own@360p"));
         assert!(query("mpv").unwrap_err().contains("vlc and ffmpeg"));
+    }
+
+    #[test]
+    fn what_trickles_in_is_one_stall() {
+        let millis = Duration::from_millis;
+        let gaps = [(5000, 300), (5700, 400), (9000, 500)]
+            .map(|(at, length)| (millis(at), millis(length)));
+        let stalls = merged(&gaps);
+        assert_eq!(
+            stalls.iter().map(|stall| stall.at).collect::<Vec<_>>(),
+            [5.0, 9.0]
+        );
+        assert!((stalls[0].seconds - 0.7).abs() < 1e-9, "{stalls:?}");
     }
 }

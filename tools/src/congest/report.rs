@@ -235,16 +235,19 @@ impl Report {
             }
         }
         let totals: Vec<_> = names.iter().map(|name| Total::of(name, &rounds)).collect();
-        let pairs = totals
+        // What is of interest is who chooses: the server, or the player by itself.
+        let (own, others): (Vec<_>, Vec<_>) = totals
             .iter()
-            .enumerate()
-            .flat_map(|(index, one)| totals[index + 1..].iter().map(move |other| (one, other)));
+            .partition(|total| total.player.starts_with("own"));
+        let pairs = others
+            .iter()
+            .flat_map(|one| own.iter().map(move |other| (*one, *other)));
         let against = pairs
             .filter(|(one, _)| one.rounds > 0)
             .map(|(one, other)| Against {
                 player: one.player.clone(),
                 against: other.player.clone(),
-                rounds: one.rounds.min(other.rounds),
+                rounds: one.rounds,
                 bitrate: one
                     .bitrate_kbps
                     .zip(other.bitrate_kbps)

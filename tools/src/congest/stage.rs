@@ -111,6 +111,7 @@ impl Stage {
 
     /// Ends it as an operator would.
     pub async fn stop(mut self) -> anyhow::Result<()> {
+        drop(self.follower);
         self.primary.stop().await.map(|_| ())
     }
 }
