@@ -7,7 +7,7 @@ use super::seen::{Clock, Fetched, Seen, Shown};
 #[derive(Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum Line {
-    Loaded { late: bool },
+    Loaded { version: String, late: bool },
     Look(Look),
     Fetched(Load),
     Shown(Shown),
@@ -44,12 +44,13 @@ pub fn seen(lines: &[String]) -> Seen {
     let (mut seen, mut looks, mut done) = (Seen::default(), Vec::<Look>::new(), false);
     for line in lines.iter().filter(|line| line.starts_with('{')) {
         match serde_json::from_str(line) {
-            Ok(Line::Loaded { late }) if late => {
-                seen.troubles
-                    .push("it was loaded only after the beginning".into());
-                seen.late_ms.push(f64::INFINITY);
+            Ok(Line::Loaded { version, late }) => {
+                seen.version = Some(format!("hls.js {version}"));
+                if late {
+                    let why = "it was loaded only after the beginning: the machine is too slow";
+                    seen.failed = Some(why.into());
+                }
             }
-            Ok(Line::Loaded { .. }) => {}
             Ok(Line::Look(look)) => looks.push(look),
             Ok(Line::Fetched(load)) => seen.segments.push(load.into()),
             Ok(Line::Shown(shown)) => seen.shown.push(shown),
@@ -64,7 +65,7 @@ pub fn seen(lines: &[String]) -> Seen {
             Err(error) => seen.troubles.push(format!("{error} in {line}")),
         }
     }
-    if !done {
+    if !done && seen.failed.is_none() {
         seen.failed = Some("the page did not come to its end".into());
     }
     let began = seen.began.unwrap_or(f64::INFINITY);

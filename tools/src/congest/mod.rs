@@ -11,7 +11,7 @@
 //!
 //! - `about`: what was run: `seconds`, `seed`, `rule` (none if it was the node's own), `encoded` (`once` or `live`), `segment_s`, and the
 //!   `rungs` as `/v1/streams` has them, cheapest first. A rung's `kbps` is its average, sound included.
-//! - `rounds`, one for each trace and run:
+//! - `rounds`, one for each trace and run (`run`, from 0):
 //!   - `trace`: its `name`, and the `points` as they were meant, `[duration_ms, kbps]`, cut at the end of the round;
 //!     `mean_kbps` of these. A simulator can be given them as they are. The link adds no delay, and has a queue of 100 ms.
 //!   - `sizes`: the true sizes: for each segment its `number`, its `duration_s`, when it was complete at the origin (`complete_s`),

@@ -57,6 +57,7 @@ pub struct Round {
 #[derive(Clone, Debug, Serialize)]
 pub struct Played {
     pub player: String,
+    pub version: Option<String>,
     pub summary: Summary,
     pub link: Vec<(f64, u32)>,
     pub segments: Vec<Fetched>,
@@ -98,6 +99,7 @@ impl Played {
         let summary = Summary::of(&seen, about);
         Self {
             player: player.to_owned(),
+            version: seen.version,
             summary,
             link,
             segments: seen.segments,

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 /// One player's round, in seconds since its beginning.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
+    /// Where it says it.
+    pub version: Option<String>,
     /// When the first picture moved.
     pub began: Option<f64>,
     pub stalls: Vec<Stall>,
