@@ -28,7 +28,8 @@ use tools::{
 #[command(name = "congest", version)]
 struct Arguments {
     /// Who plays: ours (hls.js, the server adapts), own (hls.js adapts by itself), ours-low and own-low (the same with
-    /// parts), vlc, ffmpeg; with @RUNG for one rung, such as ffmpeg@480p
+    /// parts), vlc, ffmpeg; with @RUNG for one rung, such as ffmpeg@480p.
+    /// The same may be given more than once
     #[arg(
         long,
         value_name = "NAME,...",
@@ -62,6 +63,9 @@ struct Arguments {
     /// A rung of the ladder, video only; repeat it for each [default: 300, 700, 1200, 2000, 3300 and 5000 kbit/s]
     #[arg(long = "rung", value_name = "WxH@KBPS")]
     rungs: Vec<String>,
+    /// All players behind one link, which they share
+    #[arg(long)]
+    shared: bool,
     /// Encode while it is played, instead of once before; takes a machine with many cores
     #[arg(long)]
     live: bool,
@@ -127,7 +131,8 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if let Some(obstacle) = Link::obstacle().await {
         anyhow::bail!("no network namespace can be made here, which takes root: {obstacle}");
     }
-    for player in &arguments.players {
+    let players = told_apart(&arguments.players);
+    for player in &players {
         if let Some(obstacle) = player.obstacle() {
             anyhow::bail!("{}: {obstacle}", player.name);
         }
@@ -141,6 +146,7 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         rule: arguments.rule.clone(),
         encoded: if arguments.live { "live" } else { "once" },
         segment_s: stage.segment_s,
+        shared: arguments.shared,
         rungs: stage.rungs.clone(),
     };
     let (mut done, all) = (Vec::new(), rounds.len());
@@ -151,7 +157,7 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             trace.name,
             arguments.seconds
         );
-        let round = round::play(&stage, &about, &arguments.players, (trace, *run)).await?;
+        let round = round::play(&stage, &about, &players, (trace, *run)).await?;
         for limit in &round.machine.limits {
             eprintln!("congest: the machine was the limit: {limit}");
         }
@@ -167,6 +173,22 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         .iter()
         .all(|total| total.rounds > 0 && total.failed == 0);
     Ok(ExitCode::from(u8::from(!whole)))
+}
+
+/// Who plays more than once has a number from the second time on.
+fn told_apart(players: &[Player]) -> Vec<Player> {
+    let numbered = players.iter().enumerate().map(|(index, player)| {
+        let before = players[..index]
+            .iter()
+            .filter(|other| other.name == player.name);
+        let mut player = player.clone();
+        match before.count() {
+            0 => {}
+            before => player.name = format!("{}#{}", player.name, before + 1),
+        }
+        player
+    });
+    numbered.collect()
 }
 
 /// All traces and runs, in order.

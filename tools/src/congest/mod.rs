@@ -2,7 +2,8 @@
 //!
 //! One `primary` serves all of them. Its stream was encoded once ([`reel`]) unless it is to be live, so that the machine's time
 //! is the players'; and where the machine was the limit all the same, the report says so ([`machine`]) and does not
-//! count it as the link's. Each player has a link of its own, and in one round all links carry the same at the same time.
+//! count it as the link's. Each player has a link of its own, and in one round all links carry the same at the same time; or all
+//! players share one link.
 //!
 //! # The report
 //!
@@ -17,6 +18,7 @@
 //!   - `sizes`: the true sizes: for each segment its `number`, its `duration_s`, when it was complete at the origin (`complete_s`),
 //!     and its `octets` in each of the `rungs`.
 //!   - `machine`: how busy it was, how late, and `limits`: in what it was the limit. The totals leave out a round that has any.
+//!   - `together`: where all players were behind one link, how they shared it;
 //!   - `players`, each with
 //!     - `link`: what its link carried, `[t, kbps]`, from when it was set in fact;
 //!     - `segments`: what it fetched: when it was asked for (`t`), `segment`, `part`, `rung`, `octets`, and for how long

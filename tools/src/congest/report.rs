@@ -29,6 +29,8 @@ pub struct About {
     pub rule: Option<String>,
     pub encoded: &'static str,
     pub segment_s: f64,
+    /// All players are behind one link.
+    pub shared: bool,
     pub rungs: Vec<Rung>,
 }
 
@@ -50,7 +52,41 @@ pub struct Round {
     pub run: u32,
     pub sizes: Sizes,
     pub machine: Machine,
+    pub together: Option<Together>,
     pub players: Vec<Played>,
+}
+
+/// How players that were behind one link got on with one another.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Together {
+    /// Jain's index of their bitrates: 1 if all had the same.
+    pub jain: f64,
+    /// Share of what the link could carry that was segments.
+    pub utilization: f64,
+}
+
+impl Together {
+    /// `kbits` is what the link could carry.
+    pub fn of(players: &[Played], kbits: f64) -> Self {
+        let rates = players
+            .iter()
+            .map(|played| played.summary.bitrate_kbps.unwrap_or(0.0));
+        let (sum, squares) = rates.fold((0.0, 0.0), |(sum, squares), rate| {
+            (sum + rate, squares + rate * rate)
+        });
+        let octets: u64 = players
+            .iter()
+            .filter_map(|played| played.summary.octets)
+            .sum();
+        Self {
+            jain: if squares > 0.0 {
+                sum * sum / (players.len() as f64 * squares)
+            } else {
+                1.0
+            },
+            utilization: octets as f64 * 8.0 / 1000.0 / kbits,
+        }
+    }
 }
 
 /// One player in one round.
@@ -323,6 +359,7 @@ mod tests {
             rule: None,
             encoded: "once",
             segment_s: 2.0,
+            shared: false,
             rungs: vec![rung("low", 500), rung("high", 3000)],
         }
     }
@@ -372,6 +409,22 @@ mod tests {
     }
 
     #[test]
+    fn who_shares_alike_is_fair_and_who_takes_all_is_not() {
+        let one = |rung: &str| {
+            let segments = vec![fetched(1, rung)];
+            let seen = Seen {
+                began: Some(0.0),
+                segments,
+                ..Seen::default()
+            };
+            Played::new("ffmpeg", seen, vec![], &about())
+        };
+        let alike = Together::of(&[one("low"), one("low")], 32.0);
+        assert_eq!((alike.jain, alike.utilization), (1.0, 0.5));
+        assert!(Together::of(&[one("low"), one("high")], 32.0).jain < 0.7);
+    }
+
+    #[test]
     fn a_round_in_which_the_machine_was_the_limit_does_not_count() {
         let round = |limits: Vec<String>, rung: &str| {
             let seen = |rung: &str| Seen {
@@ -384,6 +437,7 @@ mod tests {
                 mean_kbps: 1000.0,
                 run: 0,
                 sizes: Sizes::default(),
+                together: None,
                 machine: Machine {
                     limits,
                     ..Machine::default()

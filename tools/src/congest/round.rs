@@ -1,7 +1,7 @@
 //! One round: a link for each player, all of which carry the same trace at the same time, and what came of it.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -12,14 +12,15 @@ use super::{
     chosen::Chosen,
     machine::{self, Watch},
     player::{Player, Span},
-    report::{About, Played, Round},
-    seen::Seen,
+    report::{About, Played, Round, Together},
+    seen::Fetched,
+    sizes::Sizes,
     stage::Stage,
     trace::Trace,
 };
 use crate::link::Link;
 
-/// Plays `trace` to all `players` for as long as `about` says.
+/// Plays `trace` to all `players` for as long as `about` says: each behind a link of its own, or all behind one.
 pub async fn play(
     stage: &Stage,
     about: &About,
@@ -34,7 +35,7 @@ pub async fn play(
         .collect();
     let first = steps.first().context("the trace has no points")?.1;
     let mut links = Vec::new();
-    for _ in players {
+    for _ in 0..if about.shared { 1 } else { players.len() } {
         links.push(Arc::new(Link::new(first).await?));
     }
     let before = stage.said().len();
@@ -49,72 +50,54 @@ pub async fn play(
         length,
     };
 
-    let mut tasks = JoinSet::new();
-    let applied: Vec<Applied> = players.iter().map(|_| Applied::default()).collect();
-    for (index, (player, link)) in players.iter().zip(&links).enumerate() {
-        let url = format!(
-            "http://{}:{}/live/live/index.m3u8{}",
-            link.host(),
-            stage.port,
-            player.query(&region(index))
-        );
-        let (player, link, steps, applied) = (
-            player.clone(),
-            link.clone(),
-            steps.clone(),
-            applied[index].clone(),
-        );
-        tasks.spawn(async move {
-            let narrowed = link.play(span.start, steps, |at, kbps| applied.note(at, kbps));
-            let (seen, narrowed) = tokio::join!(player.play(&link, &url, span), narrowed);
-            narrowed.map(|()| (index, seen))
+    let (mut narrowing, mut playing) = (JoinSet::new(), JoinSet::new());
+    for (index, link) in links.iter().enumerate() {
+        let (link, steps) = (link.clone(), steps.clone());
+        narrowing.spawn(async move {
+            let mut applied = Vec::new();
+            let note = |at: Duration, kbps| applied.push((millis(at), kbps));
+            link.play(span.start, steps, note).await?;
+            anyhow::Ok((index, applied))
         });
+    }
+    for (index, player) in players.iter().enumerate() {
+        let link = links[index % links.len()].clone();
+        let query = player.query(&region(index));
+        let address = format!("{}:{}", link.host(), stage.port);
+        let url = format!("http://{address}/live/live/index.m3u8{query}");
+        let player = player.clone();
+        playing.spawn(async move { anyhow::Ok((index, player.play(&link, &url, span).await)) });
     }
     tokio::time::sleep_until(span.start).await;
     let watch = Watch::start();
     tokio::time::sleep_until(span.start + length).await;
     let mut machine = watch.end().await;
-    let mut all: Vec<(usize, Seen)> = Vec::new();
-    while let Some(ended) = tasks.join_next().await {
-        all.push(ended??);
-    }
-    all.sort_by_key(|(index, _)| *index);
+    let (applied, seen) = (all(narrowing).await?, all(playing).await?);
 
     let said = stage.said().split_off(before);
     if said.iter().any(|line| line.contains(BEHIND)) {
-        machine
-            .limits
-            .push("the segmenter fell behind real time".into());
+        let why = "the segmenter fell behind real time";
+        machine.limits.push(why.into());
     }
     let sizes = stage.follower.sizes(span.start_ms, length);
     let mut played = Vec::new();
-    for (index, mut seen) in all {
+    for (index, mut seen) in seen.into_iter().enumerate() {
         let player = &players[index];
         machine.held(&player.name, machine::worst(&mut seen.late_ms));
         if !player.says_what_it_fetches() {
-            let chosen = Chosen::all(&said, &region(index));
-            seen.segments = chosen
-                .iter()
-                .map(|chosen| chosen.fetched(span.start_ms))
-                .collect();
-            for fetched in &mut seen.segments {
-                fetched.octets = fetched
-                    .rung
-                    .as_ref()
-                    .and_then(|rung| sizes.octets(fetched.segment, rung));
-            }
+            seen.segments = decided(&said, &region(index), span.start_ms, &sizes);
         }
         // What is asked for after the end is nobody's.
         seen.segments.retain(|fetched| fetched.t < about.seconds);
-        played.push(Played::new(
-            &player.name,
-            seen,
-            applied[index].taken(),
-            about,
-        ));
+        let link = applied[index % links.len()].clone();
+        played.push(Played::new(&player.name, seen, link, about));
     }
+    let mean_kbps = trace.mean_kbps(length);
     Ok(Round {
-        mean_kbps: trace.mean_kbps(length),
+        together: about
+            .shared
+            .then(|| Together::of(&played, mean_kbps * about.seconds)),
+        mean_kbps,
         trace: cut(trace, &steps, length),
         run,
         sizes,
@@ -123,22 +106,28 @@ pub async fn play(
     })
 }
 
-/// What a link carried, and since when.
-#[derive(Clone, Debug, Default)]
-struct Applied(Arc<Mutex<Vec<(f64, u32)>>>);
-
-impl Applied {
-    fn note(&self, at: Duration, kbps: u32) {
-        let at = (at.as_secs_f64() * 1000.0).round() / 1000.0;
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((at, kbps));
+/// What all tasks have to say, in their order.
+async fn all<T: 'static>(mut tasks: JoinSet<anyhow::Result<(usize, T)>>) -> anyhow::Result<Vec<T>> {
+    let mut all = Vec::new();
+    while let Some(ended) = tasks.join_next().await {
+        all.push(ended??);
     }
+    all.sort_by_key(|(index, _)| *index);
+    Ok(all.into_iter().map(|(_, said)| said).collect())
+}
 
-    fn taken(&self) -> Vec<(f64, u32)> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
+/// What the viewer of `region` fetched, by what the primary decided.
+fn decided(said: &[String], region: &str, began: i64, sizes: &Sizes) -> Vec<Fetched> {
+    let chosen = Chosen::all(said, region);
+    let fetched = chosen.iter().map(|chosen| Fetched {
+        octets: sizes.octets(chosen.segment, &chosen.rung),
+        ..chosen.fetched(began)
+    });
+    fetched.collect()
+}
+
+fn millis(span: Duration) -> f64 {
+    (span.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 /// The trace as it was played: without an end after the round's.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::report::{Report, Summary, Total};
+use super::report::{Report, Summary, Together, Total};
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -32,6 +32,14 @@ impl fmt::Display for Report {
                 for trouble in played.troubles.iter().take(3) {
                     writeln!(f, "    {trouble}")?;
                 }
+            }
+            if let Some(together) = &round.together {
+                let Together { jain, utilization } = together;
+                let share = utilization * 100.0;
+                writeln!(
+                    f,
+                    "  behind one link: Jain's index of bitrates {jain:.3}, {share:.0} % of the link used"
+                )?;
             }
             for limit in &round.machine.limits {
                 writeln!(
