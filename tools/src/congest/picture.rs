@@ -52,7 +52,7 @@ fn legend(svg: &mut Svg, about: &About) {
         },
     );
     entry(svg, "before the first picture", 200.0, &|svg, x| {
-        svg.rect((x, y - 7.0), (24.0, 14.0), START, 1.0);
+        svg.rect((x, y - 7.0), (24.0, 14.0), START, 0.6);
     });
     let rungs = about
         .rungs
@@ -101,6 +101,25 @@ struct Axes {
 }
 
 impl Axes {
+    /// The same for all panels of a round, so that they can be compared.
+    fn of(about: &About, round: &Round, top: f64) -> Self {
+        let players = || round.players.iter();
+        let carried =
+            players().flat_map(|played| played.link.iter().map(|(_, kbps)| f64::from(*kbps)));
+        let asked = players().flat_map(|played| &played.segments);
+        let asked = asked.filter_map(|fetched| Some(about.kbps(fetched.rung.as_deref()?)? as f64));
+        let dearest = about.rungs.iter().map(|rung| rung.kbps).max().unwrap_or(1) as f64;
+        // A link that is far wider than anything that can go over it would flatten the rest.
+        let carried = carried.fold(0.0, f64::max).min(dearest * 1.6);
+        let buffers = players().flat_map(|played| played.buffer.iter().map(|(_, ahead)| *ahead));
+        Self {
+            top,
+            seconds: about.seconds,
+            most_kbps: nice(asked.fold(carried, f64::max) * 1.03),
+            most_buffer: nice(buffers.fold(8.0, f64::max)),
+        }
+    }
+
     fn x(&self, second: f64) -> f64 {
         LEFT + (WIDTH - LEFT - RIGHT) * (second / self.seconds).clamp(0.0, 1.0)
     }
@@ -119,36 +138,23 @@ impl Axes {
 }
 
 fn panel(svg: &mut Svg, about: &About, round: &Round, played: &Played, top: f64, last: bool) {
-    let dearest = about.rungs.iter().map(|rung| rung.kbps).max().unwrap_or(1) as f64;
-    let carried = played
-        .link
-        .iter()
-        .map(|(_, kbps)| f64::from(*kbps))
-        .fold(0.0, f64::max);
-    // A link that is far wider than anything that goes over it would flatten the rest; it is cut off then.
-    let most_kbps = nice(carried.min(dearest * 1.6).max(dearest) * 1.05);
-    // The same in all panels of a round, so that they can be compared.
-    let buffers = round
-        .players
-        .iter()
-        .flat_map(|played| played.buffer.iter().map(|(_, ahead)| *ahead));
-    let most_buffer = nice(buffers.fold(8.0, f64::max));
-    let axes = Axes {
-        top,
-        seconds: about.seconds,
-        most_kbps,
-        most_buffer,
-    };
-    svg.text((LEFT, top + 13.0), "start", 13, &caption(played));
+    let axes = Axes::of(about, round, top);
+    let carried = played.link.iter().map(|(_, kbps)| f64::from(*kbps));
+    let widest = carried.fold(0.0, f64::max);
+    let mut caption = caption(played);
+    if widest > axes.most_kbps {
+        caption += &format!("; the link carries up to {:.1} Mbit/s", widest / 1000.0);
+    }
+    svg.text((LEFT, top + 13.0), "start", 13, &caption);
 
     let start = played.summary.startup_s.unwrap_or(about.seconds);
+    area(svg, &axes, &played.link);
     svg.rect(
         (axes.x(0.0), axes.bottom() - PLOT),
         (axes.x(start) - axes.x(0.0), PLOT),
         START,
-        1.0,
+        0.6,
     );
-    area(svg, &axes, &played.link);
     grid(svg, &axes, about, last);
     for stall in &played.stalls {
         let (from, to) = (axes.x(stall.at), axes.x(stall.at + stall.seconds));
@@ -221,7 +227,8 @@ fn grid(svg: &mut Svg, axes: &Axes, about: &About, last: bool) {
             &format!("{tick}"),
         );
     }
-    for rung in &about.rungs {
+    let reached = |kbps: u64| kbps as f64 <= axes.most_kbps;
+    for rung in about.rungs.iter().filter(|rung| reached(rung.kbps)) {
         // Where the steps can be: a tick at the side, so that the plot stays clear.
         let y = axes.y(rung.kbps as f64);
         svg.line(&[(left - 3.0, y), (left + 5.0, y)], RUNG, 1.5, "");
