@@ -73,10 +73,13 @@ function watchHls() {
   hls.on(Events.FRAG_LOADED, (_, { frag, part, networkDetails }) => {
     if (frag.sn === "initSegment") return;
     const { loading, loaded } = (part ?? frag).stats;
-    const rung = networkDetails?.getResponseHeader?.("Spillway-Rung") ?? named(frag.level);
+    const header = (name) => networkDetails?.getResponseHeader?.(`Spillway-${name}`) ?? null;
+    const rung = header("Rung") ?? named(frag.level);
+    // Why, where it is the server that chose; none of these is there otherwise.
+    const [reason, estimate] = [header("Reason"), header("Estimate") && Number(header("Estimate"))];
     rungs.set(frag.sn, rung);
     const [asked, first, done] = [loading.start, loading.first, loading.end].map(since);
-    say("fetched", { segment: frag.sn, part: part?.index ?? null, rung, octets: loaded, asked, first, done });
+    say("fetched", { segment: frag.sn, part: part?.index ?? null, rung, octets: loaded, asked, first, done, reason, estimate });
   });
   hls.on(Events.FRAG_CHANGED, (_, { frag }) => say("shown", { segment: frag.sn, rung: rungs.get(frag.sn) ?? named(frag.level) }));
   hls.on(Events.FRAG_LOAD_EMERGENCY_ABORTED, (_, { frag, part }) => {

@@ -37,6 +37,8 @@ struct Load {
     asked: f64,
     first: f64,
     done: f64,
+    reason: Option<String>,
+    estimate: Option<u64>,
 }
 
 /// What the page whose `lines` these are has seen.
@@ -91,6 +93,8 @@ impl From<Load> for Fetched {
             octets: Some(load.octets),
             first_ms: Some((load.first - load.asked) * 1000.0),
             delivered_ms: Some((load.done - load.asked) * 1000.0),
+            reason: load.reason,
+            estimate_kbps: load.estimate,
         }
     }
 }

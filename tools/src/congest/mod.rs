@@ -22,7 +22,8 @@
 //!   - `players`, each with
 //!     - `link`: what its link carried, `[t, kbps]`, from when it was set in fact;
 //!     - `segments`: what it fetched: when it was asked for (`t`), `segment`, `part`, `rung`, `octets`, and for how long
-//!       the first and the last octet were waited for (`first_ms`, `delivered_ms`). A browser says all of that; of VLC and
+//!       the first and the last octet were waited for (`first_ms`, `delivered_ms`), and where the server chose, why (`reason`) and what it
+//!       took the path for (`estimate_kbps`). A browser says all of that; of VLC and
 //!       ffmpeg the primary's log says when each was decided, and the octets are those of `sizes`;
 //!     - `shown`: from when which segment in which rung was on the screen, where the player says it;
 //!     - `stalls`: when, for how long, with how much media in the buffer where that is known, and whether the link was why:

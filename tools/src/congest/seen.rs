@@ -37,6 +37,9 @@ pub struct Fetched {
     pub octets: Option<u64>,
     pub first_ms: Option<f64>,
     pub delivered_ms: Option<f64>,
+    /// Why the server chose that rung, and what it took the path for.
+    pub reason: Option<String>,
+    pub estimate_kbps: Option<u64>,
 }
 
 /// What is on the screen from `t` on.
