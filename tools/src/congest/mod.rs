@@ -14,7 +14,7 @@
 //!   `rungs` as `/v1/streams` has them, cheapest first. A rung's `kbps` is its average, sound included.
 //! - `rounds`, one for each trace and run (`run`, from 0):
 //!   - `trace`: its `name`, and the `points` as they were meant, `[duration_ms, kbps]`, cut at the end of the round;
-//!     `mean_kbps` of these. A simulator can be given them as they are. The link adds no delay, and has a queue of 100 ms.
+//!     `mean_kbps` of these. A simulator can be given them as they are (`jq -c '.rounds[].trace'` makes a file of traces). The link adds no delay, and has a queue of 100 ms.
 //!   - `sizes`: the true sizes: for each segment its `number`, its `duration_s`, when it was complete at the origin (`complete_s`),
 //!     and its `octets` in each of the `rungs`.
 //!   - `machine`: how busy it was, how late, and `limits`: in what it was the limit. The totals leave out a round that has any.
