@@ -71,7 +71,7 @@ fn legend(svg: &mut Svg, about: &About) {
 fn draw_round(svg: &mut Svg, about: &About, round: &Round, top: f64) -> f64 {
     let title = format!(
         "{} (run {}): {:.2} Mbit/s in the mean",
-        round.trace.name,
+        shortened(&round.trace.name),
         round.run,
         round.mean_kbps / 1000.0
     );
@@ -172,6 +172,14 @@ fn panel(svg: &mut Svg, about: &About, round: &Round, played: &Played, top: f64,
         svg.line(&points, BUFFER, 1.5, "5 3");
     }
     svg.line(&rungs(about, played, &axes), RUNG, 2.5, "");
+}
+
+/// Names of traces are those of files somewhere, and some have no end.
+fn shortened(name: &str) -> String {
+    match name.char_indices().nth(LONGEST_NAME) {
+        Some((end, _)) => format!("{}...", &name[..end]),
+        None => name.to_owned(),
+    }
 }
 
 fn caption(played: &Played) -> String {
@@ -319,6 +327,7 @@ fn thinned(samples: &[(f64, f64)]) -> impl Iterator<Item = (f64, f64)> {
     })
 }
 
+const LONGEST_NAME: usize = 44;
 const WIDTH: f64 = 1200.0;
 const LEFT: f64 = 62.0;
 const RIGHT: f64 = 52.0;

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     browser,
-    seen::{Clock, Seen, Stall},
+    seen::{Clock, Seen, Stall, merged},
 };
 use crate::{
     link::Link,
@@ -250,25 +250,14 @@ impl Player {
                 gaps.push((dry, end - dry));
             }
         }
-        seen.stalls = merged(&gaps);
+        // ffmpeg shows each picture of a segment that trickles in, which is one long wait.
+        let stall = |(at, length): (Duration, Duration)| {
+            Stall::new(at.as_secs_f64(), length.as_secs_f64(), None)
+        };
+        seen.stalls = merged(gaps.into_iter().map(stall), APART);
         seen.troubles = playback.complaints;
         Ok(seen)
     }
-}
-
-/// Gaps as a viewer would count them: ffmpeg shows each picture of a segment that trickles in, which is one long wait.
-fn merged(gaps: &[(Duration, Duration)]) -> Vec<Stall> {
-    let mut stalls: Vec<Stall> = Vec::new();
-    let mut end = f64::NEG_INFINITY;
-    for (at, length) in gaps {
-        let (at, seconds) = (at.as_secs_f64(), length.as_secs_f64());
-        match stalls.last_mut() {
-            Some(last) if at - end < APART => last.seconds += seconds,
-            _ => stalls.push(Stall::new(at, seconds, None)),
-        }
-        end = at + seconds;
-    }
-    stalls
 }
 
 /// A folder that goes with its owner.
@@ -319,18 +308,5 @@ mod tests {
         assert_eq!(query("ffmpeg@360p").unwrap(), "?region=lab-0&rung=360p");
         assert!(query("own@360p").unwrap_err().contains("own@360p"));
         assert!(query("mpv").unwrap_err().contains("vlc and ffmpeg"));
-    }
-
-    #[test]
-    fn what_trickles_in_is_one_stall() {
-        let millis = Duration::from_millis;
-        let gaps = [(5000, 300), (5700, 400), (9000, 500)]
-            .map(|(at, length)| (millis(at), millis(length)));
-        let stalls = merged(&gaps);
-        assert_eq!(
-            stalls.iter().map(|stall| stall.at).collect::<Vec<_>>(),
-            [5.0, 9.0]
-        );
-        assert!((stalls[0].seconds - 0.7).abs() < 1e-9, "{stalls:?}");
     }
 }

@@ -115,8 +115,23 @@ impl Clock {
                 stalls.push(Stall::new(at, still, ahead(buffer, at)));
             }
         }
-        (stalls, skipped)
+        (merged(stalls, self.blur), skipped)
     }
+}
+
+/// Stalls as a viewer would count them: two with less than `apart` seconds of playing between them are one.
+pub fn merged(stalls: impl IntoIterator<Item = Stall>, apart: f64) -> Vec<Stall> {
+    let (mut merged, mut end) = (Vec::<Stall>::new(), f64::NEG_INFINITY);
+    for stall in stalls {
+        match merged.last_mut() {
+            Some(last) if stall.at - end < apart && stall.link == last.link => {
+                last.seconds += stall.seconds
+            }
+            _ => merged.push(stall),
+        }
+        end = stall.at + stall.seconds;
+    }
+    merged
 }
 
 /// What was in the buffer when the player stopped: the least of what was seen about then.
@@ -194,6 +209,17 @@ mod tests {
             (found[0].seconds - 2.0).abs() < 0.2 && (skipped - 4.0).abs() < 0.2,
             "{found:?} {skipped}"
         );
+    }
+
+    #[test]
+    fn what_trickles_in_is_one_stall() {
+        let gaps = [(5.0, 0.3), (5.7, 0.4), (9.0, 0.5)];
+        let stalls = merged(gaps.map(|(at, seconds)| Stall::new(at, seconds, None)), 1.0);
+        assert_eq!(
+            stalls.iter().map(|stall| stall.at).collect::<Vec<_>>(),
+            [5.0, 9.0]
+        );
+        assert!((stalls[0].seconds - 0.7).abs() < 1e-9, "{stalls:?}");
     }
 
     #[test]
