@@ -5,6 +5,10 @@
 //! count it as the link's. Each player has a link of its own, and in one round all links carry the same at the same time; or all
 //! players share one link.
 //!
+//! `ours` and `own` are the same page with the same hls.js and its defaults, but that it is told to leave parts alone, as the simulator and
+//! other players do; `ours-low` and `own-low` have all defaults. What hls.js begins with by itself follows from the variant that the
+//! multivariant playlist lists first.
+//!
 //! # The report
 //!
 //! JSON, of [`report::Report`]. All times named `t`, `at` or `_s` are in seconds since the beginning of their round, when the trace
