@@ -51,7 +51,10 @@ const MEMBERS: &[(&str, &[&str])] = &[
     ("media", &[]),
     ("adaptation", &["playlists"]),
     ("segmenter", &["playlists"]),
-    ("tools", &["playlists", "media", "adaptation", "spillway"]),
+    (
+        "tools",
+        &["playlists", "media", "adaptation", "segmenter", "spillway"],
+    ),
 ];
 
 /// Names that only some files may use.

@@ -1,6 +1,8 @@
 //! Spillway's laboratory: programs under test, links that can be narrowed, and real players, for
 //! the tests and the tools that look at a running system from outside. And what tells whether a stream is right.
 
+#[cfg(feature = "lab")]
+pub mod congest;
 pub mod link;
 pub mod player;
 pub mod program;

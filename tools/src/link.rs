@@ -1,14 +1,17 @@
 //! A link that can be narrowed: a network namespace for the viewer, and a token bucket on the way
 //! to it. Needs root; rates only, since delay and loss need queueing disciplines that not every
 //! kernel has.
+//!
+//! What it is to carry when is its user's to say; [`Link::play`] follows a list of that.
 
 use std::{
     process::Output,
     sync::atomic::{AtomicU32, Ordering::Relaxed},
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
-use tokio::process::Command;
+use tokio::{process::Command, time::Instant};
 
 /// A namespace with one link to the host. Dropping it takes both away.
 #[derive(Debug)]
@@ -29,10 +32,11 @@ impl Link {
 
     /// A link that carries `kbps` toward the namespace.
     pub async fn new(kbps: u32) -> anyhow::Result<Self> {
-        let subnet = (std::process::id() + NEXT.fetch_add(1, Relaxed)) % 200 + 20;
+        let subnet = free()?;
         let link = Self {
-            namespace: format!("spillway-{subnet}"),
-            device: format!("spill{subnet}"),
+            // Whose it is can be told, should it ever be left behind.
+            namespace: format!("spillway-{}-{subnet}", std::process::id()),
+            device: device(subnet),
             subnet,
         };
         let (namespace, device) = (link.namespace.clone(), link.device.clone());
@@ -76,6 +80,22 @@ impl Link {
         .map(|_| ())
     }
 
+    /// Carries each of `steps` from its time on, counted from `start`, and tells `applied` when that is so.
+    /// Ends with the steps; the last of them stays.
+    pub async fn play(
+        &self,
+        start: Instant,
+        steps: impl IntoIterator<Item = (Duration, u32)>,
+        mut applied: impl FnMut(Duration, u32),
+    ) -> anyhow::Result<()> {
+        for (at, kbps) in steps {
+            tokio::time::sleep_until(start + at).await;
+            self.set(kbps).await?;
+            applied(start.elapsed(), kbps);
+        }
+        Ok(())
+    }
+
     /// The host's address on the link.
     pub fn host(&self) -> String {
         format!("10.213.{}.1", self.subnet)
@@ -95,6 +115,16 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
+        // Whoever still runs at the far end would keep the namespace, without its name.
+        let left = std::process::Command::new("ip")
+            .args(["netns", "pids", &self.namespace])
+            .output();
+        let left = left.map(|output| output.stdout).unwrap_or_default();
+        for pid in String::from_utf8_lossy(&left).lines() {
+            let _ = std::process::Command::new("kill")
+                .args(["-s", "KILL", pid])
+                .output();
+        }
         // Takes the link with it. Nothing can be done about a failure here, nor is it worth a panic.
         let _ = std::process::Command::new("ip")
             .args(["netns", "del", &self.namespace])
@@ -103,6 +133,21 @@ impl Drop for Link {
             .args(["link", "del", &self.device])
             .output();
     }
+}
+
+/// A subnet that no link has; other programs may have some.
+fn free() -> anyhow::Result<u32> {
+    let candidates = (0..200).map(|_| (std::process::id() + NEXT.fetch_add(1, Relaxed)) % 200 + 20);
+    let mut free = candidates.filter(|subnet| {
+        !std::path::Path::new("/sys/class/net")
+            .join(device(*subnet))
+            .exists()
+    });
+    free.next().context("there are 200 links already")
+}
+
+fn device(subnet: u32) -> String {
+    format!("spill{subnet}")
 }
 
 async fn ip(arguments: &[&str]) -> anyhow::Result<()> {

@@ -9,7 +9,7 @@ const here = new URL("..", import.meta.url).pathname;
 const CHROMIUM = process.env.CHROMIUM ?? "chromium";
 const FIREFOX = ["firefox-esr", "firefox"].find(installed) ?? "firefox";
 
-const browsers = {
+export const browsers = {
   Chromium: {
     program: CHROMIUM,
     command: (folder, url) => [
@@ -54,12 +54,14 @@ export function inBrowser(player, browser, library) {
     version: () => [library && libraryVersion(library), `${browser} ${version(program)}`].filter(Boolean).join(", "),
     watch: (url, seconds, { low = false } = {}) =>
       inFolder(async (folder) => {
-        const page = await serve();
+        let reported;
+        const report = new Promise((told) => (reported = told));
+        const page = await serve((said) => reported(JSON.parse(said)));
         const query = new URLSearchParams({ player, src: url, seconds, ...(low && { low: "" }) });
         const said = [];
         const parameters = command(folder, `http://127.0.0.1:${page.port}/page/index.html?${query}`);
         const started = run(program, parameters, { said: (line) => said.push(line), env: { HOME: folder } });
-        const seen = await Promise.race([page.report, started.ended, pause(seconds + 40)]);
+        const seen = await Promise.race([report, started.ended, pause(seconds + 40)]);
         await started.stop();
         page.close();
         if (seen?.pictures) return seen;
@@ -77,10 +79,8 @@ function home(library) {
   return [here, join(here, "../../web")].map((root) => join(root, "node_modules", library)).find((path) => existsSync(path));
 }
 
-/** Serves the page, what it imports, and the libraries; takes one report. */
-async function serve() {
-  let reported;
-  const report = new Promise((told) => (reported = told));
+/** Serves the pages, what they import, and the libraries; hands on what they post. */
+export async function serve(posted) {
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url, "http://localhost");
     if (request.method === "POST") {
@@ -88,7 +88,7 @@ async function serve() {
       request.on("data", (chunk) => chunks.push(chunk));
       request.on("end", () => {
         response.end();
-        reported(JSON.parse(Buffer.concat(chunks).toString()));
+        posted(Buffer.concat(chunks).toString());
       });
       return;
     }
@@ -100,7 +100,7 @@ async function serve() {
     response.end(allowed ? readFileSync(path) : "");
   });
   await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
-  return { port: server.address().port, report, close: () => server.close() && server.closeAllConnections() };
+  return { port: server.address().port, close: () => server.close() && server.closeAllConnections() };
 }
 
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript" };

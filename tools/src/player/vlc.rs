@@ -1,11 +1,15 @@
 //! VLC without a screen, asked over its remote control how far it is.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
-    net::TcpStream,
+    net::UnixStream,
     process::Command,
 };
 
@@ -15,7 +19,8 @@ use crate::program::Program;
 #[derive(Debug)]
 pub struct Vlc {
     _program: Program,
-    control: BufReader<TcpStream>,
+    control: BufReader<UnixStream>,
+    socket: PathBuf,
 }
 
 /// What VLC counts while it plays.
@@ -28,26 +33,37 @@ pub struct VlcStatistics {
 }
 
 impl Vlc {
-    /// Plays `url`; as nobody, if this is root, as whom VLC refuses to run.
+    /// Plays `url`, and waits until it does.
     pub async fn play(url: &str) -> anyhow::Result<Self> {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")?
-            .local_addr()?
-            .port();
-        let mut command = Command::new(if is_root() { "runuser" } else { "vlc" });
-        if is_root() {
+        let mut player = Self::start(|program| Command::new(program), url).await?;
+        begun(async || player.clock().await).await?;
+        Ok(player)
+    }
+
+    /// Starts it on `url` with what `run` makes of a program's name; as nobody, if this is root, as whom VLC refuses to run.
+    pub async fn start(run: impl FnOnce(&str) -> Command, url: &str) -> anyhow::Result<Self> {
+        let name = format!(
+            "spillway-vlc-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Relaxed)
+        );
+        // Not a port: it may be asked from outside its network namespace.
+        let socket = std::env::temp_dir().join(name);
+        let mut command = if is_root() {
+            let mut command = run("runuser");
             command.args(["-u", "nobody", "--", "vlc"]);
-        }
+            command
+        } else {
+            run("vlc")
+        };
         command.env("HOME", std::env::temp_dir());
-        command.args([
-            "--intf=oldrc",
-            "--rc-fake-tty",
-            &format!("--rc-host=127.0.0.1:{port}"),
-        ]);
+        command.args(["--intf=oldrc", "--rc-fake-tty", "--rc-unix"]);
+        command.arg(&socket);
         command.args(["--no-dbus", "--vout=dummy", "--aout=dummy", url]);
         let program = Program::start("vlc", command)?;
         let start = Instant::now();
         let control = loop {
-            match TcpStream::connect(("127.0.0.1", port)).await {
+            match UnixStream::connect(&socket).await {
                 Ok(control) => break BufReader::new(control),
                 Err(error) if start.elapsed() > CONTROL => {
                     return Err(error)
@@ -56,12 +72,11 @@ impl Vlc {
                 Err(_) => tokio::time::sleep(super::LOOK).await,
             }
         };
-        let mut player = Self {
+        Ok(Self {
             _program: program,
             control,
-        };
-        begun(async || player.clock().await).await?;
-        Ok(player)
+            socket,
+        })
     }
 
     /// Its clock tells whole seconds: a second more or less is how it counts.
@@ -73,7 +88,8 @@ impl Vlc {
         Ok((watched, self.statistics().await?))
     }
 
-    async fn clock(&mut self) -> anyhow::Result<Option<Duration>> {
+    /// How far it is, in whole seconds; nothing before it plays.
+    pub async fn clock(&mut self) -> anyhow::Result<Option<Duration>> {
         self.ask("get_time").await?;
         loop {
             let line = self.line().await?;
@@ -83,7 +99,7 @@ impl Vlc {
         }
     }
 
-    async fn statistics(&mut self) -> anyhow::Result<VlcStatistics> {
+    pub async fn statistics(&mut self) -> anyhow::Result<VlcStatistics> {
         self.ask("stats").await?;
         let mut statistics = VlcStatistics::default();
         loop {
@@ -120,3 +136,12 @@ impl Vlc {
         Ok(line.trim().to_owned())
     }
 }
+
+impl Drop for Vlc {
+    fn drop(&mut self) {
+        // VLC leaves it behind when it is killed.
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
