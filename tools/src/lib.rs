@@ -4,4 +4,5 @@
 pub mod link;
 pub mod player;
 pub mod program;
+pub mod simulate;
 pub mod validate;

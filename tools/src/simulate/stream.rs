@@ -1,0 +1,192 @@
+//! A live stream: a ladder, and the sizes and qualities of its segments, which appear in real time.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, ensure};
+use playlists::{Bitrate, MediaTime};
+use serde::Deserialize;
+
+use super::random::Random;
+
+/// What is broadcast. Segment `n` plays from `n` durations on, and is there whole when it ends.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    /// Seconds.
+    pub duration: f64,
+    /// Parts that a segment is published in; 1: whole only.
+    pub parts: usize,
+    /// Mean rate of each rung in bit/s, cheapest first.
+    pub rates: Vec<f64>,
+    /// What a multivariant playlist says that a rung takes at most, against its mean.
+    pub peak: f64,
+    /// Octets, segment-major; the same segments again and again.
+    sizes: Vec<u64>,
+    /// Utility, where known, as `sizes`.
+    quality: Vec<f32>,
+    /// Octets of a segment of mean size.
+    expected: Vec<u64>,
+}
+
+#[derive(Deserialize)]
+struct Recorded {
+    segment_ms: f64,
+    rungs: Vec<Rung>,
+}
+
+#[derive(Deserialize)]
+struct Rung {
+    mean_kbps: f64,
+    segment_bytes: Vec<u64>,
+    segment_vmaf: Vec<f32>,
+}
+
+impl Stream {
+    /// Sizes that vary as a scene's complexity does, and in all rungs alike. `spread` is their coefficient
+    /// of variation.
+    pub fn synthetic(rates: &[f64], duration: f64, spread: f64, seed: u64) -> Self {
+        let mut random = Random::new(seed, 77);
+        let sigma = (1.0 + spread * spread).ln().sqrt();
+        let mut scene = random.normal();
+        let mut complexity: Vec<f64> = (0..CYCLE)
+            .map(|_| {
+                scene = SCENE * scene + (1.0 - SCENE * SCENE).sqrt() * random.normal();
+                (sigma * scene).exp()
+            })
+            .collect();
+        let mean = complexity.iter().sum::<f64>() / CYCLE as f64;
+        complexity.iter_mut().for_each(|factor| *factor /= mean);
+        let octets = |factor: &f64| {
+            let factor = *factor;
+            rates
+                .iter()
+                .map(move |rate| (rate * duration / 8.0 * factor) as u64)
+        };
+        Self {
+            duration,
+            parts: 1,
+            rates: rates.to_vec(),
+            peak: 1.0,
+            sizes: complexity.iter().flat_map(octets).collect(),
+            quality: Vec::new(),
+            expected: rates
+                .iter()
+                .map(|rate| (rate * duration / 8.0) as u64)
+                .collect(),
+        }
+    }
+
+    /// Recorded sizes and VMAF, each segment cut into as many as `duration` asks for.
+    pub fn read(path: &Path, duration: f64) -> anyhow::Result<Self> {
+        let read = || -> anyhow::Result<Self> {
+            let ladder: Recorded = serde_json::from_str(&fs::read_to_string(path)?)?;
+            let count = ladder
+                .rungs
+                .iter()
+                .map(|rung| rung.segment_bytes.len())
+                .min()
+                .unwrap_or(0);
+            let pieces = ladder.segment_ms / 1e3 / duration;
+            ensure!(
+                count > 0 && pieces >= 1.0 && pieces.fract() == 0.0,
+                "{count} segments of {} ms cannot be cut into {duration} s",
+                ladder.segment_ms
+            );
+            ensure!(
+                ladder
+                    .rungs
+                    .iter()
+                    .all(|rung| rung.segment_vmaf.len() >= count),
+                "some segment has no VMAF"
+            );
+            let (mut sizes, mut quality) = (Vec::new(), Vec::new());
+            for segment in 0..count {
+                for _ in 0..pieces as usize {
+                    sizes.extend(
+                        ladder
+                            .rungs
+                            .iter()
+                            .map(|rung| (rung.segment_bytes[segment] as f64 / pieces) as u64),
+                    );
+                    quality.extend(
+                        ladder
+                            .rungs
+                            .iter()
+                            .map(|rung| rung.segment_vmaf[segment] / 100.0),
+                    );
+                }
+            }
+            let rates: Vec<f64> = ladder
+                .rungs
+                .iter()
+                .map(|rung| rung.mean_kbps * 1e3)
+                .collect();
+            Ok(Self {
+                duration,
+                parts: 1,
+                peak: 1.0,
+                sizes,
+                quality,
+                expected: rates
+                    .iter()
+                    .map(|rate| (rate * duration / 8.0) as u64)
+                    .collect(),
+                rates,
+            })
+        };
+        read().with_context(|| format!("ladder {}", path.display()))
+    }
+
+    pub fn rungs(&self) -> usize {
+        self.rates.len()
+    }
+
+    pub fn top(&self) -> usize {
+        self.rungs() - 1
+    }
+
+    /// Octets of segment `number` in every rung.
+    pub fn sizes(&self, number: u64) -> &[u64] {
+        let at = self.at(number);
+        &self.sizes[at..at + self.rungs()]
+    }
+
+    /// Utility of segment `number` in every rung; empty where it is not known.
+    pub fn quality(&self, number: u64) -> &[f32] {
+        let at = self.at(number);
+        self.quality.get(at..at + self.rungs()).unwrap_or(&[])
+    }
+
+    pub fn expected(&self) -> &[u64] {
+        &self.expected
+    }
+
+    pub fn bitrates(&self) -> Vec<Bitrate> {
+        self.rates
+            .iter()
+            .map(|rate| Bitrate::from_bps(*rate as u64))
+            .collect()
+    }
+
+    /// When `part` of segment `number` is there; all parts for its last.
+    pub fn published(&self, number: u64, part: usize) -> f64 {
+        (number as f64 + (part + 1) as f64 / self.parts as f64) * self.duration
+    }
+
+    pub fn media(&self) -> MediaTime {
+        MediaTime::from_seconds(self.duration)
+    }
+
+    fn at(&self, number: u64) -> usize {
+        let segments = self.sizes.len() / self.rungs();
+        (number % segments as u64) as usize * self.rungs()
+    }
+}
+
+/// Segments after which a synthetic stream starts again; at 2 s, 20 minutes.
+const CYCLE: usize = 600;
+
+/// How much of a scene's complexity the next segment has.
+const SCENE: f64 = 0.6;
+
+/// Mbit/s of the usual ladder.
+pub const LADDER: [f64; 6] = [0.3, 0.7, 1.2, 2.4, 4.0, 6.0];
