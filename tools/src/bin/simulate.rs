@@ -42,7 +42,7 @@ struct Single {
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "hls,rate,fixed:0,fixed:2"
+        default_value = "hls,rate,fixed:0,fixed:2,optimum"
     )]
     rules: Vec<String>,
     /// How long each viewing lasts
@@ -63,6 +63,9 @@ struct Single {
     /// Peak over mean rate that a multivariant playlist tells hls.js
     #[arg(long, default_value_t = 1.0)]
     peak: f64,
+    /// What of an outage is longer than so many seconds is left out
+    #[arg(long, default_value_t = 15.0)]
+    outage: f64,
     /// Slow start begins anew after idleness
     #[arg(long)]
     restarts: bool,
@@ -140,6 +143,9 @@ impl Single {
                 "simulate: no recorded traces (--traces, SPILLWAY_DATA); these are synthetic"
             );
             families = Family::synthetic(1, 24)?;
+        }
+        for family in &mut families {
+            family.shorten_outages(self.outage)?;
         }
         families.retain(|family| self.family.is_empty() || self.family.contains(&family.name));
         anyhow::ensure!(

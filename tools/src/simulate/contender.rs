@@ -9,6 +9,7 @@ use super::{
     hls::{Abr, Level},
     measure::Session,
     mind::Mind,
+    optimum,
     origin::Origin,
     single::{Occasion, Setting},
     stream::Stream,
@@ -21,6 +22,8 @@ pub enum Contender {
     Rule(Arc<dyn Rule>),
     Hls,
     Fixed(usize),
+    /// Knows the path beforehand.
+    Optimum,
 }
 
 impl Contender {
@@ -31,16 +34,24 @@ impl Contender {
         }
         Ok(match name {
             "hls" => Self::Hls,
+            "optimum" => Self::Optimum,
             "rate" => Self::Rule(Arc::new(Rate::default())),
             _ => bail!("there is no rule {name:?}"),
         })
     }
 
-    pub fn mind(&self, stream: &Stream, epoch: Instant) -> Mind {
+    pub fn mind(
+        &self,
+        setting: &Setting,
+        stream: &Stream,
+        occasion: &Occasion,
+        epoch: Instant,
+    ) -> Mind {
         match self {
             Self::Rule(rule) => Mind::Origin(Box::new(Origin::new(Arc::clone(rule), epoch))),
             Self::Hls => Mind::Hls(Box::new(Abr::new(levels(stream), 0))),
             Self::Fixed(rung) => Mind::fixed((*rung).min(stream.top())),
+            Self::Optimum => Mind::Plan(optimum::plan(stream, setting, occasion), 0),
         }
     }
 
@@ -51,7 +62,13 @@ impl Contender {
         occasion: &Occasion,
         epoch: Instant,
     ) -> Session {
-        setting.view(stream, occasion, self.mind(stream, epoch)).0
+        setting
+            .view(
+                stream,
+                occasion,
+                self.mind(setting, stream, occasion, epoch),
+            )
+            .0
     }
 }
 
@@ -69,6 +86,7 @@ impl fmt::Display for Contender {
         match self {
             Self::Rule(rule) => f.write_str(rule.name()),
             Self::Hls => f.write_str("hls.js"),
+            Self::Optimum => f.write_str("optimum"),
             Self::Fixed(rung) => write!(f, "fixed:{rung}"),
         }
     }

@@ -81,6 +81,11 @@ impl Connection {
         }
     }
 
+    /// It has carried so much just before.
+    pub fn warm(&mut self, bps: f64) {
+        self.reached = bps;
+    }
+
     fn window(&self) -> f64 {
         let first = FIRST_WINDOW / self.rtt;
         if self.restarts {
@@ -93,8 +98,13 @@ impl Connection {
 
 impl Link {
     pub fn new(trace: &Arc<Trace>, offset: f64, now: f64) -> Self {
+        Self::at(trace.cursor(now, offset), now)
+    }
+
+    /// As it is at `now`.
+    pub fn at(cursor: Cursor, now: f64) -> Self {
         Self {
-            cursor: trace.cursor(now, offset),
+            cursor,
             now,
             flows: Vec::new(),
             settled: true,
@@ -200,6 +210,19 @@ impl Link {
             self.cursor.go(until);
         }
         self.settled = false;
+    }
+
+    /// When `octets` are sent if nothing else is, but not after `limit`.
+    pub fn alone(mut self, octets: u64, connection: Connection, limit: f64) -> f64 {
+        let mut done = Vec::new();
+        self.send(0, octets, connection);
+        while let Some(next) = self.next().filter(|next| *next < limit) {
+            self.advance(next, &mut done);
+            if let Some(done) = done.first() {
+                return done.at;
+            }
+        }
+        limit
     }
 
     /// Shares the capacity: to each as much as to any other, unless it cannot use it.

@@ -10,6 +10,7 @@ pub mod hls;
 pub mod link;
 pub mod measure;
 pub mod mind;
+pub mod optimum;
 pub mod origin;
 pub mod playback;
 pub mod random;

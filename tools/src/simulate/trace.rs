@@ -84,6 +84,22 @@ impl Trace {
         bits.sum::<f64>() / self.length()
     }
 
+    fn shorten_outages(&self, seconds: f64) -> anyhow::Result<Self> {
+        let (mut began, mut dead) = (0.0, 0.0);
+        let stretches = self.stretches.iter().map(|&(end, bps)| {
+            let mut span = end - began;
+            began = end;
+            if bps < OUTAGE {
+                span = span.min((seconds - dead).max(0.0));
+                dead += span;
+            } else {
+                dead = 0.0;
+            }
+            (span, bps)
+        });
+        Self::new(self.name.clone(), &stretches.collect::<Vec<_>>())
+    }
+
     /// At time `now`, `offset` into the trace.
     pub fn cursor(self: &Arc<Self>, now: f64, offset: f64) -> Cursor {
         let mut cursor = Cursor {
@@ -143,6 +159,15 @@ impl Family {
             name,
             traces: traces.collect::<anyhow::Result<_>>()?,
         })
+    }
+
+    /// Without what of an outage is longer than `seconds`: nobody waits for the end of a tunnel of a quarter
+    /// of an hour, and no rule can do anything about it.
+    pub fn shorten_outages(&mut self, seconds: f64) -> anyhow::Result<()> {
+        for trace in &mut self.traces {
+            *trace = Arc::new(trace.shorten_outages(seconds)?);
+        }
+        Ok(())
     }
 
     /// All that are in a folder, by name.
@@ -237,6 +262,9 @@ fn walk(random: &mut Random) -> Vec<(f64, f64)> {
     };
     (0..SYNTHETIC).map(second).collect()
 }
+
+/// What carries less than this, in bit/s, is out.
+const OUTAGE: f64 = 30e3;
 
 /// Seconds.
 const SYNTHETIC: i32 = 600;

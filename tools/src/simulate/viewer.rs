@@ -17,6 +17,13 @@ pub struct Habits {
     pub goal: f64,
 }
 
+impl Habits {
+    /// The first segment of whom joins at `now`.
+    pub fn first(&self, stream: &Stream, now: f64) -> u64 {
+        ((now / stream.duration) as u64).saturating_sub(self.hold_back)
+    }
+}
+
 /// One segment that was played, or will be.
 #[derive(Clone, Copy, Debug)]
 pub struct Taken {
@@ -77,8 +84,7 @@ impl Viewer {
         stream: &Stream,
         now: f64,
     ) -> Self {
-        let listed = (now / stream.duration) as u64;
-        let number = listed.saturating_sub(habits.hold_back);
+        let number = habits.first(stream, now);
         Self {
             id,
             playback: Playback::new(number as f64 * stream.duration, now),
