@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use tools::simulate::{
     contender::Contender,
+    origin::Tells,
     single::Setting,
     stream::{LADDER, Stream},
     table::{Summary, table},
@@ -38,11 +39,12 @@ struct Single {
     /// Only these families
     #[arg(long, value_delimiter = ',')]
     family: Vec<String>,
-    /// Rules of the origin by name, 'hls', 'fixed:RUNG'
+    /// Rules of the origin by name, or with other parameters as 'mpc:stall=20:drain=1'; 'hls', 'harmonic',
+    /// 'fixed:RUNG', 'optimum'
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "hls,rate,fixed:0,fixed:2,optimum"
+        default_value = "hls,mpc,rate,robust-mpc,harmonic,bba,bola,fixed:0,fixed:2,fixed:5,optimum"
     )]
     rules: Vec<String>,
     /// How long each viewing lasts
@@ -69,6 +71,12 @@ struct Single {
     /// Slow start begins anew after idleness
     #[arg(long)]
     restarts: bool,
+    /// Rules are told the sizes of segments behind the one asked for, if they exist
+    #[arg(long)]
+    behind: bool,
+    /// Rules are told VMAF, where the ladder has it
+    #[arg(long)]
+    quality: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -105,6 +113,10 @@ impl Single {
             },
             seeds: self.seeds,
             restarts: self.restarts,
+            tells: Tells {
+                behind: self.behind,
+                quality: self.quality,
+            },
         };
         let results = setting.run(&stream, &families, &contenders);
         let summaries: Vec<Summary> = results

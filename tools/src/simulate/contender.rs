@@ -1,23 +1,32 @@
-//! Who is compared: the origin's rules by name, hls.js, fixed rungs.
+//! Who is compared: the origin's rules by name and with other parameters, hls.js, fixed rungs, and the
+//! optimum.
 
 use std::{fmt, sync::Arc, time::Instant};
 
-use adaptation::{Rate, Rule};
-use anyhow::bail;
+use adaptation::{Mpc, Rate, Rule, rule};
+use anyhow::{Context as _, bail};
 
 use super::{
+    harmonic::Harmonic,
     hls::{Abr, Level},
     measure::Session,
     mind::Mind,
     optimum,
-    origin::Origin,
+    origin::{Origin, Tells},
     single::{Occasion, Setting},
     stream::Stream,
 };
 
 /// See the module.
 #[derive(Clone, Debug)]
-pub enum Contender {
+pub struct Contender {
+    /// As it was asked for.
+    pub name: String,
+    pub kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+pub enum Kind {
     /// One of `adaptation`'s rules, at the origin.
     Rule(Arc<dyn Rule>),
     Hls,
@@ -27,19 +36,31 @@ pub enum Contender {
 }
 
 impl Contender {
-    /// `hls`, `fixed:2`, or what the rule is called.
+    /// `hls`, `optimum`, `harmonic`, `fixed:2`, or what the rule is called, of which some take other
+    /// parameters than usual: `mpc:stall=20:drain=1`.
     pub fn named(name: &str) -> anyhow::Result<Self> {
-        if let Some(rung) = name.strip_prefix("fixed:") {
-            return Ok(Self::Fixed(rung.parse()?));
-        }
-        Ok(match name {
-            "hls" => Self::Hls,
-            "optimum" => Self::Optimum,
-            "rate" => Self::Rule(Arc::new(Rate::default())),
-            _ => bail!("there is no rule {name:?}"),
+        let (rule, parameters) = name.split_once(':').unwrap_or((name, ""));
+        let kind = match (rule, parameters) {
+            ("hls", "") => Kind::Hls,
+            ("optimum", "") => Kind::Optimum,
+            ("harmonic", "") => Kind::Rule(Arc::new(Harmonic)),
+            ("fixed", rung) if !rung.is_empty() => {
+                Kind::Fixed(rung.parse().with_context(|| format!("rung {rung:?}"))?)
+            }
+            (_, "") => {
+                let rule =
+                    rule::named(rule).with_context(|| format!("there is no rule {name:?}"))?;
+                Kind::Rule(Arc::from(rule))
+            }
+            _ => Kind::Rule(with(rule, parameters)?),
+        };
+        Ok(Self {
+            name: if name == "hls" { HLS } else { name }.to_owned(),
+            kind,
         })
     }
 
+    /// Who chooses for a viewer of `occasion`.
     pub fn mind(
         &self,
         setting: &Setting,
@@ -47,11 +68,21 @@ impl Contender {
         occasion: &Occasion,
         epoch: Instant,
     ) -> Mind {
-        match self {
-            Self::Rule(rule) => Mind::Origin(Box::new(Origin::new(Arc::clone(rule), epoch))),
-            Self::Hls => Mind::Hls(Box::new(Abr::new(levels(stream), 0))),
-            Self::Fixed(rung) => Mind::fixed((*rung).min(stream.top())),
-            Self::Optimum => Mind::Plan(optimum::plan(stream, setting, occasion), 0),
+        match &self.kind {
+            Kind::Optimum => Mind::Plan(optimum::plan(stream, setting, occasion), 0),
+            _ => self.blind(setting.tells, stream, occasion.joined, epoch),
+        }
+    }
+
+    /// Of a viewer who joins at `now` on a path that nobody knows beforehand.
+    pub fn blind(&self, tells: Tells, stream: &Stream, now: f64, epoch: Instant) -> Mind {
+        match &self.kind {
+            Kind::Rule(rule) => {
+                Mind::Origin(Box::new(Origin::new(Arc::clone(rule), tells, epoch, now)))
+            }
+            Kind::Hls => Mind::Hls(Box::new(Abr::new(levels(stream), 0))),
+            Kind::Fixed(rung) => Mind::fixed((*rung).min(stream.top())),
+            Kind::Optimum => Mind::fixed(0),
         }
     }
 
@@ -62,18 +93,42 @@ impl Contender {
         occasion: &Occasion,
         epoch: Instant,
     ) -> Session {
-        setting
-            .view(
-                stream,
-                occasion,
-                self.mind(setting, stream, occasion, epoch),
-            )
-            .0
+        let mind = self.mind(setting, stream, occasion, epoch);
+        setting.view(stream, occasion, mind).0
     }
 }
 
+/// A rule with some of its parameters changed.
+fn with(rule: &str, parameters: &str) -> anyhow::Result<Arc<dyn Rule>> {
+    let (mut mpc, mut rate) = (Mpc::default(), Rate::default());
+    for parameter in parameters.split(':') {
+        let (name, value) = parameter
+            .split_once('=')
+            .with_context(|| format!("{parameter:?} is no name=value"))?;
+        let number: f64 = value.parse().with_context(|| format!("{parameter:?}"))?;
+        match (rule, name) {
+            ("mpc", "horizon") => mpc.horizon = number as usize,
+            ("mpc", "stall") => mpc.stall = number,
+            ("mpc", "change") => mpc.change = number,
+            ("mpc", "drain") => mpc.drain = number,
+            ("mpc", "lost") => mpc.lost = number,
+            ("mpc", "floor") => mpc.floor = number,
+            ("mpc", "max_up") => mpc.max_up = number as usize,
+            ("rate", "safety") => rate.safety = number,
+            ("rate", "hold") => rate.hold = number,
+            ("rate", "caution") => rate.caution = number,
+            ("rate", "max_up") => rate.max_up = number as usize,
+            _ => bail!("{rule} has no parameter {name:?} that could be changed here"),
+        }
+    }
+    Ok(match rule {
+        "mpc" => Arc::new(mpc),
+        _ => Arc::new(rate),
+    })
+}
+
 /// What a multivariant playlist of the stream says.
-fn levels(stream: &Stream) -> Vec<Level> {
+pub fn levels(stream: &Stream) -> Vec<Level> {
     let level = |rate: &f64| Level {
         peak: rate * stream.peak,
         mean: *rate,
@@ -83,11 +138,9 @@ fn levels(stream: &Stream) -> Vec<Level> {
 
 impl fmt::Display for Contender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Rule(rule) => f.write_str(rule.name()),
-            Self::Hls => f.write_str("hls.js"),
-            Self::Optimum => f.write_str("optimum"),
-            Self::Fixed(rung) => write!(f, "fixed:{rung}"),
-        }
+        f.write_str(&self.name)
     }
 }
+
+/// What hls.js is called in tables.
+pub const HLS: &str = "hls.js";

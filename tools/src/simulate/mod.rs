@@ -6,6 +6,7 @@
 //! [`playback`]), and the rival ([`hls`]).
 
 pub mod contender;
+pub mod harmonic;
 pub mod hls;
 pub mod link;
 pub mod measure;

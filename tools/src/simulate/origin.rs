@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adaptation::{Delivery, Offer, Rule, Viewer};
+use adaptation::{Choice, Decision, Delivery, Limits, Offer, Rule, Sizes, Viewer};
 use playlists::{Bitrate, MediaTime};
 
 use super::{link::Done, mind::instant, stream::Stream};
@@ -15,40 +15,81 @@ use super::{link::Done, mind::instant, stream::Stream};
 #[derive(Debug)]
 pub struct Origin {
     pub viewer: Viewer,
+    /// What the node's budget allows.
+    pub limits: Limits,
+    /// What was decided from what, if anybody wants to know.
+    pub log: Option<Vec<Decision>>,
     rule: Arc<dyn Rule>,
+    tells: Tells,
     epoch: Instant,
     /// What the kernel has not told yet, and when it will.
     pending: Option<(f64, Delivery)>,
 }
 
+/// What the origin tells a rule beyond the segment's own sizes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tells {
+    /// The sizes of the segments behind it that exist.
+    pub behind: bool,
+    /// How good each rung looks, where it is known.
+    pub quality: bool,
+}
+
 impl Origin {
-    pub fn new(rule: Arc<dyn Rule>, epoch: Instant) -> Self {
+    pub fn new(rule: Arc<dyn Rule>, tells: Tells, epoch: Instant, now: f64) -> Self {
         Self {
-            viewer: Viewer::new(None),
+            viewer: Viewer::new(None, instant(epoch, now)),
+            limits: Limits::NONE,
+            log: None,
             rule,
+            tells,
             epoch,
             pending: None,
         }
     }
 
     /// The rung of segment `number`, asked for at `now`.
-    pub fn decide(&mut self, stream: &Stream, number: u64, ceiling: usize, now: f64) -> usize {
+    pub fn decide(&mut self, stream: &Stream, number: u64, now: f64) -> usize {
         self.hear(now);
-        let _ = instant(self.epoch, now);
-        let offer = Offer {
-            sizes: stream.sizes(number),
-            duration: stream.media(),
-            start: START.min(stream.top()),
+        let ahead = stream.complete(now).saturating_sub(number);
+        let sizes = if self.tells.behind {
+            let rungs = stream.rungs();
+            Sizes::of(stream.table(number, ahead), rungs, rungs)
+        } else {
+            Sizes::one(stream.sizes(number))
         };
-        self.viewer
-            .decide(number, &offer, ceiling, None, &*self.rule)
-            .rung
+        let quality = if self.tells.quality {
+            stream.worth(number)
+        } else {
+            &[]
+        };
+        let offer = Offer {
+            sizes,
+            quality,
+            expected: stream.expected(),
+            ahead: MediaTime::from_seconds(ahead as f64 * stream.duration),
+            ..Offer::new(number, stream.sizes(number), stream.media())
+        };
+        let at = instant(self.epoch, now);
+        let decided = self
+            .viewer
+            .decide(&offer, self.limits, None, &*self.rule, at);
+        let (rung, reason) = (decided.pin.rung, decided.pin.reason);
+        if let (Some(log), Some(because)) = (&mut self.log, &decided.because) {
+            log.push(Decision::of(
+                self.rule.name(),
+                because,
+                Choice { rung, reason },
+            ));
+        }
+        rung
     }
 
-    /// All of a response was sent; the last acknowledgement will say so.
-    pub fn sent(&mut self, done: &Done, octets: u64, media: f64) {
+    /// All of a response was sent: `media` seconds of segment `number`. The last acknowledgement will say so.
+    pub fn sent(&mut self, done: &Done, number: u64, octets: u64, media: f64) {
         let rtt = done.connection.rtt;
         let delivery = Delivery {
+            number,
             octets,
             media: MediaTime::from_seconds(media),
             elapsed: Duration::from_secs_f64(done.at - done.began + rtt),
@@ -65,11 +106,8 @@ impl Origin {
         if let Some((at, delivery)) = &self.pending
             && *at <= now + 1e-9
         {
-            self.viewer.delivered(delivery);
+            self.viewer.delivered(delivery, instant(self.epoch, *at));
             self.pending = None;
         }
     }
 }
-
-/// The origin's: the second rung.
-const START: usize = 1;

@@ -13,6 +13,7 @@ use super::{
     link::{Connection, Link},
     measure::Session,
     mind::Mind,
+    origin::Tells,
     random::Random,
     stream::Stream,
     trace::{Family, Trace},
@@ -31,6 +32,7 @@ pub struct Setting {
     pub seeds: u64,
     /// The slow start begins anew after idleness.
     pub restarts: bool,
+    pub tells: Tells,
 }
 
 /// Where and when one viewing takes place.

@@ -21,8 +21,10 @@ pub struct Stream {
     pub peak: f64,
     /// Octets, segment-major; the same segments again and again.
     sizes: Vec<u64>,
-    /// Utility, where known, as `sizes`.
+    /// VMAF from 0 to 1, where known, as `sizes`.
     quality: Vec<f32>,
+    /// The same on the scale of the logarithm of the rate.
+    worth: Vec<f32>,
     /// Octets of a segment of mean size.
     expected: Vec<u64>,
 }
@@ -68,6 +70,7 @@ impl Stream {
             peak: 1.0,
             sizes: complexity.iter().flat_map(octets).collect(),
             quality: Vec::new(),
+            worth: Vec::new(),
             expected: rates
                 .iter()
                 .map(|rate| (rate * duration / 8.0) as u64)
@@ -120,11 +123,13 @@ impl Stream {
                 .iter()
                 .map(|rung| rung.mean_kbps * 1e3)
                 .collect();
+            let scale = scale(&rates, &quality);
             Ok(Self {
                 duration,
                 parts: 1,
                 peak: 1.0,
                 sizes,
+                worth: quality.iter().map(|quality| quality * scale).collect(),
                 quality,
                 expected: rates
                     .iter()
@@ -156,6 +161,25 @@ impl Stream {
         self.quality.get(at..at + self.rungs()).unwrap_or(&[])
     }
 
+    /// How much segment `number` is worth in every rung, on a scale where 1 is what e times the rate usually
+    /// brings; empty where it is not known.
+    pub fn worth(&self, number: u64) -> &[f32] {
+        let at = self.at(number);
+        self.worth.get(at..at + self.rungs()).unwrap_or(&[])
+    }
+
+    /// Octets of `number` and of those behind it, segment-major, as far as the table goes on there.
+    pub fn table(&self, number: u64, behind: u64) -> &[u64] {
+        let at = self.at(number);
+        let end = at + (behind as usize + 1) * self.rungs();
+        &self.sizes[at..end.min(self.sizes.len())]
+    }
+
+    /// The newest segment that is there whole.
+    pub fn complete(&self, now: f64) -> u64 {
+        ((now / self.duration + 1e-9) as u64).saturating_sub(1)
+    }
+
     pub fn expected(&self) -> &[u64] {
         &self.expected
     }
@@ -180,6 +204,17 @@ impl Stream {
         let segments = self.sizes.len() / self.rungs();
         (number % segments as u64) as usize * self.rungs()
     }
+}
+
+/// So that the dearest rung is worth as much more than the cheapest as its rate's logarithm says.
+fn scale(rates: &[f64], quality: &[f32]) -> f32 {
+    let (Some(least), Some(most)) = (rates.first(), rates.last()) else {
+        return 1.0;
+    };
+    let sum = |rung| quality.iter().skip(rung).step_by(rates.len()).sum::<f32>();
+    let segments = (quality.len() / rates.len()).max(1) as f32;
+    let span = (sum(rates.len() - 1) - sum(0)) / segments;
+    (most / least).ln() as f32 / span.max(0.01)
 }
 
 /// Segments after which a synthetic stream starts again; at 2 s, 20 minutes.

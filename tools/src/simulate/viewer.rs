@@ -44,8 +44,6 @@ pub struct Viewer {
     pub taken: Vec<Taken>,
     /// Octets of responses that were given up.
     pub wasted: f64,
-    /// The dearest rung that it may have.
-    pub ceiling: usize,
     connection: Connection,
     habits: Habits,
     /// The next to be asked for, or the one on its way.
@@ -91,7 +89,6 @@ impl Viewer {
             mind,
             taken: Vec::new(),
             wasted: 0.0,
-            ceiling: usize::MAX,
             connection,
             habits,
             number,
@@ -109,9 +106,7 @@ impl Viewer {
             Stage::Asking { asked, rung } => {
                 let rung = match (&mut self.mind, rung) {
                     (_, Some(rung)) => rung,
-                    (Mind::Origin(origin), None) => {
-                        origin.decide(stream, self.number, self.ceiling, now)
-                    }
+                    (Mind::Origin(origin), None) => origin.decide(stream, self.number, now),
                     (Mind::Plan(plan, next), None) => Mind::planned(plan, next),
                     (Mind::Hls(_), None) => 0,
                 };
@@ -149,7 +144,7 @@ impl Viewer {
         } = self.stage
         {
             if let Mind::Origin(origin) = &mut self.mind {
-                origin.sent(done, octets, stream.duration);
+                origin.sent(done, self.number, octets, stream.duration);
             }
             self.stage = Stage::Arriving {
                 asked,
