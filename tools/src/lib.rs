@@ -3,6 +3,7 @@
 
 pub mod link;
 pub mod player;
+pub mod plot;
 pub mod program;
 pub mod simulate;
 pub mod validate;

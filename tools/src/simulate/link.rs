@@ -159,16 +159,16 @@ impl Link {
     }
 
     /// When something happens by itself; not before that does [`Link::advance`] have to be called.
-    pub fn next(&mut self) -> Option<f64> {
+    pub fn due(&mut self) -> Option<f64> {
         if self.flows.is_empty() {
             return None;
         }
         self.settle();
-        let flows = self.flows.iter().map(|flow| flow.next(self.now));
+        let flows = self.flows.iter().map(|flow| flow.due(self.now));
         Some(flows.fold(self.cursor.now().1, f64::min).max(self.now))
     }
 
-    /// Forward to `to`, which is not after [`Link::next`]; what is done by then.
+    /// Forward to `to`, which is not after [`Link::due`]; what is done by then.
     pub fn advance(&mut self, to: f64, done: &mut Vec<Done>) {
         if self.flows.is_empty() {
             self.idle(to);
@@ -216,7 +216,7 @@ impl Link {
     pub fn alone(mut self, octets: u64, connection: Connection, limit: f64) -> f64 {
         let mut done = Vec::new();
         self.send(0, octets, connection);
-        while let Some(next) = self.next().filter(|next| *next < limit) {
+        while let Some(next) = self.due().filter(|next| *next < limit) {
             self.advance(next, &mut done);
             if let Some(done) = done.first() {
                 return done.at;
@@ -256,7 +256,7 @@ impl Flow {
         self.window.min(self.connection.path)
     }
 
-    fn next(&self, now: f64) -> f64 {
+    fn due(&self, now: f64) -> f64 {
         let done = if self.rate > 0.0 {
             now + self.left / self.rate
         } else {

@@ -6,15 +6,19 @@
 //! [`playback`]), and the rival ([`hls`]).
 
 pub mod contender;
+pub mod figure;
 pub mod harmonic;
 pub mod hls;
 pub mod link;
+pub mod many;
 pub mod measure;
 pub mod mind;
 pub mod optimum;
 pub mod origin;
 pub mod playback;
 pub mod random;
+pub mod replay;
+pub mod scale;
 pub mod single;
 pub mod statistics;
 pub mod stream;

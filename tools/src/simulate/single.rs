@@ -91,6 +91,36 @@ impl Setting {
         )
     }
 
+    /// What the origin's rules among `contenders` decided from what, as JSON lines.
+    pub fn decisions(
+        &self,
+        stream: &Stream,
+        families: &[Family],
+        contenders: &[Contender],
+    ) -> anyhow::Result<String> {
+        let mut lines = String::new();
+        let epoch = Instant::now();
+        for trace in families.iter().flat_map(|family| &family.traces) {
+            for occasion in self.occasions(trace, stream) {
+                for contender in contenders {
+                    let mut mind = contender.blind(self.tells, stream, occasion.joined, epoch);
+                    let Mind::Origin(origin) = &mut mind else {
+                        continue;
+                    };
+                    origin.log = Some(Vec::new());
+                    let (_, viewer) = self.view(stream, &occasion, mind);
+                    if let Mind::Origin(origin) = viewer.mind {
+                        for decision in origin.log.into_iter().flatten() {
+                            lines += &serde_json::to_string(&decision)?;
+                            lines.push('\n');
+                        }
+                    }
+                }
+            }
+        }
+        Ok(lines)
+    }
+
     /// All of `contenders` on all of `families`.
     pub fn run(
         &self,

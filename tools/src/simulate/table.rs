@@ -5,7 +5,12 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{measure::Session, single::Results, statistics::Interval};
+use super::{
+    many::{Crowd, Told},
+    measure::Session,
+    single::Results,
+    statistics::Interval,
+};
 
 /// What came of one rule on one family.
 #[derive(Clone, Debug, Serialize)]
@@ -208,4 +213,92 @@ fn line(text: &mut String, summary: &Summary) {
         let _ = write!(text, " {:6.1} {:6.1}", vmaf.mean, qoe.mean);
     }
     text.push('\n');
+}
+
+/// What came of one crowd, over its seeds.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    pub rule: String,
+    pub allocated: bool,
+    /// Per cent.
+    pub load: f64,
+    pub halved: bool,
+    pub bitrate: Interval,
+    pub jain: Interval,
+    pub utilization: Interval,
+    pub instability: Interval,
+    pub switches_a_minute: Interval,
+    pub stalls_an_hour: Interval,
+    pub stalled: Interval,
+    /// In all runs.
+    pub stalls: u32,
+}
+
+impl Row {
+    pub fn of(rule: String, crowd: &Crowd, told: &[Told]) -> Self {
+        let over = |of: fn(&Told) -> f64| Interval::of(&told.iter().map(of).collect::<Vec<_>>());
+        Self {
+            rule,
+            allocated: crowd.allocated,
+            load: crowd.load * 100.0,
+            halved: crowd.halved,
+            bitrate: over(|told| told.bitrate),
+            jain: over(|told| told.jain),
+            utilization: over(|told| told.utilization),
+            instability: over(|told| told.instability),
+            switches_a_minute: over(|told| told.switches_a_minute),
+            stalls_an_hour: over(|told| told.stalls_an_hour),
+            stalled: over(|told| told.stalled),
+            stalls: told.iter().map(|told| told.stalls).sum(),
+        }
+    }
+}
+
+/// Load after load.
+pub fn crowd_table(rows: &[Row]) -> String {
+    let mut text = String::new();
+    let mut loads: Vec<(f64, bool)> = rows.iter().map(|row| (row.load, row.halved)).collect();
+    loads.sort_by(|a, b| a.1.cmp(&b.1).then(a.0.total_cmp(&b.0)));
+    loads.dedup();
+    for (load, halved) in loads {
+        let halved_too = if halved {
+            ", and half of the bottleneck lost"
+        } else {
+            ""
+        };
+        let _ = writeln!(
+            text,
+            "\n{load:.0} % load{halved_too}\n{:<24} {:>7} {:>20} {:>20} {:>8} {:>19} {:>9} {:>7}",
+            "",
+            "Mbit/s",
+            "Jain of utility",
+            "utilization",
+            "instab.",
+            "switches/viewer-min",
+            "stalls/h",
+            "stalls"
+        );
+        for row in rows
+            .iter()
+            .filter(|row| (row.load, row.halved) == (load, halved))
+        {
+            let shared = if row.allocated { " + allocator" } else { "" };
+            let _ = write!(
+                text,
+                "{:<24} {:7.2}",
+                format!("{}{shared}", row.rule),
+                row.bitrate.mean
+            );
+            for Interval { mean, low, high } in [row.jain, row.utilization] {
+                let _ = write!(text, " {mean:6.3} [{low:.3},{high:.3}]");
+            }
+            let Interval { mean, low, high } = row.switches_a_minute;
+            let _ = writeln!(
+                text,
+                " {:8.4}  {mean:6.2} [{low:4.2},{high:4.2}] {:9.1} {:7}",
+                row.instability.mean, row.stalls_an_hour.mean, row.stalls
+            );
+        }
+    }
+    text
 }

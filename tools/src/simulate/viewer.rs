@@ -39,6 +39,8 @@ pub struct Taken {
 #[derive(Debug)]
 pub struct Viewer {
     pub id: u64,
+    /// When.
+    pub joined: f64,
     pub playback: Playback,
     pub mind: Mind,
     pub taken: Vec<Taken>,
@@ -85,6 +87,7 @@ impl Viewer {
         let number = habits.first(stream, now);
         Self {
             id,
+            joined: now,
             playback: Playback::new(number as f64 * stream.duration, now),
             mind,
             taken: Vec::new(),

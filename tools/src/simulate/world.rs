@@ -31,7 +31,7 @@ impl<'a> World<'a> {
         loop {
             let due = self.viewers.iter().map(|viewer| viewer.due);
             let due = due.fold(f64::INFINITY, f64::min);
-            let now = due.min(self.link.next().unwrap_or(f64::INFINITY));
+            let now = due.min(self.link.due().unwrap_or(f64::INFINITY));
             if now > end {
                 self.link.advance(end, &mut self.done);
                 self.viewers

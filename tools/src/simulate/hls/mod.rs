@@ -1,5 +1,5 @@
 //! hls.js 1.7's own adaptation in the browser, with its defaults, as a rival: told anew from what its
-//! `AbrController` does, and held against the real one by `tools/simulate-hls.mjs`.
+//! `AbrController` does, and held against the real one by `against.mjs`.
 //!
 //! Left out is what does not happen here: codecs, frame sizes, errors, several audio tracks, speeds other
 //! than 1, recordings, `startLevel: -1` with its test fragment (by default the first level is chosen from
@@ -7,11 +7,14 @@
 //! by whoever drives it.
 
 mod estimator;
+pub mod record;
 
 pub use estimator::Estimator;
+use record::Step;
+use serde::Serialize;
 
 /// A level as the multivariant playlist has it, in bit/s.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct Level {
     /// `BANDWIDTH`.
     pub peak: f64,
@@ -20,7 +23,7 @@ pub struct Level {
 }
 
 /// What is known of a fragment while it loads.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct Progress {
     /// Since it was asked for, in milliseconds.
     pub elapsed: f64,
@@ -54,6 +57,8 @@ pub struct Abr {
     floor: Option<usize>,
     /// What a media playlist takes to come, in seconds; `None` before there was one.
     playlist: Option<f64>,
+    /// All that it was told and said, if anybody wants to know.
+    pub record: Option<Vec<Step>>,
 }
 
 /// How much of the rate a level may take.
@@ -79,6 +84,7 @@ impl Abr {
             first_selection: None,
             floor: None,
             playlist: None,
+            record: None,
             levels,
         };
         abr.forced = Some(abr.start(0.0));
@@ -93,17 +99,23 @@ impl Abr {
             None => self.start(buffer),
         };
         self.load = Some(level);
+        self.note(|_| Step::Next { buffer, level });
         level
     }
 
     /// A media playlist came, `seconds` after its first octet.
     pub fn playlist(&mut self, seconds: f64) {
         self.playlist = Some(seconds);
+        self.note(|_| Step::Playlist { seconds });
     }
 
     /// A fragment of `duration` seconds was asked for.
     pub fn loading(&mut self, duration: f64) {
         self.fragment = duration;
+        self.note(|abr| Step::Loading {
+            level: abr.load.unwrap_or(0),
+            duration,
+        });
     }
 
     /// A fragment is there. Times since it was asked for, in milliseconds.
@@ -119,11 +131,37 @@ impl Abr {
         if self.estimator.is_known() {
             self.floor = None;
         }
+        self.note(|abr| Step::Loaded {
+            level,
+            first_byte,
+            elapsed,
+            octets,
+            estimate: abr.estimator.rate(),
+            first_byte_estimate: abr.estimator.first_byte(),
+        });
+    }
+
+    fn note(&mut self, step: impl FnOnce(&Self) -> Step) {
+        if let Some(mut record) = self.record.take() {
+            record.push(step(self));
+            self.record = Some(record);
+        }
     }
 
     /// To be asked every 100 ms while the fragment of `level` loads: the level to load instead, if it
     /// comes too slowly.
     pub fn check(&mut self, level: usize, progress: &Progress) -> Option<usize> {
+        let lower = self.judge(level, progress);
+        self.note(|abr| Step::Check {
+            level,
+            progress: *progress,
+            lower,
+            estimate: abr.estimator.rate(),
+        });
+        lower
+    }
+
+    fn judge(&mut self, level: usize, progress: &Progress) -> Option<usize> {
         if level == 0 {
             self.forced = None;
             return None;
