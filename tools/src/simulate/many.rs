@@ -22,6 +22,8 @@ use super::{
 #[derive(Clone, Copy, Debug)]
 pub struct Crowd {
     pub viewers: usize,
+    /// Of the same kind; each is watched by as many.
+    pub streams: usize,
     /// Seconds that are measured, after [`WARM_UP`].
     pub seconds: f64,
     /// What all take at the dearest rung, against what the bottleneck carries.
@@ -72,7 +74,9 @@ impl Crowd {
         let egress = wanted / self.load;
         let began = BEGINNING * stream.duration;
         let link = Link::new(&Arc::new(Trace::steady(egress)?), 0.0, began);
-        let mut world = World::new(stream, link, self.players(stream, contender, began));
+        let count = self.streams.max(1);
+        let streams: Vec<Stream> = (0..count).map(|nth| stream.beside(nth, count)).collect();
+        let mut world = World::new(&streams, link, self.players(&streams, contender, began));
         let mut node = Node::new(self.allocated, egress);
         node.run(&mut world, began, began + WARM_UP);
         let accounts: Vec<Account> = world.viewers.iter().map(Account::of).collect();
@@ -89,7 +93,7 @@ impl Crowd {
         Ok(self.tell(stream, &world, &accounts, carried / could))
     }
 
-    fn players(&self, stream: &Stream, contender: &Contender, began: f64) -> Vec<Viewer> {
+    fn players(&self, streams: &[Stream], contender: &Contender, began: f64) -> Vec<Viewer> {
         let mut random = Random::new(self.seed, self.viewers as u64);
         let epoch = Instant::now();
         let player = |id| {
@@ -97,8 +101,12 @@ impl Crowd {
             let (least, most) = self.paths;
             let path = least * (random.unit() * (most / least).ln()).exp();
             let connection = Connection::new(self.rtt * (0.5 + random.unit()), path, false);
-            let mind = contender.blind(Tells::default(), stream, joined, epoch);
-            Viewer::new(id, mind, connection, self.habits, stream, joined)
+            let nth = id as usize % streams.len();
+            let mind = contender.blind(Tells::default(), &streams[nth], joined, epoch);
+            let habits = self.habits;
+            let mut viewer = Viewer::new(id, mind, connection, habits, &streams[nth], joined);
+            viewer.stream = nth;
+            viewer
         };
         (0..self.viewers as u64).map(player).collect()
     }
@@ -199,8 +207,12 @@ impl Node {
         let Some(allocator) = &mut self.allocator else {
             return;
         };
-        let rates = world.stream.bitrates();
-        let mut demand = Vec::new();
+        let class = |stream: &Stream| Class {
+            rates: stream.bitrates(),
+            weight: 1.0,
+            viewers: Vec::new(),
+        };
+        let mut classes: Vec<Class> = world.streams.iter().map(class).collect();
         for viewer in world
             .viewers
             .iter_mut()
@@ -208,20 +220,16 @@ impl Node {
         {
             if let Mind::Origin(origin) = &mut viewer.mind {
                 origin.hear(now);
-                demand.push(Demand {
+                let class = &mut classes[viewer.stream];
+                class.viewers.push(Demand {
                     key: viewer.id,
-                    cap: origin.viewer.own_cap(&rates),
+                    cap: origin.viewer.own_cap(&class.rates),
                 });
             }
         }
-        let class = Class {
-            rates,
-            weight: 1.0,
-            viewers: demand,
-        };
-        let allocation = allocator.allocate(&[class], (now / TURN) as u64);
+        let allocation = allocator.allocate(&classes, (now / TURN) as u64);
         for viewer in &mut world.viewers {
-            let ceiling = allocation.ceiling(0, viewer.id);
+            let ceiling = allocation.ceiling(viewer.stream, viewer.id);
             if let Mind::Origin(origin) = &mut viewer.mind {
                 origin.limits = Limits {
                     ceiling,

@@ -82,7 +82,7 @@ impl Setting {
         let link = Link::new(&occasion.trace, occasion.offset, joined);
         let connection = Connection::new(self.rtt, f64::INFINITY, self.restarts);
         let viewer = Viewer::new(0, mind, connection, self.habits, stream, joined);
-        let mut world = World::new(stream, link, vec![viewer]);
+        let mut world = World::new(std::slice::from_ref(stream), link, vec![viewer]);
         world.run(joined + self.seconds);
         let viewer = world.viewers.swap_remove(0);
         (

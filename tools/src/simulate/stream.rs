@@ -19,6 +19,9 @@ pub struct Stream {
     pub rates: Vec<f64>,
     /// What a multivariant playlist says that a rung takes at most, against its mean.
     pub peak: f64,
+    /// Where in its sizes the stream begins, and how long after the clock's beginning, in seconds.
+    shift: u64,
+    phase: f64,
     /// Octets, segment-major; the same segments again and again.
     sizes: Vec<u64>,
     /// VMAF from 0 to 1, where known, as `sizes`.
@@ -68,6 +71,8 @@ impl Stream {
             parts: 1,
             rates: rates.to_vec(),
             peak: 1.0,
+            shift: 0,
+            phase: 0.0,
             sizes: complexity.iter().flat_map(octets).collect(),
             quality: Vec::new(),
             worth: Vec::new(),
@@ -128,6 +133,8 @@ impl Stream {
                 duration,
                 parts: 1,
                 peak: 1.0,
+                shift: 0,
+                phase: 0.0,
                 sizes,
                 worth: quality.iter().map(|quality| quality * scale).collect(),
                 quality,
@@ -139,6 +146,16 @@ impl Stream {
             })
         };
         read().with_context(|| format!("ladder {}", path.display()))
+    }
+
+    /// Another stream of the same kind, the `nth` of `count`: other scenes, and other times of publication.
+    pub fn beside(&self, nth: usize, count: usize) -> Self {
+        let segments = self.sizes.len() / self.rungs();
+        Self {
+            shift: (segments * nth / count.max(1)) as u64,
+            phase: self.duration * nth as f64 / count.max(1) as f64,
+            ..self.clone()
+        }
     }
 
     pub fn rungs(&self) -> usize {
@@ -177,7 +194,7 @@ impl Stream {
 
     /// The newest segment that is there whole.
     pub fn complete(&self, now: f64) -> u64 {
-        ((now / self.duration + 1e-9) as u64).saturating_sub(1)
+        self.current(now).saturating_sub(1)
     }
 
     pub fn expected(&self) -> &[u64] {
@@ -191,9 +208,19 @@ impl Stream {
             .collect()
     }
 
+    /// When the first picture of segment `number` is broadcast.
+    pub fn begins(&self, number: u64) -> f64 {
+        self.phase + number as f64 * self.duration
+    }
+
+    /// The segment that is being broadcast.
+    pub fn current(&self, now: f64) -> u64 {
+        ((now - self.phase) / self.duration + 1e-9).max(0.0) as u64
+    }
+
     /// When `part` of segment `number` is there; all parts for its last.
     pub fn published(&self, number: u64, part: usize) -> f64 {
-        (number as f64 + (part + 1) as f64 / self.parts as f64) * self.duration
+        self.begins(number) + (part + 1) as f64 / self.parts as f64 * self.duration
     }
 
     pub fn media(&self) -> MediaTime {
@@ -202,7 +229,7 @@ impl Stream {
 
     fn at(&self, number: u64) -> usize {
         let segments = self.sizes.len() / self.rungs();
-        (number % segments as u64) as usize * self.rungs()
+        ((number + self.shift) % segments as u64) as usize * self.rungs()
     }
 }
 

@@ -20,7 +20,7 @@ pub struct Habits {
 impl Habits {
     /// The first segment of whom joins at `now`.
     pub fn first(&self, stream: &Stream, now: f64) -> u64 {
-        ((now / stream.duration) as u64).saturating_sub(self.hold_back)
+        stream.current(now).saturating_sub(self.hold_back)
     }
 }
 
@@ -41,6 +41,8 @@ pub struct Viewer {
     pub id: u64,
     /// When.
     pub joined: f64,
+    /// Which of the world's streams.
+    pub stream: usize,
     pub playback: Playback,
     pub mind: Mind,
     pub taken: Vec<Taken>,
@@ -88,7 +90,8 @@ impl Viewer {
         Self {
             id,
             joined: now,
-            playback: Playback::new(number as f64 * stream.duration, now),
+            stream: 0,
+            playback: Playback::new(stream.begins(number), now),
             mind,
             taken: Vec::new(),
             wasted: 0.0,
@@ -236,7 +239,7 @@ impl Viewer {
             arrived: now,
         });
         self.number += 1;
-        self.playback.receive(self.number as f64 * stream.duration);
+        self.playback.receive(stream.begins(self.number));
     }
 }
 

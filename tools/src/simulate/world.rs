@@ -9,17 +9,17 @@ use super::{
 /// A link and who watches over it.
 #[derive(Debug)]
 pub struct World<'a> {
-    pub stream: &'a Stream,
+    pub streams: &'a [Stream],
     pub link: Link,
     pub viewers: Vec<Viewer>,
     done: Vec<Done>,
 }
 
 impl<'a> World<'a> {
-    /// A viewer's id is its place.
-    pub fn new(stream: &'a Stream, link: Link, viewers: Vec<Viewer>) -> Self {
+    /// A viewer's id is its place, and its stream is one of these.
+    pub fn new(streams: &'a [Stream], link: Link, viewers: Vec<Viewer>) -> Self {
         Self {
-            stream,
+            streams,
             link,
             viewers,
             done: Vec::new(),
@@ -42,12 +42,12 @@ impl<'a> World<'a> {
             self.link.advance(now, &mut self.done);
             for done in self.done.drain(..) {
                 if let Some(viewer) = self.viewers.get_mut(done.id as usize) {
-                    viewer.sent(&done, self.stream);
+                    viewer.sent(&done, &self.streams[viewer.stream]);
                 }
             }
             for viewer in &mut self.viewers {
                 if viewer.due <= now {
-                    viewer.wake(self.stream, &mut self.link, now);
+                    viewer.wake(&self.streams[viewer.stream], &mut self.link, now);
                 }
             }
         }

@@ -16,6 +16,9 @@ use crate::options::Broadcast;
 pub(crate) struct Many {
     #[arg(long, default_value_t = 30)]
     viewers: usize,
+    /// Streams that are watched by as many each; with one, the dear scenes are everybody's at once
+    #[arg(long, default_value_t = 10)]
+    streams: usize,
     /// As for 'single'; what the origin decides is also shared out by the allocator, except with '-alone'
     #[arg(
         long,
@@ -83,6 +86,7 @@ impl Many {
     fn crowd(&self, load: f64, halved: bool, allocated: bool, seed: u64) -> Crowd {
         Crowd {
             viewers: self.viewers,
+            streams: self.streams,
             seconds: self.seconds,
             load: load / 100.0,
             halved,
