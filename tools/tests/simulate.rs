@@ -27,7 +27,7 @@ fn setting() -> Setting {
         seconds: 120.0,
         rtt: 0.04,
         habits: Habits {
-            hold_back: 3,
+            hold_back: 6.0,
             goal: 30.0,
         },
         seeds: 1,

@@ -69,7 +69,10 @@ impl Contender {
         epoch: Instant,
     ) -> Mind {
         match &self.kind {
-            Kind::Optimum => Mind::Plan(optimum::plan(stream, setting, occasion), 0),
+            // What it could do with parts it does not know.
+            Kind::Optimum if stream.parts == 1 => {
+                Mind::Plan(optimum::plan(stream, setting, occasion), 0)
+            }
             _ => self.blind(setting.tells, stream, occasion.joined, epoch),
         }
     }

@@ -22,6 +22,8 @@ pub struct Origin {
     rule: Arc<dyn Rule>,
     tells: Tells,
     epoch: Instant,
+    /// Octets of the usual segment, in every rung.
+    usual: Vec<u64>,
     /// What the kernel has not told yet, and when it will.
     pending: Option<(f64, Delivery)>,
 }
@@ -44,6 +46,7 @@ impl Origin {
             rule,
             tells,
             epoch,
+            usual: Vec::new(),
             pending: None,
         }
     }
@@ -52,11 +55,19 @@ impl Origin {
     pub fn decide(&mut self, stream: &Stream, number: u64, now: f64) -> usize {
         self.hear(now);
         let ahead = stream.complete(now).saturating_sub(number);
-        let sizes = if self.tells.behind {
+        stream.usual(now, &mut self.usual);
+        // Of a segment that is still open nobody knows the size.
+        let complete = stream.complete(now) >= number;
+        let own = if complete {
+            stream.sizes(number)
+        } else {
+            &self.usual
+        };
+        let sizes = if self.tells.behind && complete {
             let rungs = stream.rungs();
             Sizes::of(stream.table(number, ahead), rungs, rungs)
         } else {
-            Sizes::one(stream.sizes(number))
+            Sizes::one(own)
         };
         let quality = if self.tells.quality {
             stream.worth(number)
@@ -66,9 +77,9 @@ impl Origin {
         let offer = Offer {
             sizes,
             quality,
-            expected: stream.expected(),
+            expected: &self.usual,
             ahead: MediaTime::from_seconds(ahead as f64 * stream.duration),
-            ..Offer::new(number, stream.sizes(number), stream.media())
+            ..Offer::new(number, own, stream.media())
         };
         let at = instant(self.epoch, now);
         let decided = self

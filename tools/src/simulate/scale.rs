@@ -104,8 +104,13 @@ fn round(
     stream: &Stream,
     now: Instant,
 ) -> (Duration, Duration) {
+    let usual: Vec<u64> = stream
+        .rates
+        .iter()
+        .map(|rate| (rate * stream.duration / 8.0) as u64)
+        .collect();
     let offer = Offer {
-        expected: stream.expected(),
+        expected: &usual,
         ..Offer::new(number, stream.sizes(number), stream.media())
     };
     let began = Instant::now();

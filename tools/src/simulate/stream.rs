@@ -1,6 +1,6 @@
 //! A live stream: a ladder, and the sizes and qualities of its segments, which appear in real time.
 
-use std::{fs, path::Path};
+use std::{fs, ops::Range, path::Path};
 
 use anyhow::{Context as _, ensure};
 use playlists::{Bitrate, MediaTime};
@@ -28,8 +28,6 @@ pub struct Stream {
     quality: Vec<f32>,
     /// The same on the scale of the logarithm of the rate.
     worth: Vec<f32>,
-    /// Octets of a segment of mean size.
-    expected: Vec<u64>,
 }
 
 #[derive(Deserialize)]
@@ -76,10 +74,6 @@ impl Stream {
             sizes: complexity.iter().flat_map(octets).collect(),
             quality: Vec::new(),
             worth: Vec::new(),
-            expected: rates
-                .iter()
-                .map(|rate| (rate * duration / 8.0) as u64)
-                .collect(),
         }
     }
 
@@ -138,10 +132,6 @@ impl Stream {
                 sizes,
                 worth: quality.iter().map(|quality| quality * scale).collect(),
                 quality,
-                expected: rates
-                    .iter()
-                    .map(|rate| (rate * duration / 8.0) as u64)
-                    .collect(),
                 rates,
             })
         };
@@ -197,10 +187,6 @@ impl Stream {
         self.current(now).saturating_sub(1)
     }
 
-    pub fn expected(&self) -> &[u64] {
-        &self.expected
-    }
-
     pub fn bitrates(&self) -> Vec<Bitrate> {
         self.rates
             .iter()
@@ -211,6 +197,39 @@ impl Stream {
     /// When the first picture of segment `number` is broadcast.
     pub fn begins(&self, number: u64) -> f64 {
         self.phase + number as f64 * self.duration
+    }
+
+    /// Seconds of a part.
+    pub fn part(&self) -> f64 {
+        self.duration / self.parts as f64
+    }
+
+    /// Until where parts are published.
+    pub fn edge(&self, now: f64) -> f64 {
+        self.phase + ((now - self.phase) / self.part() + 1e-9).floor() * self.part()
+    }
+
+    /// Octets of some parts of segment `number`.
+    pub fn octets(&self, number: u64, rung: usize, parts: Range<usize>) -> u64 {
+        let (size, count) = (self.sizes(number)[rung], self.parts as u64);
+        // So that all parts together are the segment.
+        let until = |part: usize| size * part as u64 / count;
+        until(parts.end) - until(parts.start)
+    }
+
+    /// Octets of the usual segment in every rung at `now`: the mean of the newest that are there whole, as the
+    /// origin has it.
+    pub fn usual(&self, now: f64, usual: &mut Vec<u64>) {
+        let last = self.complete(now);
+        usual.clear();
+        usual.resize(self.rungs(), 0);
+        for number in last.saturating_sub(ALIKE - 1)..=last {
+            usual
+                .iter_mut()
+                .zip(self.sizes(number))
+                .for_each(|(sum, octets)| *sum += octets);
+        }
+        usual.iter_mut().for_each(|sum| *sum /= ALIKE);
     }
 
     /// The segment that is being broadcast.
@@ -246,6 +265,9 @@ fn scale(rates: &[f64], quality: &[f32]) -> f32 {
 
 /// Segments after which a synthetic stream starts again; at 2 s, 20 minutes.
 const CYCLE: usize = 600;
+
+/// How many segments tell of the next: the origin's.
+const ALIKE: u64 = 4;
 
 /// How much of a scene's complexity the next segment has.
 const SCENE: f64 = 0.6;

@@ -25,6 +25,9 @@ pub(crate) struct Broadcast {
     /// How far behind the edge a player begins, in seconds
     #[arg(long, default_value_t = 6.0)]
     latency: f64,
+    /// Parts that a segment is published in; with more than 1 mind --latency, such as 2
+    #[arg(long, default_value_t = 1)]
+    parts: usize,
     /// Milliseconds
     #[arg(long, default_value_t = 40.0)]
     rtt: f64,
@@ -69,12 +72,13 @@ impl Broadcast {
             }
         };
         stream.peak = self.peak;
+        stream.parts = self.parts.max(1);
         Ok(stream)
     }
 
     pub(crate) fn habits(&self) -> Habits {
         Habits {
-            hold_back: (self.latency / DURATION).round() as u64,
+            hold_back: self.latency,
             goal: GOAL,
         }
     }
