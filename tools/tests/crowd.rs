@@ -18,6 +18,7 @@ fn crowd(viewers: usize, kbps_each: f64) -> Crowd {
         load: LADDER[3] * 1e3 / kbps_each,
         halved: false,
         allocated: true,
+        headroom: 1.0,
         paths: (20e6, 20e6),
         habits: Habits {
             hold_back: 6.0,
@@ -65,6 +66,19 @@ fn half_the_egress_is_lost_without_a_stall() {
             assert!(told.utilization >= 0.85, "{rule}, {count}: {told:?}");
             assert!(told.switches_a_minute <= 2.0, "{rule}, {count}: {told:?}");
         }
+    }
+}
+
+#[test]
+fn what_slow_paths_leave_goes_to_the_others() {
+    let slow = Crowd {
+        paths: (0.9e6, 20e6),
+        ..crowd(30, 1200.0)
+    };
+    for rule in ["rate", "mpc"] {
+        let told = watch(slow, rule);
+        assert_eq!(told.stalls, 0, "{rule}: {told:?}");
+        assert!(told.utilization >= 0.9, "{rule}: {told:?}");
     }
 }
 

@@ -30,18 +30,21 @@ pub enum Kind {
     /// One of `adaptation`'s rules, at the origin.
     Rule(Arc<dyn Rule>),
     Hls,
+    /// hls.js without its emergencies: what it loads it takes.
+    Patient,
     Fixed(usize),
     /// Knows the path beforehand.
     Optimum,
 }
 
 impl Contender {
-    /// `hls`, `optimum`, `harmonic`, `fixed:2`, or what the rule is called, of which some take other
+    /// `hls`, `hls-patient`, `optimum`, `harmonic`, `fixed:2`, or what the rule is called, of which some take other
     /// parameters than usual: `mpc:stall=20:drain=1`.
     pub fn named(name: &str) -> anyhow::Result<Self> {
         let (rule, parameters) = name.split_once(':').unwrap_or((name, ""));
         let kind = match (rule, parameters) {
             ("hls", "") => Kind::Hls,
+            ("hls-patient", "") => Kind::Patient,
             ("optimum", "") => Kind::Optimum,
             ("harmonic", "") => Kind::Rule(Arc::new(Harmonic)),
             ("fixed", rung) if !rung.is_empty() => {
@@ -69,10 +72,7 @@ impl Contender {
         epoch: Instant,
     ) -> Mind {
         match &self.kind {
-            // What it could do with parts it does not know.
-            Kind::Optimum if stream.parts == 1 => {
-                Mind::Plan(optimum::plan(stream, setting, occasion), 0)
-            }
+            Kind::Optimum => Mind::Plan(optimum::plan(stream, setting, occasion), 0),
             _ => self.blind(setting.tells, stream, occasion.joined, epoch),
         }
     }
@@ -84,6 +84,7 @@ impl Contender {
                 Mind::Origin(Box::new(Origin::new(Arc::clone(rule), tells, epoch, now)))
             }
             Kind::Hls => Mind::Hls(Box::new(Abr::new(levels(stream), 0))),
+            Kind::Patient => Mind::Hls(Box::new(Abr::new(levels(stream), 0).patient())),
             Kind::Fixed(rung) => Mind::fixed((*rung).min(stream.top())),
             Kind::Optimum => Mind::fixed(0),
         }

@@ -30,8 +30,10 @@ pub struct Crowd {
     pub load: f64,
     /// Half of the bottleneck is lost when measuring begins; the budget with it.
     pub halved: bool,
-    /// The bottleneck is the node's egress budget, and shared out.
+    /// The node's egress budget is shared out.
     pub allocated: bool,
+    /// What the bottleneck carries, against the budget.
+    pub headroom: f64,
     /// What each viewer's own path carries at least and at most, in bit/s.
     pub paths: (f64, f64),
     pub habits: Habits,
@@ -77,14 +79,14 @@ impl Crowd {
         let count = self.streams.max(1);
         let streams: Vec<Stream> = (0..count).map(|nth| stream.beside(nth, count)).collect();
         let mut world = World::new(&streams, link, self.players(&streams, contender, began));
-        let mut node = Node::new(self.allocated, egress);
+        let mut node = Node::new(self.allocated, egress / self.headroom);
         node.run(&mut world, began, began + WARM_UP);
         let accounts: Vec<Account> = world.viewers.iter().map(Account::of).collect();
         let mut capacity = egress;
         if self.halved {
             capacity = egress / 2.0;
             world.link.replace(&Arc::new(Trace::steady(capacity)?));
-            node.resize(capacity);
+            node.resize(capacity / self.headroom);
         }
         let (carried, since) = (world.link.carried, began + WARM_UP);
         node.run(&mut world, since, since + self.seconds);

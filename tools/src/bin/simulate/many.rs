@@ -29,6 +29,9 @@ pub(crate) struct Many {
     /// All at the dearest rung against the bottleneck, in per cent
     #[arg(long, value_delimiter = ',', default_value = "50,80,100,120,240")]
     loads: Vec<f64>,
+    /// What the bottleneck carries, in per cent of the budget that is shared out
+    #[arg(long, default_value_t = 100.0)]
+    headroom: f64,
     /// The load at which half of the bottleneck is lost
     #[arg(long, default_value_t = 100.0)]
     halved: f64,
@@ -91,6 +94,7 @@ impl Many {
             load: load / 100.0,
             halved,
             allocated,
+            headroom: self.headroom / 100.0,
             paths: (self.slowest * 1e6, self.fastest.max(self.slowest) * 1e6),
             habits: self.broadcast.habits(),
             rtt: self.broadcast.rtt(),

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode, time::Instant};
 use anyhow::Context as _;
 use clap::Args;
 use tools::simulate::{
-    contender::Contender,
+    contender::{Contender, Kind},
     figure,
     origin::Tells,
     single::Setting,
@@ -18,7 +18,7 @@ use crate::options::{Broadcast, Paths};
 pub(crate) struct Single {
     #[command(flatten)]
     paths: Paths,
-    /// Rules of the origin by name, or with other parameters as 'mpc:stall=20:drain=1'; 'hls', 'harmonic',
+    /// Rules of the origin by name, or with other parameters as 'mpc:stall=20:drain=1'; 'hls', 'hls-patient', 'harmonic',
     /// 'fixed:RUNG', 'optimum'
     #[arg(
         long,
@@ -57,6 +57,13 @@ impl Single {
         let (families, stream) = (self.paths.families()?, self.broadcast.stream()?);
         let contenders = self.rules.iter().map(|name| Contender::named(name));
         let contenders = contenders.collect::<anyhow::Result<Vec<_>>>()?;
+        let knows = contenders
+            .iter()
+            .any(|contender| matches!(contender.kind, Kind::Optimum));
+        anyhow::ensure!(
+            stream.parts == 1 || !knows,
+            "the optimum knows nothing of parts"
+        );
         let setting = Setting {
             seconds: self.seconds,
             rtt: self.broadcast.rtt(),

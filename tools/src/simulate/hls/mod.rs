@@ -57,6 +57,7 @@ pub struct Abr {
     floor: Option<usize>,
     /// What a media playlist takes to come, in seconds; `None` before there was one.
     playlist: Option<f64>,
+    patient: bool,
     /// All that it was told and said, if anybody wants to know.
     pub record: Option<Vec<Step>>,
 }
@@ -84,11 +85,20 @@ impl Abr {
             first_selection: None,
             floor: None,
             playlist: None,
+            patient: false,
             record: None,
             levels,
         };
         abr.forced = Some(abr.start(0.0));
         abr
+    }
+
+    /// Gives nothing up that it loads, unlike the real one.
+    pub fn patient(self) -> Self {
+        Self {
+            patient: true,
+            ..self
+        }
     }
 
     /// The level of the next fragment, and the loader's from now on.
@@ -168,7 +178,7 @@ impl Abr {
         }
         let expected_first = self.estimator.first_byte();
         let half = 1e3 * self.fragment / 2.0;
-        if !progress.watched || progress.elapsed <= expected_first.max(half) {
+        if self.patient || !progress.watched || progress.elapsed <= expected_first.max(half) {
             return None;
         }
         let first_byte = progress.first_byte.filter(|_| progress.octets > 0.0);
