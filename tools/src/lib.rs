@@ -5,5 +5,8 @@
 pub mod congest;
 pub mod link;
 pub mod player;
+pub mod plot;
 pub mod program;
+#[cfg(feature = "simulate")]
+pub mod simulate;
 pub mod validate;
