@@ -7,13 +7,15 @@
 //! is chosen once that is known. So a stall in what is asked for now counts in full, while a path that
 //! has broken down does not also pay for rungs that nobody would take on it.
 
+use playlists::MAX_RUNGS;
+
 use super::{
     Choice, Rate, Reason, Rule, Situation, path::Path, playout::Playout, utility::Utility,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mpc {
-    /// Segments looked ahead, the one that is asked for among them.
+    /// Segments looked ahead, the one that is asked for among them; at most eight.
     pub horizon: usize,
     /// What a second of stall costs, in units of utility.
     pub stall: f64,
@@ -115,13 +117,22 @@ struct Plan<'a> {
     left: f64,
     /// Seconds.
     rtt: f64,
+    /// Octets of the segments that follow, in every rung: true ones where they exist.
+    following: [Row; FURTHEST],
+    /// Of all of them together.
+    total: Row,
+    /// Of a segment, in seconds.
+    duration: f64,
 }
+
+/// One segment in every rung.
+type Row = [f64; MAX_RUNGS];
 
 impl<'a> Plan<'a> {
     fn new(rule: &'a Mpc, situation: &'a Situation<'a>, path: Path, previous: usize) -> Self {
         let deviation = path.deviation.max(rule.floor);
         let expected = path.rate.bps() as f64 / 8.0;
-        Self {
+        let mut plan = Self {
             rule,
             situation,
             utility: Utility::of(situation),
@@ -133,7 +144,12 @@ impl<'a> Plan<'a> {
             now: Playout::of(situation),
             left: situation.in_flight.map_or(0.0, |flight| flight.left as f64),
             rtt: situation.rtt.as_secs_f64(),
-        }
+            following: std::array::from_fn(|at| row(situation, at + 1)),
+            total: [0.0; MAX_RUNGS],
+            duration: situation.duration.seconds(),
+        };
+        plan.total = std::array::from_fn(|rung| plan.rest().iter().map(|row| row[rung]).sum());
+        plan
     }
 
     fn outlook(&self, rung: usize) -> Outlook {
@@ -141,7 +157,7 @@ impl<'a> Plan<'a> {
         let mut stalls = false;
         for (at, Scenario { rate, share }) in self.scenarios.into_iter().enumerate() {
             let mut playout = self.now;
-            playout.fetch(self.rtt + (self.left + self.octets(0, rung)) / rate);
+            playout.fetch(self.rtt + (self.left + self.octets(rung)) / rate);
             stalls |= at == EXPECTED && playout.stalled > 0.0;
             value +=
                 share * (self.best_after(rung, playout, rate) - self.rule.stall * playout.stalled);
@@ -149,22 +165,42 @@ impl<'a> Plan<'a> {
         Outlook { value, stalls }
     }
 
-    /// What can be made of the rest once `rung` has arrived at this rate: one rung to the horizon.
-    fn best_after(&self, rung: usize, playout: Playout, rate: f64) -> f64 {
-        let rest =
-            (0..self.situation.sizes.rungs()).map(|then| self.after(rung, playout, rate, then));
-        rest.fold(f64::NEG_INFINITY, f64::max)
+    /// Of what is asked for.
+    fn octets(&self, rung: usize) -> f64 {
+        let this = self.situation.sizes.this();
+        this.get(rung).map_or(0.0, |octets| *octets as f64)
     }
 
-    fn after(&self, rung: usize, first: Playout, rate: f64, then: usize) -> f64 {
-        let mut playout = first;
-        for nth in 1..self.rule.horizon {
-            playout.fetch(self.rtt + self.octets(nth, then) / (rate * self.rule.margin));
+    /// What can be made of the rest once `rung` has arrived at this rate: one rung to the horizon.
+    fn best_after(&self, rung: usize, first: Playout, rate: f64) -> f64 {
+        let second_per_octet = 1.0 / (rate * self.rule.margin);
+        let rest = self.rest().len() as f64;
+        // All that can be played while it is fetched.
+        let held = first.level + (rest - 1.0) * self.duration;
+        let mut best = f64::NEG_INFINITY;
+        for then in (0..self.situation.sizes.rungs()).rev() {
+            let seconds = rest * self.rtt + self.total[then] * second_per_octet;
+            let most = rest * self.utility.rung(then) - self.change(rung, then);
+            // Most are seen to be worth less without being played.
+            if most - self.rule.stall * (seconds - held).max(0.0) > best {
+                best = best.max(most - self.price(first, second_per_octet, then));
+            }
         }
-        self.utility.rung(then) * self.rule.horizon.saturating_sub(1) as f64
-            - self.rule.stall * (playout.stalled - first.stalled)
-            - self.rule.drain * (self.now.level - playout.level).max(0.0)
-            - self.change(rung, then)
+        best
+    }
+
+    /// What stalls and the buffer's loss cost with `then` to the horizon.
+    fn price(&self, first: Playout, second_per_octet: f64, then: usize) -> f64 {
+        let mut playout = first;
+        for row in self.rest() {
+            playout.fetch(self.rtt + row[then] * second_per_octet);
+        }
+        self.rule.stall * (playout.stalled - first.stalled)
+            + self.rule.drain * (self.now.level - playout.level).max(0.0)
+    }
+
+    fn rest(&self) -> &[Row] {
+        &self.following[..self.rule.horizon.saturating_sub(1).min(FURTHEST)]
     }
 
     fn change(&self, from: usize, to: usize) -> f64 {
@@ -177,21 +213,14 @@ impl<'a> Plan<'a> {
         };
         self.rule.change * between + self.rule.lost * lost
     }
+}
 
-    /// Of the `nth` segment from now: true ones where it exists.
-    fn octets(&self, nth: usize, rung: usize) -> f64 {
-        let known = self
-            .situation
-            .sizes
-            .after(nth)
-            .and_then(|row| row.get(rung));
-        let usual = || self.situation.expected.get(rung);
-        let this = || self.situation.sizes.this().get(rung);
-        known
-            .or_else(usual)
-            .or_else(this)
-            .map_or(0.0, |octets| *octets as f64)
-    }
+/// Of the `nth` segment from now: true octets where it exists.
+fn row(situation: &Situation<'_>, nth: usize) -> Row {
+    let (known, this) = (situation.sizes.after(nth), situation.sizes.this());
+    let usual = Some(situation.expected).filter(|usual| usual.len() >= this.len());
+    let octets = known.or(usual).unwrap_or(this);
+    std::array::from_fn(|rung| octets.get(rung).map_or(0.0, |octets| *octets as f64))
 }
 
 /// How wrong a prediction may prove, as a logarithm: so much on any path, and so many of the path's
@@ -239,3 +268,6 @@ const ERRORS: [Error; 6] = [
 ];
 /// The one that is expected.
 const EXPECTED: usize = 4;
+
+/// Segments behind the one that is asked for.
+const FURTHEST: usize = 7;
