@@ -116,6 +116,7 @@ fn with(rule: &str, parameters: &str) -> anyhow::Result<Arc<dyn Rule>> {
             ("mpc", "change") => mpc.change = number,
             ("mpc", "drain") => mpc.drain = number,
             ("mpc", "lost") => mpc.lost = number,
+            ("mpc", "margin") => mpc.margin = number,
             ("mpc", "floor") => mpc.floor = number,
             ("mpc", "max_up") => mpc.max_up = number as usize,
             ("rate", "safety") => rate.safety = number,
