@@ -318,3 +318,85 @@ const FIRST_WINDOW: f64 = 10.0 * 1460.0 * 8.0;
 
 /// Less than a bit is nothing.
 const CRUMB: f64 = 0.5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(stretches: &[(f64, f64)]) -> Link {
+        let trace = Trace::new("test", stretches).expect("carries something");
+        Link::new(&Arc::new(trace), 0.0, 0.0)
+    }
+
+    fn cold() -> Connection {
+        Connection::new(0.1, f64::INFINITY, false)
+    }
+
+    fn finish(link: &mut Link) -> Vec<Done> {
+        let mut done = Vec::new();
+        while let Some(due) = link.due() {
+            link.advance(due, &mut done);
+        }
+        done
+    }
+
+    #[test]
+    fn a_long_response_takes_its_size_over_the_rate_and_its_slow_start() {
+        let mut link = link(&[(1e6, 8e6)]);
+        link.send(0, 2_000_000, cold());
+        let done = finish(&mut link);
+        // 14.6 kB in the first round trip, 29.2 and 58.4 in the next, then a megabyte a second.
+        let expected = 0.3 + (2_000_000.0 - 7.0 * 14_600.0) / 1e6;
+        assert!((done[0].at - expected).abs() < 1e-6, "{done:?}");
+        assert_eq!(done[0].capacity.map(f64::round), Some(8e6));
+    }
+
+    #[test]
+    fn a_connection_that_was_fast_is_fast_at_once_unless_it_forgets() {
+        let mut link = link(&[(1e6, 8e6)]);
+        link.send(0, 2_000_000, cold());
+        let warm = finish(&mut link)[0].connection;
+        for (restarts, takes) in [(false, 0.5), (true, 0.3 + 0.5 - 0.1022)] {
+            let began = link.now;
+            link.send(0, 500_000, Connection { restarts, ..warm });
+            let took = finish(&mut link)[0].at - began;
+            assert!((took - takes).abs() < 1e-3, "{restarts}: {took}");
+        }
+    }
+
+    #[test]
+    fn what_one_cannot_use_the_others_have() {
+        let mut link = link(&[(1e6, 9e6)]);
+        let mut slow = Connection::new(0.1, 1e6, false);
+        slow.warm(1e6);
+        let mut fast = cold();
+        fast.warm(8e6);
+        link.send(0, 125_000, slow);
+        link.send(1, 500_000, fast);
+        link.send(2, 500_000, fast);
+        let done = finish(&mut link);
+        assert!(
+            done.iter().all(|done| (done.at - 1.0).abs() < 1e-3),
+            "{done:?}"
+        );
+        assert!((link.carried - 9e6).abs() < 1.0, "{}", link.carried);
+        assert!((link.could - link.carried).abs() < 1.0, "{}", link.could);
+    }
+
+    #[test]
+    fn an_outage_is_waited_out() {
+        let mut link = link(&[(1.0, 8e6), (5.0, 0.0), (1e6, 8e6)]);
+        let mut warm = cold();
+        warm.warm(8e6);
+        link.send(0, 2_000_000, warm);
+        let done = finish(&mut link);
+        assert!((done[0].at - 7.0).abs() < 1e-6, "{done:?}");
+    }
+
+    #[test]
+    fn a_response_within_one_round_trip_says_nothing_of_the_capacity() {
+        let mut link = link(&[(1e6, 8e6)]);
+        link.send(0, 10_000, cold());
+        assert_eq!(finish(&mut link)[0].capacity, None);
+    }
+}

@@ -80,3 +80,22 @@ impl Playback {
 
 /// A microsecond is rounding.
 const NOTHING: f64 = 1e-6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stall_is_counted_once_and_puts_the_playhead_back() {
+        let mut playback = Playback::new(10.0, 16.0);
+        playback.advance(17.0);
+        playback.receive(12.0);
+        assert_eq!((playback.startup, playback.latency()), (1.0, 7.0));
+        playback.advance(20.0);
+        playback.advance(20.5);
+        playback.receive(14.0);
+        playback.advance(21.0);
+        assert_eq!((playback.stalls, playback.stalled), (1, 1.5));
+        assert_eq!((playback.buffer(), playback.latency()), (1.5, 8.5));
+    }
+}

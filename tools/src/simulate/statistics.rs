@@ -47,3 +47,25 @@ impl Interval {
 
 const RESAMPLES: usize = 1000;
 const SEED: u64 = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_is_about_as_wide_as_theory_has_it() {
+        let mut random = Random::new(1, 1);
+        let values: Vec<f64> = (0..400).map(|_| 3.0 + random.normal()).collect();
+        let Interval { mean, low, high } = Interval::of(&values);
+        assert!((mean - 3.0).abs() < 0.15, "{mean}");
+        let width = (high - low) / (2.0 * 1.96 / 20.0);
+        assert!((0.85..1.15).contains(&width), "{width}");
+        assert!(low < mean && mean < high);
+    }
+
+    #[test]
+    fn of_nothing_nothing_is_known() {
+        assert_eq!(Interval::of(&[]).mean, 0.0);
+        assert_eq!(Interval::ratio(&[1.0], &[0.0]).high, 0.0);
+    }
+}
