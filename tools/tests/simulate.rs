@@ -197,6 +197,29 @@ fn what_was_decided_is_decided_again() {
 }
 
 #[test]
+fn what_is_broken_off_in_time_stalls_for_less() {
+    let stretches = [(60.0, 12e6), (10.0, 0.4e6)];
+    let trace = Arc::new(Trace::new("fading", &stretches).expect("carries something"));
+    let stream = stream();
+    let occasion = Occasion {
+        trace,
+        offset: 0.0,
+        joined: 101.0,
+    };
+    let mut cutting = setting();
+    cutting.tells.cuts = true;
+    let (waits, cuts) = (
+        view(&setting(), &stream, &occasion, "mpc"),
+        view(&cutting, &stream, &occasion, "mpc"),
+    );
+    assert!(cuts.stalled < waits.stalled / 2.0, "{cuts:?} {waits:?}");
+    assert!(
+        cuts.wasted > 0.0 && waits.wasted == 0.0,
+        "{cuts:?} {waits:?}"
+    );
+}
+
+#[test]
 fn parts_halve_the_distance_to_the_broadcast() {
     let trace = Arc::new(Trace::steady(10e6).expect("carries something"));
     let mut stream = stream();

@@ -86,6 +86,11 @@ impl Connection {
         self.reached = bps;
     }
 
+    /// It is another one.
+    pub fn forget(&mut self) {
+        self.reached = 0.0;
+    }
+
     fn window(&self) -> f64 {
         let first = FIRST_WINDOW / self.rtt;
         if self.restarts {

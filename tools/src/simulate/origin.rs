@@ -20,7 +20,7 @@ pub struct Origin {
     /// What was decided from what, if anybody wants to know.
     pub log: Option<Vec<Decision>>,
     rule: Arc<dyn Rule>,
-    tells: Tells,
+    pub tells: Tells,
     epoch: Instant,
     /// Octets of the usual segment, in every rung.
     usual: Vec<u64>,
@@ -28,13 +28,29 @@ pub struct Origin {
     pending: Option<(f64, Delivery)>,
 }
 
-/// What the origin tells a rule beyond the segment's own sizes.
+/// What the origin does beyond telling a rule the segment's own sizes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tells {
     /// The sizes of the segments behind it that exist.
     pub behind: bool,
     /// How good each rung looks, where it is known.
     pub quality: bool,
+    /// It breaks off answers that come too late: see [`Origin::cut`].
+    pub cuts: bool,
+}
+
+/// A response that is not through yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Underway {
+    pub number: u64,
+    pub rung: usize,
+    pub octets: u64,
+    pub sent: f64,
+    /// Since it began.
+    pub seconds: f64,
+    pub rtt: f64,
+    /// What it would take to be asked again.
+    pub again: f64,
 }
 
 impl Origin {
@@ -112,6 +128,51 @@ impl Origin {
         self.pending = Some((done.at + rtt, delivery));
     }
 
+    /// What if the origin broke off an answer that comes too late, so that the player asks again, and then
+    /// pinned another rung? Says which: the dearest that is there before the viewer has run dry, or the cheapest
+    /// if none is; but only where even that saves half of the wait. No origin does so yet.
+    pub fn cut(&mut self, underway: &Underway, stream: &Stream, now: f64) -> Option<usize> {
+        let Underway {
+            number,
+            rung,
+            octets,
+            sent,
+            seconds,
+            rtt,
+            again,
+        } = *underway;
+        if !self.tells.cuts || rung == 0 || seconds < TELLING {
+            return None;
+        }
+        let pace = (sent / seconds).max(1.0);
+        let rest = (octets as f64 - sent) / pace;
+        let at = instant(self.epoch, now);
+        let level = self.viewer.buffer(at);
+        let buffer = level.map_or(0.0, |level| level.media.as_secs_f64());
+        let sizes = stream.sizes(number);
+        let anew = |rung: usize| again + sizes[rung] as f64 / pace;
+        if rest <= buffer || anew(0) * 2.0 > rest {
+            return None;
+        }
+        let delivery = Delivery {
+            number,
+            octets: sent as u64,
+            media: stream.media(),
+            elapsed: Duration::from_secs_f64(seconds),
+            min_rtt: Duration::from_secs_f64(rtt),
+            capacity: None,
+            receiver_limited: 0.0,
+            complete: false,
+        };
+        self.viewer.delivered(&delivery, at);
+        Some(
+            (0..rung)
+                .rev()
+                .find(|rung| anew(*rung) < buffer)
+                .unwrap_or(0),
+        )
+    }
+
     /// What the kernel has told by `now`.
     pub fn hear(&mut self, now: f64) {
         if let Some((at, delivery)) = &self.pending
@@ -122,3 +183,6 @@ impl Origin {
         }
     }
 }
+
+/// Before so many seconds a pace says nothing.
+const TELLING: f64 = 0.5;

@@ -4,6 +4,7 @@ use super::{
     hls::Progress,
     link::{Connection, Done, Link},
     mind::Mind,
+    origin::Underway,
     playback::Playback,
     stream::Stream,
 };
@@ -201,47 +202,97 @@ impl Viewer {
         let octets = stream.octets(self.number, rung, self.part..self.part + request.parts);
         link.send(self.id, octets, self.connection);
         self.stage = Stage::Loading(request, octets);
-        self.due = match self.mind {
-            Mind::Hls(_) if rung > 0 => request.asked + CHECK,
-            _ => f64::INFINITY,
+        self.due = match &self.mind {
+            Mind::Plan(..) => f64::INFINITY,
+            Mind::Origin(origin) if !origin.tells.cuts => f64::INFINITY,
+            _ if rung == 0 => f64::INFINITY,
+            _ => request.asked + CHECK,
         };
     }
 
-    /// Whether hls.js gives up what it loads.
+    /// Whether what is on its way is given up: by hls.js, or by an origin that may.
     fn check(&mut self, request: Request, stream: &Stream, link: &mut Link, now: f64) {
-        let (half, id) = (self.connection.rtt / 2.0, self.id);
         self.due = now + CHECK;
-        let (Mind::Hls(abr), Some(rung)) = (&mut self.mind, request.rung) else {
-            self.due = f64::INFINITY;
+        let rung = request.rung.unwrap_or(0);
+        let lower = match &self.mind {
+            Mind::Hls(_) => self.give_up(request, rung, stream, link, now),
+            Mind::Origin(_) => self.cut_off(request, rung, stream, link, now),
+            Mind::Plan(..) => None,
+        };
+        let Some((lower, again)) = lower else {
             return;
         };
-        let elapsed = now - request.asked;
-        let first_byte = (elapsed >= 2.0 * half).then_some(2e3 * half);
-        // What is sent now arrives half a round trip later.
-        let flying = link.pace(id).unwrap_or(0.0) * half / 8.0;
-        let progress = Progress {
-            elapsed: elapsed * 1e3,
-            first_byte,
-            octets: (link.sent(id).unwrap_or(0.0) - flying).max(0.0).floor(),
-            buffer: self.playback.buffer(),
-            watched: self.playback.has_started(),
-        };
-        let Some(lower) = abr.check(rung, &progress) else {
-            return;
-        };
-        self.wasted += link.sent(id).unwrap_or(0.0);
-        if let Some(connection) = link.abort(id) {
+        self.wasted += link.sent(self.id).unwrap_or(0.0);
+        if let Some(connection) = link.abort(self.id) {
             self.connection = connection;
         }
-        abr.playlist(PLAYLIST_SECONDS);
-        abr.loading(stream.part() * request.parts as f64);
-        let asked = now + self.connection.rtt;
+        if matches!(self.mind, Mind::Origin(_)) {
+            self.connection.forget();
+        }
         self.stage = Stage::Asking(Request {
-            asked,
+            asked: now + again,
             rung: Some(lower),
             ..request
         });
-        self.due = asked + half;
+        self.due = now + again + self.connection.rtt / 2.0;
+    }
+
+    /// The level to load instead, and in how many seconds that is asked for: a playlist comes first.
+    fn give_up(
+        &mut self,
+        request: Request,
+        rung: usize,
+        stream: &Stream,
+        link: &mut Link,
+        now: f64,
+    ) -> Option<(usize, f64)> {
+        let Mind::Hls(abr) = &mut self.mind else {
+            return None;
+        };
+        let rtt = self.connection.rtt;
+        let elapsed = now - request.asked;
+        // What is sent now arrives half a round trip later.
+        let flying = link.pace(self.id).unwrap_or(0.0) * rtt / 16.0;
+        let progress = Progress {
+            elapsed: elapsed * 1e3,
+            first_byte: (elapsed >= rtt).then_some(rtt * 1e3),
+            octets: (link.sent(self.id).unwrap_or(0.0) - flying)
+                .max(0.0)
+                .floor(),
+            buffer: self.playback.buffer(),
+            watched: self.playback.has_started(),
+        };
+        let lower = abr.check(rung, &progress)?;
+        abr.playlist(PLAYLIST_SECONDS);
+        abr.loading(stream.part() * request.parts as f64);
+        Some((lower, rtt))
+    }
+
+    /// The rung to send instead, and in how many seconds the player asks for it: hls.js waits, and there is a
+    /// connection to be made.
+    fn cut_off(
+        &mut self,
+        request: Request,
+        rung: usize,
+        stream: &Stream,
+        link: &mut Link,
+        now: f64,
+    ) -> Option<(usize, f64)> {
+        let Mind::Origin(origin) = &mut self.mind else {
+            return None;
+        };
+        let rtt = self.connection.rtt;
+        let underway = Underway {
+            number: self.number,
+            rung,
+            octets: stream.octets(self.number, rung, self.part..self.part + request.parts),
+            sent: link.sent(self.id)?,
+            seconds: now - request.asked - rtt / 2.0,
+            rtt,
+            again: RETRY + 4.0 * rtt,
+        };
+        let lower = origin.cut(&underway, stream, now)?;
+        Some((lower, RETRY + 2.5 * rtt))
     }
 
     fn receive(&mut self, request: Request, octets: u64, stream: &Stream, now: f64) {
@@ -272,8 +323,11 @@ impl Viewer {
     }
 }
 
-/// How often hls.js looks at what it loads.
+/// How often hls.js looks at what it loads; an origin would do well to.
 const CHECK: f64 = 0.1;
+
+/// Seconds after which hls.js asks again for what broke off (`fragLoadPolicy`).
+const RETRY: f64 = 1.0;
 
 /// From the first octet of a media playlist to its last: one flight.
 const PLAYLIST_SECONDS: f64 = 0.001;

@@ -43,6 +43,9 @@ pub(crate) struct Single {
     /// Rules are told VMAF, where the ladder has it
     #[arg(long)]
     quality: bool,
+    /// What if the origin broke off answers that come too late, and sent a cheaper rung when asked again
+    #[arg(long)]
+    cuts: bool,
     /// Also draw bitrate against stalls
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
@@ -73,6 +76,7 @@ impl Single {
             tells: Tells {
                 behind: self.behind,
                 quality: self.quality,
+                cuts: self.cuts,
             },
         };
         if let Some(log) = &self.log {
