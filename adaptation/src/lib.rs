@@ -9,6 +9,7 @@
 //!                             Wish -> allocator: ceiling, price                (every tick)
 //! ```
 
+pub mod abandon;
 pub mod allocator;
 pub mod buffer;
 pub mod decision;

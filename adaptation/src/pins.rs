@@ -25,6 +25,16 @@ impl Pins {
         })
     }
 
+    /// Takes a pin back.
+    pub(crate) fn forget(&mut self, number: u64) {
+        let live = (self.made as usize).min(KEPT);
+        let pinned = &mut self.numbers[..live];
+        if let Some(pinned) = pinned.iter_mut().find(|pinned| **pinned == number as u32) {
+            // The number of a segment that no stream comes to for centuries.
+            *pinned = u32::MAX;
+        }
+    }
+
     pub(crate) fn push(&mut self, number: u64, choice: Choice) {
         let at = self.made as usize % KEPT;
         self.numbers[at] = number as u32;

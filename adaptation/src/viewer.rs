@@ -46,6 +46,8 @@ pub struct Viewer {
     since_switch: u32,
     /// The dearest rate that the player wants, by its own word.
     wanted: Option<Bitrate>,
+    /// The segment of which a delivery was broken off.
+    abandoned: Option<u64>,
 }
 
 /// The newest decision, and what bounded it.
@@ -67,6 +69,7 @@ impl Viewer {
             switches: 0,
             since_switch: 0,
             wanted: None,
+            abandoned: None,
         }
     }
 
@@ -175,6 +178,31 @@ impl Viewer {
             self.buffer.arrived(delivery.number, delivery.media, now);
         }
         self.throughput.observe(delivery)
+    }
+
+    /// Learns from a delivery of segment `delivery.number` that was broken off because it was
+    /// [lost](crate::abandon::Outstanding::is_lost). When all of the segment is asked for the next time, its rung
+    /// is chosen anew.
+    pub fn abandoned(&mut self, delivery: &Delivery, now: Instant) -> Option<Evidence> {
+        self.abandoned = Some(delivery.number);
+        self.delivered(delivery, now)
+    }
+
+    /// Whether a delivery of segment `number` was broken off, and it was not asked for since.
+    pub fn has_abandoned(&self, number: u64) -> bool {
+        self.abandoned == Some(number)
+    }
+
+    /// All of segment `number` is asked for, not the rest of it: whoever got half of it in another rung has
+    /// thrown that away.
+    pub fn asked_anew(&mut self, number: u64) {
+        if self
+            .abandoned
+            .take_if(|abandoned| *abandoned == number)
+            .is_some()
+        {
+            self.pins.forget(number);
+        }
     }
 
     /// Learns that media has arrived over a path of which nothing can be said.

@@ -64,12 +64,12 @@ fn a_drop_to_a_sixth_is_survived_and_forgotten() {
 fn noise_on_a_steady_link_moves_hardly_anybody() {
     for (mean, allowed) in [
         (1000.0, 0.5),
-        (2000.0, 0.5),
         (3000.0, 0.5),
-        (1600.0, 2.0),
-        (2600.0, 2.5),
+        // Marginal for a rung, which is had for as long as the buffer pays for what the path lacks.
+        (1600.0, 3.5),
+        (2000.0, 3.5),
+        (2600.0, 3.5),
     ] {
-        // The last two are marginal for a rung: the worst there are.
         for period in [0.3, 1.0, 3.0] {
             let (mut switches, mut minutes) = (0, 0.0);
             for seed in 0..10 {

@@ -206,11 +206,9 @@ fn what_is_broken_off_in_time_stalls_for_less() {
         offset: 0.0,
         joined: 101.0,
     };
-    let mut cutting = setting();
-    cutting.tells.cuts = true;
     let (waits, cuts) = (
         view(&setting(), &stream, &occasion, "mpc"),
-        view(&cutting, &stream, &occasion, "mpc"),
+        view(&setting(), &stream, &occasion, "mpc+abandon"),
     );
     assert!(cuts.stalled < waits.stalled / 2.0, "{cuts:?} {waits:?}");
     assert!(

@@ -41,9 +41,9 @@ impl Default for Mpc {
             horizon: 4,
             stall: 25.0,
             change: 1.0,
-            drain: 0.6,
+            drain: 0.5,
             lost: 3.0,
-            margin: 0.8,
+            margin: 0.85,
             floor: 0.05,
             max_up: 2,
         }

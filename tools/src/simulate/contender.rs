@@ -23,6 +23,8 @@ pub struct Contender {
     /// As it was asked for.
     pub name: String,
     pub kind: Kind,
+    /// The origin breaks off deliveries that are lost, as it does to players that ask again.
+    pub abandons: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -39,9 +41,13 @@ pub enum Kind {
 
 impl Contender {
     /// `hls`, `hls-patient`, `optimum`, `harmonic`, `fixed:2`, or what the rule is called, of which some take other
-    /// parameters than usual: `mpc:stall=20:drain=1`.
+    /// parameters than usual: `mpc:stall=20:drain=1`. With `+abandon`, a rule's origin breaks off what is lost.
     pub fn named(name: &str) -> anyhow::Result<Self> {
-        let (rule, parameters) = name.split_once(':').unwrap_or((name, ""));
+        let (bare, abandons) = match name.strip_suffix(ABANDONS) {
+            Some(bare) => (bare, true),
+            None => (name, false),
+        };
+        let (rule, parameters) = bare.split_once(':').unwrap_or((bare, ""));
         let kind = match (rule, parameters) {
             ("hls", "") => Kind::Hls,
             ("hls-patient", "") => Kind::Patient,
@@ -57,9 +63,14 @@ impl Contender {
             }
             _ => Kind::Rule(with(rule, parameters)?),
         };
+        anyhow::ensure!(
+            !abandons || matches!(kind, Kind::Rule(_)),
+            "{name:?}: only a rule's origin breaks deliveries off"
+        );
         Ok(Self {
             name: if name == "hls" { HLS } else { name }.to_owned(),
             kind,
+            abandons,
         })
     }
 
@@ -81,6 +92,10 @@ impl Contender {
     pub fn blind(&self, tells: Tells, stream: &Stream, now: f64, epoch: Instant) -> Mind {
         match &self.kind {
             Kind::Rule(rule) => {
+                let tells = Tells {
+                    cuts: self.abandons,
+                    ..tells
+                };
                 Mind::Origin(Box::new(Origin::new(Arc::clone(rule), tells, epoch, now)))
             }
             Kind::Hls => Mind::Hls(Box::new(Abr::new(levels(stream), 0))),
@@ -146,6 +161,8 @@ impl fmt::Display for Contender {
         f.write_str(&self.name)
     }
 }
+
+const ABANDONS: &str = "+abandon";
 
 /// What hls.js is called in tables.
 pub const HLS: &str = "hls.js";

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adaptation::{Choice, Decision, Delivery, Limits, Offer, Rule, Sizes, Viewer};
+use adaptation::{
+    Choice, Decision, Delivery, Limits, Offer, Rule, Sizes, Viewer,
+    abandon::{Instead, Outstanding, TELLING},
+};
 use playlists::{Bitrate, MediaTime};
 
 use super::{link::Done, mind::instant, stream::Stream};
@@ -35,18 +38,18 @@ pub struct Tells {
     pub behind: bool,
     /// How good each rung looks, where it is known.
     pub quality: bool,
-    /// It breaks off answers that come too late: see [`Origin::cut`].
+    /// It breaks off answers that are lost: see [`Origin::cuts`].
     pub cuts: bool,
 }
 
-/// A response that is not through yet.
+/// A response that is not through yet, over the last stretch of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Underway {
     pub number: u64,
-    pub rung: usize,
-    pub octets: u64,
+    /// Octets.
+    pub left: f64,
+    /// Octets, and how long they took.
     pub sent: f64,
-    /// Since it began.
     pub seconds: f64,
     pub rtt: f64,
     /// What it would take to be asked again.
@@ -128,49 +131,49 @@ impl Origin {
         self.pending = Some((done.at + rtt, delivery));
     }
 
-    /// What if the origin broke off an answer that comes too late, so that the player asks again, and then
-    /// pinned another rung? Says which: the dearest that is there before the viewer has run dry, or the cheapest
-    /// if none is; but only where even that saves half of the wait. No origin does so yet.
-    pub fn cut(&mut self, underway: &Underway, stream: &Stream, now: f64) -> Option<usize> {
+    /// Whether an answer is broken off that is lost; the player asks again for all of the segment then, and
+    /// is given another rung.
+    pub fn cuts(&mut self, underway: &Underway, stream: &Stream, now: f64) -> bool {
         let Underway {
             number,
-            rung,
-            octets,
+            left,
             sent,
             seconds,
             rtt,
             again,
         } = *underway;
-        if !self.tells.cuts || rung == 0 || seconds < TELLING {
-            return None;
+        if !self.tells.cuts || seconds < TELLING.as_secs_f64() {
+            return false;
         }
-        let pace = (sent / seconds).max(1.0);
-        let rest = (octets as f64 - sent) / pace;
         let at = instant(self.epoch, now);
+        let outstanding = Outstanding {
+            left: left as u64,
+            stuck: 0,
+            pace: Bitrate::from_bps((sent * 8.0 / seconds) as u64),
+            rtt: Duration::from_secs_f64(rtt),
+        };
+        let instead = Instead {
+            octets: stream.sizes(number)[0],
+            after: Duration::from_secs_f64(again),
+        };
         let level = self.viewer.buffer(at);
-        let buffer = level.map_or(0.0, |level| level.media.as_secs_f64());
-        let sizes = stream.sizes(number);
-        let anew = |rung: usize| again + sizes[rung] as f64 / pace;
-        if rest <= buffer || anew(0) * 2.0 > rest {
-            return None;
+        if !level.is_some_and(|level| outstanding.is_lost(level, instead)) {
+            return false;
         }
         let delivery = Delivery {
             number,
             octets: sent as u64,
-            media: stream.media(),
+            // What was looked at is a stretch of the segment, and so it weighs.
+            media: MediaTime::from_seconds(stream.duration * sent / (sent + left).max(1.0)),
             elapsed: Duration::from_secs_f64(seconds),
             min_rtt: Duration::from_secs_f64(rtt),
             capacity: None,
             receiver_limited: 0.0,
             complete: false,
         };
-        self.viewer.delivered(&delivery, at);
-        Some(
-            (0..rung)
-                .rev()
-                .find(|rung| anew(*rung) < buffer)
-                .unwrap_or(0),
-        )
+        self.viewer.abandoned(&delivery, at);
+        self.viewer.asked_anew(number);
+        true
     }
 
     /// What the kernel has told by `now`.
@@ -183,6 +186,3 @@ impl Origin {
         }
     }
 }
-
-/// Before so many seconds a pace says nothing.
-const TELLING: f64 = 0.5;

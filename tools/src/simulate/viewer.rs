@@ -1,5 +1,9 @@
 //! One viewer's player: asks for segments as they appear, one at a time, and plays them.
 
+use std::collections::VecDeque;
+
+use adaptation::abandon::LOOKS_BACK;
+
 use super::{
     hls::Progress,
     link::{Connection, Done, Link},
@@ -64,6 +68,8 @@ pub struct Viewer {
     /// Octets of responses that were given up.
     pub wasted: f64,
     connection: Connection,
+    /// When the origin looked at what is on its way, and how much was sent by then.
+    looks: VecDeque<(f64, f64)>,
     habits: Habits,
     /// What is to be asked for next, or is on its way.
     number: u64,
@@ -113,6 +119,7 @@ impl Viewer {
             taken: Vec::new(),
             wasted: 0.0,
             connection,
+            looks: VecDeque::new(),
             habits,
             number: habits.first(stream, now),
             part: 0,
@@ -202,6 +209,8 @@ impl Viewer {
         let octets = stream.octets(self.number, rung, self.part..self.part + request.parts);
         link.send(self.id, octets, self.connection);
         self.stage = Stage::Loading(request, octets);
+        self.looks.clear();
+        self.looks.push_back((now, 0.0));
         self.due = match &self.mind {
             Mind::Plan(..) => f64::INFINITY,
             Mind::Origin(origin) if !origin.tells.cuts => f64::INFINITY,
@@ -216,7 +225,7 @@ impl Viewer {
         let rung = request.rung.unwrap_or(0);
         let lower = match &self.mind {
             Mind::Hls(_) => self.give_up(request, rung, stream, link, now),
-            Mind::Origin(_) => self.cut_off(request, rung, stream, link, now),
+            Mind::Origin(_) => self.cut_off(stream, link, now).map(|again| (None, again)),
             Mind::Plan(..) => None,
         };
         let Some((lower, again)) = lower else {
@@ -231,7 +240,7 @@ impl Viewer {
         }
         self.stage = Stage::Asking(Request {
             asked: now + again,
-            rung: Some(lower),
+            rung: lower,
             ..request
         });
         self.due = now + again + self.connection.rtt / 2.0;
@@ -245,7 +254,7 @@ impl Viewer {
         stream: &Stream,
         link: &mut Link,
         now: f64,
-    ) -> Option<(usize, f64)> {
+    ) -> Option<(Option<usize>, f64)> {
         let Mind::Hls(abr) = &mut self.mind else {
             return None;
         };
@@ -265,34 +274,33 @@ impl Viewer {
         let lower = abr.check(rung, &progress)?;
         abr.playlist(PLAYLIST_SECONDS);
         abr.loading(stream.part() * request.parts as f64);
-        Some((lower, rtt))
+        Some((Some(lower), rtt))
     }
 
-    /// The rung to send instead, and in how many seconds the player asks for it: hls.js waits, and there is a
+    /// In how many seconds the player asks again for what the origin breaks off: hls.js waits, and there is a
     /// connection to be made.
-    fn cut_off(
-        &mut self,
-        request: Request,
-        rung: usize,
-        stream: &Stream,
-        link: &mut Link,
-        now: f64,
-    ) -> Option<(usize, f64)> {
-        let Mind::Origin(origin) = &mut self.mind else {
+    fn cut_off(&mut self, stream: &Stream, link: &Link, now: f64) -> Option<f64> {
+        let (Mind::Origin(origin), Stage::Loading(_, octets)) = (&mut self.mind, self.stage) else {
             return None;
         };
+        let sent = link.sent(self.id)?;
+        self.looks.push_back((now, sent));
+        let old = |(at, _): &(f64, f64)| now - at >= LOOKS_BACK.as_secs_f64();
+        while self.looks.get(1).is_some_and(old) {
+            self.looks.pop_front();
+        }
+        let (began, before) = self.looks[0];
         let rtt = self.connection.rtt;
         let underway = Underway {
             number: self.number,
-            rung,
-            octets: stream.octets(self.number, rung, self.part..self.part + request.parts),
-            sent: link.sent(self.id)?,
-            seconds: now - request.asked - rtt / 2.0,
+            left: octets as f64 - sent,
+            sent: sent - before,
+            seconds: now - began,
             rtt,
-            again: RETRY + 4.0 * rtt,
+            again: RETRY + 3.0 * rtt,
         };
-        let lower = origin.cut(&underway, stream, now)?;
-        Some((lower, RETRY + 2.5 * rtt))
+        let cuts = origin.cuts(&underway, stream, now);
+        cuts.then_some(RETRY + 2.5 * rtt)
     }
 
     fn receive(&mut self, request: Request, octets: u64, stream: &Stream, now: f64) {

@@ -18,12 +18,12 @@ use crate::options::{Broadcast, Paths};
 pub(crate) struct Single {
     #[command(flatten)]
     paths: Paths,
-    /// Rules of the origin by name, or with other parameters as 'mpc:stall=20:drain=1'; 'hls', 'hls-patient', 'harmonic',
+    /// Rules of the origin by name, or with other parameters as 'mpc:stall=20:drain=1', with '+abandon' where deliveries that are lost are broken off; 'hls', 'hls-patient', 'harmonic',
     /// 'fixed:RUNG', 'optimum'
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "hls,mpc,rate,robust-mpc,harmonic,bba,bola,fixed:0,fixed:2,optimum"
+        default_value = "hls,mpc+abandon,mpc,rate,robust-mpc,harmonic,bba,bola,fixed:0,fixed:2,optimum"
     )]
     rules: Vec<String>,
     /// How long each viewing lasts
@@ -43,9 +43,6 @@ pub(crate) struct Single {
     /// Rules are told VMAF, where the ladder has it
     #[arg(long)]
     quality: bool,
-    /// What if the origin broke off answers that come too late, and sent a cheaper rung when asked again
-    #[arg(long)]
-    cuts: bool,
     /// Also draw bitrate against stalls
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
@@ -76,7 +73,7 @@ impl Single {
             tells: Tells {
                 behind: self.behind,
                 quality: self.quality,
-                cuts: self.cuts,
+                ..Tells::default()
             },
         };
         if let Some(log) = &self.log {
