@@ -23,9 +23,11 @@ use crate::{
     origin::{
         self, Origin, Terms,
         admission::Overflow,
+        arms::Arms,
         ops,
         profile::Latency,
         reporter::{self, Identity, Standing},
+        viewers::{EXPLAINED, Rules},
     },
     store::Store,
     token::keys::Keys,
@@ -209,7 +211,12 @@ impl Node {
             .clone()
             .unwrap_or_else(|| default_name(role.kind, &url));
         let rule = config.rule.unwrap_or_default().rule();
-        let origin = Origin::ruled_by(rule, name, store, config.terms()?);
+        let rules = Rules {
+            arms: Arms::one(rule),
+            explained: EXPLAINED,
+            journal: None,
+        };
+        let origin = Origin::ruled_by(rules, name, store, config.terms()?);
         let mut fetcher = Fetcher::trusting(config.ca_file.as_deref())?;
         let (directive_sender, directives) = watch::channel(Directive::Continue);
         let (standing, standings) = watch::channel(role.standing);

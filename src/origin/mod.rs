@@ -3,11 +3,17 @@
 //! Knows the store, not who fills it; obeys a [`Stance`], not the manager that may be behind it.
 
 pub mod admission;
+pub mod arms;
+mod asking;
 pub mod beside;
+pub mod cmcd;
+pub mod cmsd;
 pub mod delivery;
 pub mod derived;
 pub mod edge;
+pub mod explain;
 mod gate;
+pub mod journal;
 mod ledger;
 pub mod media;
 pub mod meter;
@@ -22,12 +28,13 @@ pub mod seat;
 mod seated;
 pub mod share;
 mod signalling;
+mod telling;
 pub mod viewers;
 pub mod wheel;
 
 use std::{sync::Arc, time::Duration};
 
-use adaptation::{Allocator, Rate, Rule};
+use adaptation::{Allocator, Rate};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::{
     Router,
@@ -40,7 +47,11 @@ use tokio_util::sync::CancellationToken;
 use tower_http::cors::{Any, CorsLayer};
 
 use self::{
-    admission::Overflow, derived::Derived, profile::Latency, share::Share, viewers::Viewers,
+    admission::Overflow,
+    derived::Derived,
+    profile::Latency,
+    share::Share,
+    viewers::{Rules, Viewers},
 };
 use crate::{store::Store, token::keys::Keys};
 
@@ -102,12 +113,17 @@ impl Origin {
         Self::ruled_by(Box::new(Rate::default()), node, store, terms)
     }
 
-    /// With another rule for choosing rungs.
-    pub fn ruled_by(rule: Box<dyn Rule>, node: String, store: Store, terms: Terms) -> Arc<Self> {
+    /// With other rules for choosing rungs.
+    pub fn ruled_by(
+        rules: impl Into<Rules>,
+        node: String,
+        store: Store,
+        terms: Terms,
+    ) -> Arc<Self> {
         Arc::new(Self {
             node,
             store,
-            viewers: Arc::new(Viewers::new(rule, terms.max_viewers)),
+            viewers: Arc::new(Viewers::new(rules, terms.max_viewers)),
             share: Arc::default(),
             stance: ArcSwap::default(),
             terms,
@@ -140,6 +156,9 @@ pub fn public(origin: Arc<Origin>) -> Router {
         "spillway-reason",
         "spillway-estimate",
         "spillway-node",
+        "spillway-decision",
+        cmsd::STATIC,
+        cmsd::DYNAMIC,
     ];
     let cors = CorsLayer::new()
         .allow_origin(Any)

@@ -88,7 +88,7 @@ pub(super) async fn join(
             let renditions = &window.format().renditions;
             let query = signalling::query(&profile);
             (
-                render::all_variants(ladder, renditions, query),
+                render::all_variants(ladder, renditions, "", query),
                 token::of_ladder(name.as_str()),
             )
         }

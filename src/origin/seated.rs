@@ -9,16 +9,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adaptation::{Fixed, Flight, Limits, Pin, Rule, Viewer};
+use adaptation::{Choice, Fixed, Flight, Level, Limits, Pin, Rule, Viewer};
 use playlists::{Bitrate, Timeline};
 use serde::Serialize;
 
 use super::{
+    arms::Tally,
+    explain::{Explained, Kept, Ring},
     ledger::Line,
     meter::{Meter, Outcome, Progress},
     room::{Crowd, Room},
     seat::ViewerId,
-    viewers::Ask,
+    viewers::{Ask, Rules},
 };
 use crate::store::StreamName;
 
@@ -29,6 +31,8 @@ pub(super) struct Seated {
     pub room: Arc<Room>,
     pub crowd: Arc<Crowd>,
     pub line: Line,
+    /// Which rule it has, of those that are assigned by share.
+    pub arm: u8,
     since: Instant,
     /// Milliseconds after `since`.
     seen: AtomicU64,
@@ -47,6 +51,30 @@ struct State {
     outstanding: Vec<Weak<Meter>>,
     /// What it was told, if its rungs are chosen when they are listed.
     told: Option<Box<Timeline>>,
+    /// Of the segments that were chosen for it: their length in milliseconds, their octets.
+    media_ms: u64,
+    chosen: u64,
+    /// Sum of the estimates that choices were made with, in kbit/s, and how many there were.
+    estimates_kbps: u64,
+    estimated: u32,
+    /// Its last decisions, if they are kept.
+    ring: Option<Box<Ring>>,
+}
+
+/// What is known of a viewer when its segment has been chosen.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known {
+    pub estimate: Option<Bitrate>,
+    /// Standard deviation of ln(rate).
+    pub deviation: f64,
+    pub rtt: Duration,
+    pub buffer: Option<Level>,
+    /// The highest rung that it may have.
+    pub ceiling: usize,
+    /// It stands there, though its own path would allow more.
+    pub held: bool,
+    pub arm: u8,
+    pub rule: &'static str,
 }
 
 /// In which sums a viewer counts.
@@ -66,6 +94,7 @@ impl Seated {
         id: ViewerId,
         (room, line): (Arc<Room>, Line),
         crowd: Arc<Crowd>,
+        (arm, ring): (u8, Option<Box<Ring>>),
         ask: &Ask<'_>,
         now: Instant,
     ) -> Self {
@@ -77,12 +106,18 @@ impl Seated {
             ceiling: ask.ceiling,
             outstanding: Vec::new(),
             told: None,
+            media_ms: 0,
+            chosen: 0,
+            estimates_kbps: 0,
+            estimated: 0,
+            ring,
         };
         Self {
             id,
             room,
             crowd,
             line,
+            arm,
             since: now,
             seen: AtomicU64::new(0),
             patience: ask.patience,
@@ -97,13 +132,11 @@ impl Seated {
     }
 
     /// The rung of a segment.
-    pub(super) fn decide(
-        &self,
-        ask: &Ask<'_>,
-        rule: &dyn Rule,
-        now: Instant,
-    ) -> (Pin, Option<Bitrate>) {
+    pub(super) fn decide(&self, ask: &Ask<'_>, rules: &Rules, now: Instant) -> (Pin, Known) {
         let mut state = self.state();
+        if let Some(hint) = &ask.hint {
+            state.viewer.hinted(hint, ask.measured, now);
+        }
         let told = state.told.as_ref();
         let told = told
             .and_then(|told| told.rung(ask.offer.number))
@@ -111,11 +144,22 @@ impl Seated {
         let pin = match told {
             // It was chosen when it was listed, be it by another node.
             Some(rung) => state.viewer.repeat(rung),
-            None => self.choose(&mut state, ask, rule, now),
+            None => self.choose(&mut state, ask, rules, now),
         };
         self.counts(&mut state);
         self.write(&state);
-        (pin, state.viewer.estimate().map(|estimate| estimate.rate))
+        let estimate = state.viewer.estimate();
+        let known = Known {
+            estimate: estimate.map(|estimate| estimate.rate),
+            deviation: estimate.map_or(0.0, |estimate| estimate.deviation),
+            rtt: state.viewer.rtt(),
+            buffer: state.viewer.buffer(now),
+            ceiling: state.ceiling,
+            held: state.viewer.is_held(),
+            arm: self.arm,
+            rule: self.rule(ask, rules).name(),
+        };
+        (pin, known)
     }
 
     /// What it is to be told of `segments`; see [`Viewers::list`](super::viewers::Viewers::list).
@@ -124,7 +168,7 @@ impl Seated {
         segments: &[(u64, bool)],
         ask: &Ask<'_>,
         told: Option<Timeline>,
-        rule: &dyn Rule,
+        rules: &Rules,
         now: Instant,
     ) -> Timeline {
         let mut state = self.state();
@@ -141,7 +185,7 @@ impl Seated {
         let new: Vec<_> = segments.iter().filter(is_new).copied().collect();
         if !new.is_empty() {
             // One choice for all that are new, which is one segment but for the first playlist.
-            let pin = self.choose(&mut state, ask, rule, now);
+            let pin = self.choose(&mut state, ask, rules, now);
             for (number, stream_breaks) in new {
                 told.append(number, pin.rung, stream_breaks);
             }
@@ -155,7 +199,7 @@ impl Seated {
         timeline
     }
 
-    fn choose(&self, state: &mut State, ask: &Ask<'_>, rule: &dyn Rule, now: Instant) -> Pin {
+    fn choose(&self, state: &mut State, ask: &Ask<'_>, rules: &Rules, now: Instant) -> Pin {
         // Who came after the last sharing has no share yet, and must not take that of others.
         let newcomer = ask.shared.is_some_and(|shared| self.since > shared);
         let ceiling = if newcomer {
@@ -166,7 +210,7 @@ impl Seated {
         state.ceiling = ceiling;
         state.look(&self.id, now);
         let in_flight = state.in_flight(now);
-        let rule = if ask.fixed { &Fixed } else { rule };
+        let rule = self.rule(ask, rules);
         let limits = Limits {
             ceiling,
             price: ask.price,
@@ -175,8 +219,76 @@ impl Seated {
             .viewer
             .decide(&ask.offer, limits, in_flight, rule, now);
         let pin = decided.pin;
-        state.segments += u64::from(pin.fresh);
+        let Some(because) = decided.because else {
+            return pin;
+        };
+        state.segments += 1;
+        let length = ask.offer.duration.duration().as_millis();
+        state.media_ms += u64::try_from(length).unwrap_or(0);
+        state.chosen += because.sizes.this().get(pin.rung).copied().unwrap_or(0);
+        if let Some(estimate) = because.estimate {
+            state.estimates_kbps += estimate.rate.kbps();
+            state.estimated += 1;
+        }
+        if let Some(table) = ask.table
+            && (state.ring.is_some() || rules.journal.is_some())
+        {
+            let choice = Choice {
+                rung: pin.rung,
+                reason: pin.reason,
+            };
+            let kept = Kept::new((self.arm, rule.name()), &because, choice, table);
+            if let Some(journal) = &rules.journal {
+                journal.note(&self.room.stream, &self.id, kept.clone());
+            }
+            if let Some(ring) = &mut state.ring {
+                ring.push(kept);
+            }
+        }
         pin
+    }
+
+    fn rule<'a>(&self, ask: &Ask<'_>, rules: &'a Rules) -> &'a dyn Rule {
+        if ask.fixed {
+            &Fixed
+        } else {
+            rules.arms.rule(self.arm)
+        }
+    }
+
+    /// Its last decisions; `None` if they were not kept, which they are from now on if there is a `place`.
+    pub(super) fn explained(
+        &self,
+        place: impl FnOnce() -> Option<Box<Ring>>,
+    ) -> Option<Vec<Explained>> {
+        let mut state = self.state();
+        let Some(ring) = &state.ring else {
+            state.ring = place();
+            return None;
+        };
+        let kept: Vec<_> = ring.iter().cloned().collect();
+        // What takes long is done while nobody waits for it.
+        drop(state);
+        let explained = kept
+            .iter()
+            .map(|kept| kept.explained(&self.room.stream, &self.id));
+        Some(explained.collect())
+    }
+
+    /// What has come of it so far.
+    pub(super) fn tally(&self) -> Tally {
+        let state = self.state();
+        let (stalls, stalled) = state.viewer.stalls();
+        Tally {
+            watched_ms: self.seen.load(Relaxed),
+            stalled_ms: u64::try_from(stalled.as_millis()).unwrap_or(u64::MAX),
+            stalls,
+            switches: state.viewer.switches(),
+            media_ms: state.media_ms,
+            octets: state.chosen,
+            estimates_kbps: state.estimates_kbps,
+            estimated: state.estimated,
+        }
     }
 
     /// It is watching here, even if it was sent elsewhere before.
@@ -254,6 +366,12 @@ impl Seated {
             reason: state.viewer.reason(),
             ceiling: state.ceiling,
             estimate_kbps: state.viewer.estimate().map(|estimate| estimate.rate.kbps()),
+            buffer_ms: state
+                .viewer
+                .buffer(now)
+                .map(|level| level.media.as_millis()),
+            stalls: state.viewer.stalls().0,
+            arm: self.arm,
             switches: state.viewer.switches(),
             segments: state.segments,
             octets: state.octets,
@@ -345,6 +463,12 @@ pub struct ViewerReport {
     /// Highest rung that the node's budget allows this viewer.
     pub ceiling: usize,
     pub estimate_kbps: Option<u64>,
+    /// What it has ahead, as it is reckoned here.
+    pub buffer_ms: Option<u128>,
+    /// By the same account.
+    pub stalls: u32,
+    /// Which rule it has, of those that are assigned by share.
+    pub arm: u8,
     pub switches: u32,
     pub segments: u64,
     pub octets: u64,
@@ -361,7 +485,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_viewer_takes_little_more_than_half_a_kilobyte() {
-        assert!(size_of::<Seated>() <= 704, "{}", size_of::<Seated>());
+    fn a_viewer_takes_no_more_than_three_quarters_of_a_kilobyte() {
+        assert!(size_of::<Seated>() <= 768, "{}", size_of::<Seated>());
     }
 }

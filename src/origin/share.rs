@@ -49,6 +49,11 @@ impl Share {
             .map_or(usize::MAX, |class| self.allocation.ceiling(*class, viewer))
     }
 
+    /// Not even the cheapest rung for everybody fits.
+    pub fn is_overloaded(&self) -> bool {
+        self.allocation.overload
+    }
+
     /// Utility per Mbit/s that one more bit would buy; 0 when nobody is held down.
     pub fn price(&self) -> f64 {
         self.allocation.price

@@ -14,12 +14,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adaptation::{Demand, Offer, Pin, Reason, Rule, region::Region};
+use adaptation::{Demand, Hint, Offer, Pin, Reason, Rule, region::Region};
 use arc_swap::ArcSwap;
 use playlists::{Bitrate, Timeline};
 
-pub use super::seated::ViewerReport;
+pub use super::seated::{Known, ViewerReport};
 use super::{
+    arms::{ArmReport, Arms},
+    explain::{Explained, Places},
+    journal::Journal,
     meter::{Meter, Progress},
     room::{Crowd, Room, Seating},
     seat::Seat,
@@ -27,7 +30,10 @@ use super::{
     share::Arrivals,
     wheel::Wheel,
 };
-use crate::{control::RegionLoad, store::StreamName};
+use crate::{
+    control::RegionLoad,
+    store::{StreamName, Table},
+};
 
 /// What a viewer asks for, and under what limits.
 #[derive(Debug)]
@@ -46,6 +52,33 @@ pub struct Ask<'a> {
     pub patience: Duration,
     /// Of a viewer whose rungs are chosen when they are listed: which one the playlist said.
     pub listed: Option<usize>,
+    /// What the offer was made from, for decisions that are kept.
+    pub table: Option<&'a Arc<Table>>,
+    /// What the player says of itself.
+    pub hint: Option<Hint>,
+    /// The path to the viewer is one that we see.
+    pub measured: bool,
+}
+
+/// By what rules rungs are chosen, and who is told why.
+#[derive(Debug)]
+pub struct Rules {
+    pub arms: Arms,
+    /// Of how many viewers the last decisions are kept.
+    pub explained: usize,
+    /// Where all decisions are written down.
+    pub journal: Option<Journal>,
+}
+
+/// One rule for everybody.
+impl<R: Rule + 'static> From<Box<R>> for Rules {
+    fn from(rule: Box<R>) -> Self {
+        Self {
+            arms: Arms::one(rule),
+            explained: EXPLAINED,
+            journal: None,
+        }
+    }
 }
 
 /// Every viewer of the node.
@@ -66,14 +99,18 @@ pub struct Viewers {
     joins: AtomicU64,
     refused: AtomicU64,
     sent_on: AtomicU64,
-    rule: Box<dyn Rule>,
+    pub(super) rules: Rules,
+    places: Places,
     /// Octets that viewers have acknowledged.
     pub egress: AtomicU64,
 }
 
 impl Viewers {
-    pub fn new(rule: Box<dyn Rule>, most: usize) -> Self {
+    pub fn new(rules: impl Into<Rules>, most: usize) -> Self {
+        let rules = rules.into();
         Self {
+            places: Places::new(rules.explained),
+            rules,
             rooms: ArcSwap::default(),
             regions: Mutex::default(),
             silences: Mutex::new(Wheel::new(LOOK_EVERY, Instant::now())),
@@ -83,17 +120,16 @@ impl Viewers {
             joins: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             sent_on: AtomicU64::new(0),
-            rule,
             egress: AtomicU64::new(0),
         }
     }
 
     /// The rung of a segment for a viewer, who takes a seat with the first.
-    pub fn decide(&self, seat: &Seat, ask: &Ask<'_>, now: Instant) -> (Pin, Option<Bitrate>) {
+    pub fn decide(&self, seat: &Seat, ask: &Ask<'_>, now: Instant) -> (Pin, Known) {
         let known = self.find(seat, now);
         match known.or_else(|| self.seat(seat, ask, now)) {
-            Some(seated) => seated.decide(ask, &*self.rule, now),
-            None => (NO_SEAT, None),
+            Some(seated) => seated.decide(ask, &self.rules, now),
+            None => (NO_SEAT, Known::default()),
         }
     }
 
@@ -114,7 +150,7 @@ impl Viewers {
     ) -> Timeline {
         let known = self.find(seat, now);
         match known.or_else(|| self.seat(seat, ask, now)) {
-            Some(seated) => seated.list(segments, ask, told, &*self.rule, now),
+            Some(seated) => seated.list(segments, ask, told, &self.rules, now),
             None => Timeline::default(),
         }
     }
@@ -165,6 +201,7 @@ impl Viewers {
                 Some(until) => stay.push((seated, until)),
                 None if seated.room.unseat(&seated, now) => {
                     self.taken.fetch_sub(1, Relaxed);
+                    self.rules.arms.fold(seated.arm, &seated.tally());
                     tracing::debug!(viewer = %seated.id, stream = %seated.room.stream, "viewer gone");
                 }
                 // It was seen just now.
@@ -310,6 +347,29 @@ impl Viewers {
         seated.map(|seated| seated.report(now)).collect()
     }
 
+    /// The last decisions for the viewer `key`, oldest first, for each stream that it watches; `None` of
+    /// one whose decisions were not kept. They are from now on, if there is room.
+    pub fn explain(&self, key: u64) -> Vec<(StreamName, Option<Vec<Explained>>)> {
+        let rooms = self.rooms.load();
+        let seated = rooms.values().filter_map(|room| room.look(key));
+        let explained = seated.map(|seated| {
+            let stream = seated.room.stream.clone();
+            (stream, seated.explained(|| self.places.ring_asked_for()))
+        });
+        explained.collect()
+    }
+
+    /// What came of each rule so far.
+    pub fn arms(&self) -> Vec<ArmReport> {
+        let rooms = self.rooms.load();
+        let all = rooms.values().flat_map(|room| {
+            let seated = |line: super::ledger::Written| room.look(line.key);
+            room.lines(0).filter_map(seated)
+        });
+        let live = all.map(|seated| (seated.arm, seated.tally()));
+        self.rules.arms.report(live)
+    }
+
     fn find(&self, seat: &Seat, now: Instant) -> Option<Arc<Seated>> {
         let rooms = self.rooms.load();
         rooms.get(seat.stream.as_str())?.find(seat.viewer.key, now)
@@ -325,7 +385,9 @@ impl Viewers {
             let room = self.room(&seat.stream);
             let new = |line| {
                 let (id, region) = (seat.viewer.clone(), self.arrive(&seat.viewer.region));
-                Seated::new(id, (room.clone(), line), region, ask, now)
+                let arm = self.rules.arms.of(id.key);
+                let ring = self.places.ring();
+                Seated::new(id, (room.clone(), line), region, (arm, ring), ask, now)
             };
             match room.seat(seat.viewer.key, new, now) {
                 Seating::New(seated) => {
@@ -438,6 +500,9 @@ const NO_SEAT: Pin = Pin {
     reason: Reason::Ceiling,
     fresh: false,
 };
+
+/// Five megabytes of decisions, where it is not said otherwise.
+pub const EXPLAINED: usize = 1000;
 
 /// More regions than an operator could look at.
 const REGIONS: usize = 64;

@@ -32,6 +32,9 @@ fn ask(number: u64) -> Ask<'static> {
         known: None,
         patience: Duration::from_secs(6),
         listed: None,
+        table: None,
+        hint: None,
+        measured: true,
     }
 }
 
