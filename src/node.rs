@@ -4,11 +4,12 @@
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
     path::PathBuf,
+    str::FromStr,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use adaptation::{Rule, rule};
+use adaptation::rule;
 use anyhow::Context as _;
 use playlists::Bitrate;
 use reqwest::Url;
@@ -23,8 +24,8 @@ use crate::{
     origin::{
         self, Origin, Terms,
         admission::Overflow,
-        arms::Arms,
-        ops,
+        arms::{ARMS, Arms},
+        journal, ops,
         profile::Latency,
         reporter::{self, Identity, Standing},
         viewers::{EXPLAINED, Rules},
@@ -82,37 +83,85 @@ pub struct NodeConfig {
     /// Segments that playlists list [default: 8]
     #[arg(long, env = "SPILLWAY_LISTED_SEGMENTS", value_name = "COUNT")]
     pub listed_segments: Option<usize>,
-    /// How rungs are chosen [default: mpc]
+    /// How rungs are chosen: mpc, rate, bba, bola, robust-mpc, or cycle, which is to try players with; or
+    /// several by the share of the viewers that has each, as in mpc=90,rate=10 [default: mpc]
     #[arg(long, env = "SPILLWAY_RULE", value_name = "RULE")]
-    pub rule: Option<RuleName>,
+    pub rule: Option<RuleShares>,
+    /// Of how many viewers the last decisions are kept, for /v1/viewers/ID/decisions [default: 1000]
+    #[arg(long, env = "SPILLWAY_EXPLAINED_VIEWERS", value_name = "COUNT")]
+    pub explained_viewers: Option<usize>,
+    /// Write each decision with all that it was made from to this file, a line of JSON each; opened anew
+    /// on SIGHUP [default: none]
+    #[arg(long, env = "SPILLWAY_DECISIONS_LOG", value_name = "FILE")]
+    pub decisions_log: Option<PathBuf>,
+    /// Size at which that file is moved to FILE.1, in MB [default: however large]
+    #[arg(long, env = "SPILLWAY_DECISIONS_LOG_MB", value_name = "MB")]
+    pub decisions_log_mb: Option<u64>,
     #[command(flatten)]
     pub front: FrontConfig,
 }
 
-/// A rule for choosing rungs.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RuleName {
-    /// What is worth most over the next segments, on the path as it is known and on worse
-    #[default]
-    Mpc,
-    /// What the viewer's path carries
-    Rate,
-    /// What the viewer's buffer allows, linearly (BBA-0)
-    Bba,
-    /// What the viewer's buffer allows, by utility (BOLA)
-    Bola,
-    /// What is worth most on the path at its worst of late (RobustMPC)
-    RobustMpc,
-    /// Another rung every one to four segments, to try players with
-    Cycle,
+/// Rules for choosing rungs, and the share of the viewers that each has: `mpc`, or `mpc=90,rate=10`.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RuleShares(Vec<(String, u32)>);
+
+impl RuleShares {
+    fn arms(&self) -> anyhow::Result<Arms> {
+        let rule = |(name, share): &(String, u32)| Some((rule::named(name)?, *share));
+        let rules: Option<Vec<_>> = self.0.iter().map(rule).collect();
+        // Checked when it was read.
+        rules
+            .and_then(Arms::new)
+            .context("rule: nobody would have one")
+    }
 }
 
-impl RuleName {
-    fn rule(self) -> Box<dyn Rule> {
-        let name = clap::ValueEnum::to_possible_value(&self);
-        let rule = name.and_then(|name| rule::named(name.get_name()));
-        rule.expect("each is a rule's name")
+impl Default for RuleShares {
+    fn default() -> Self {
+        Self(vec![("mpc".into(), 1)])
+    }
+}
+
+impl FromStr for RuleShares {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut shares = Vec::new();
+        for part in text.split(',') {
+            let (name, share) = part.split_once('=').unwrap_or((part, "1"));
+            let (name, share) = (name.trim(), share.trim());
+            if rule::named(name).is_none() {
+                return Err(format!("rule {name:?} is none of {RULES}"));
+            }
+            let share = share.parse().map_err(|_| {
+                format!("rule {name}={share}: a share is a whole number, such as 90")
+            })?;
+            shares.push((name.to_owned(), share));
+        }
+        match shares.iter().map(|(_, share)| u64::from(*share)).sum() {
+            0u64 => Err(format!("rule {text:?}: nobody would have one")),
+            _ if shares.len() > ARMS => Err(format!("rule {text:?}: more than {ARMS} at a time")),
+            _ => Ok(Self(shares)),
+        }
+    }
+}
+
+impl TryFrom<String> for RuleShares {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<RuleShares> for String {
+    fn from(shares: RuleShares) -> Self {
+        let shares = shares.0.iter();
+        let parts: Vec<_> = shares
+            .map(|(name, share)| format!("{name}={share}"))
+            .collect();
+        parts.join(",")
     }
 }
 
@@ -149,6 +198,26 @@ impl NodeConfig {
             "egress-mbps is {mbps}; it has to be above 0"
         );
         Ok(Some(Bitrate::from_bps((mbps * 1e6) as u64)))
+    }
+
+    /// By what rules rungs are chosen, and who writes down what they chose.
+    async fn rules(&self) -> anyhow::Result<(Rules, Option<journal::Writer>)> {
+        let (journal, writer) = match &self.decisions_log {
+            Some(path) => {
+                let most = self.decisions_log_mb.map(|mb| mb.max(1) * 1_000_000);
+                let opened = journal::open(path, most).await;
+                let (journal, writer) =
+                    opened.with_context(|| format!("cannot write to {}", path.display()))?;
+                (Some(journal), Some(writer))
+            }
+            None => (None, None),
+        };
+        let rules = Rules {
+            arms: self.rule.clone().unwrap_or_default().arms()?,
+            explained: self.explained_viewers.unwrap_or(EXPLAINED),
+            journal,
+        };
+        Ok((rules, writer))
     }
 
     /// Fewer than three segments no player starts on.
@@ -210,12 +279,7 @@ impl Node {
             .name
             .clone()
             .unwrap_or_else(|| default_name(role.kind, &url));
-        let rule = config.rule.unwrap_or_default().rule();
-        let rules = Rules {
-            arms: Arms::one(rule),
-            explained: EXPLAINED,
-            journal: None,
-        };
+        let (rules, journal) = config.rules().await?;
         let origin = Origin::ruled_by(rules, name, store, config.terms()?);
         let mut fetcher = Fetcher::trusting(config.ca_file.as_deref())?;
         let (directive_sender, directives) = watch::channel(Directive::Continue);
@@ -232,6 +296,9 @@ impl Node {
             stop.clone(),
         ));
         tasks.spawn(origin.clone().run(stop.clone()));
+        if let Some(journal) = journal {
+            tasks.spawn(journal.run(stop.clone()));
+        }
         if let Some(keys) = &origin.terms.keys {
             tasks.spawn(keys.clone().follow(stop.clone()));
             let keys = keys.clone();
@@ -332,6 +399,8 @@ pub fn beside(given: Option<&PathBuf>, name: &str) -> anyhow::Result<PathBuf> {
 
 /// How long what is still open has after the word to stop.
 pub const STOPPING: Duration = Duration::from_secs(8);
+
+const RULES: &str = "mpc, rate, bba, bola, robust-mpc, cycle, fixed";
 
 const PORT: u16 = 8080;
 const PRIVATE: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);

@@ -83,7 +83,7 @@ impl Arms {
                 past: Sums::default(),
             })
             .collect();
-        let few = !arms.is_empty() && arms.len() <= MOST;
+        let few = !arms.is_empty() && arms.len() <= ARMS;
         few.then_some(Self(arms))
     }
 
@@ -211,7 +211,7 @@ fn mixed(key: u64) -> u64 {
 }
 
 /// More rules than anybody could tell apart by their results.
-const MOST: usize = 16;
+pub const ARMS: usize = 16;
 
 #[cfg(test)]
 mod tests {

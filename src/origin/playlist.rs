@@ -16,7 +16,7 @@ use playlists::{
 use serde::Deserialize;
 
 use super::{
-    NO_STORE, Origin, Refusal, Stance, beside,
+    NO_STORE, Origin, Refusal, Stance, beside, cmcd,
     edge::{self, Reload, playable},
     gate::Pass,
     profile::{Asked, Container, Profile},
@@ -209,15 +209,16 @@ pub(super) fn stream_of(origin: &Origin, name: &str) -> Result<(StreamName, Cons
     Ok((parsed, stream))
 }
 
-/// A redirect to the same place on another node, with what is known of the viewer's path.
+/// A redirect to the same place on another node, with what is known of the viewer's path; without what
+/// its player said of itself, which is of this request and would stay in the names that follow.
 pub(super) fn elsewhere(
     to: &str,
     uri: &axum::http::Uri,
     known: Option<playlists::Bitrate>,
 ) -> Response {
-    let query = uri.query().into_iter().flat_map(|query| query.split('&'));
+    let query = uri.query().into_iter().flat_map(cmcd::without);
     let query = query
-        .filter(|pair| !pair.starts_with("seen="))
+        .filter(|pair| !pair.is_empty() && !pair.starts_with("seen="))
         .map(str::to_owned);
     let query: Vec<_> = query
         .chain(known.map(|rate| format!("seen={}", rate.kbps())))

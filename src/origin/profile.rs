@@ -379,9 +379,9 @@ mod tests {
         }
         let wished = [("latency", "low"), ("switch", "seamless")];
         assert!(of(&wished, "AppleCoreMedia/1.0").unwrap().is_plain());
-        assert!(of(&wished, "VLC/3.0.24").unwrap().is_plain());
+        assert_eq!(of(&wished, "VLC/3.0.24").unwrap().to_string(), "w9");
         let fmp4 = of(&[("format", "fmp4")], "VLC/3.0.24").unwrap();
-        assert_eq!(fmp4.to_string(), "n");
+        assert_eq!(fmp4.to_string(), "n.w9");
         let node = Profile::of(&asked(&[]), BROWSER, Latency::Normal).unwrap();
         assert_eq!(node.to_string(), "n");
     }

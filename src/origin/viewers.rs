@@ -99,7 +99,7 @@ pub struct Viewers {
     joins: AtomicU64,
     refused: AtomicU64,
     sent_on: AtomicU64,
-    pub(super) rules: Rules,
+    pub rules: Rules,
     places: Places,
     /// Octets that viewers have acknowledged.
     pub egress: AtomicU64,
