@@ -157,7 +157,7 @@ async fn a_segment_says_what_its_path_carries_and_how_much_may_be_taken() {
     );
     let decision = text("spillway-decision");
     assert!(
-        decision.starts_with("rule=rate, arm=0, ceiling=2, price=0.000"),
+        decision.starts_with("rule=rate, ceiling=2, price=0.000, arm=0"),
         "{decision}"
     );
     let exposed = text("access-control-expose-headers");
@@ -292,15 +292,15 @@ async fn viewers_are_divided_among_rules_and_each_rules_results_are_summed() {
             ask(&node, &format!("{key:016x}.paris/{number}.m4s"), &[]).await;
         }
     }
-    let viewers = json(&node, "/v1/viewers").await;
-    let of_second = |viewer: &&Value| viewer["arm"] == 1;
-    let second = viewers["viewers"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(of_second)
-        .count() as u64;
+    let of = |key: u64| node.origin.viewers.rules.arms.of(key);
+    let second = (0..40).filter(|key| of(*key) == 1).count() as u64;
     assert!((8..=32).contains(&second), "{second} of 40");
+    let viewers = json(&node, "/v1/viewers").await;
+    for viewer in viewers["viewers"].as_array().unwrap() {
+        let key = viewer["viewer"].as_str().unwrap().split('.').next();
+        let key = u64::from_str_radix(key.unwrap(), 16).unwrap();
+        assert_eq!(viewer["arm"], of(key), "{viewer}");
+    }
     let shown = json(&node, "/v1/arms").await;
     assert_eq!(
         (&shown["arms"][0]["rule"], &shown["arms"][1]["rule"]),
@@ -334,4 +334,59 @@ async fn viewers_are_divided_among_rules_and_each_rules_results_are_summed() {
         (40 - second, second)
     );
     assert_eq!(after["arms"][0]["watching"], 0);
+}
+
+#[tokio::test]
+async fn a_player_that_adapts_by_itself_is_a_viewer_and_is_told_how_much_it_may_take() {
+    let terms = Terms {
+        budget: Some(playlists::Bitrate::from_kbps(1000)),
+        ..Terms::default()
+    };
+    let (node, _feed) = ruled(one(Rate::default()), terms).await;
+    let get = async |url: String| reqwest::get(url).await.unwrap().text().await.unwrap();
+    let base = format!("{}/live/demo", node.url);
+    let index = get(format!("{base}/index.m3u8?abr=client")).await;
+    let names = index.lines().filter(|line| !line.starts_with('#'));
+    let names: Vec<_> = names.filter(|line| !line.is_empty()).collect();
+    assert_eq!(names.len(), 3, "{index}");
+    let own = names[0].strip_prefix("v/").unwrap();
+    let (viewer, rung) = own.split_once('/').unwrap();
+    assert_eq!(rung, "top.m3u8", "{index}");
+    // The text is that of everybody.
+    let list = get(format!("{base}/v/{own}")).await;
+    assert_eq!(list, get(format!("{base}/top.m3u8")).await);
+    assert!(list.contains("\n7/top/1000.m4s\n"), "{list}");
+    for number in FIRST..FIRST + 3 {
+        let told = ask(&node, &format!("{viewer}/7/top/{number}.m4s"), &[]).await;
+        assert_eq!(told["spillway-rung"], "top", "its own choice");
+        assert_eq!(
+            told["cache-control"],
+            "private, max-age=31536000, immutable"
+        );
+    }
+    // It counts, and once the egress has been shared the most it should take is said.
+    let shown = json(&node, &format!("/v1/viewers/{viewer}")).await;
+    assert_eq!(
+        (&shown[0]["rung"], &shown[0]["arm"]),
+        (&2.into(), &Value::Null)
+    );
+    let held = async {
+        for number in (FIRST + 3).. {
+            let number = number.min(FIRST + 11);
+            let told = ask(&node, &format!("{viewer}/7/top/{number}.m4s"), &[]).await;
+            if told["cmsd-dynamic"].to_str().unwrap().contains(";mb=1200;") {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let held = tokio::time::timeout(std::time::Duration::from_secs(10), held).await;
+    assert!(
+        held.is_ok(),
+        "nobody said that the rung of 800 kbit/s is the most"
+    );
+    assert_eq!(json(&node, "/v1/arms").await["arms"][0]["viewers"], 0);
+    // Who hands it on, or caches it, finds the canonical names.
+    let index = get(format!("{base}/index.m3u8?abr=client&names=canonical")).await;
+    assert!(index.contains("\ntop.m3u8\n"), "{index}");
 }

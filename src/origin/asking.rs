@@ -16,6 +16,8 @@ pub(super) struct Brought {
     pub known: Option<Bitrate>,
     /// The rung that the playlist listed, where that is when it is chosen.
     pub listed: Option<usize>,
+    /// The rung that a player chose that adapts by itself.
+    pub taken: Option<usize>,
     /// What the player says of itself.
     pub hint: Option<Hint>,
     /// The path to the viewer is one that we see.
@@ -62,6 +64,7 @@ pub(super) fn ask<'a>(
     };
     let share = origin.share.load();
     let ceiling = share.ceiling(seat.stream.as_str(), seat.viewer.key);
+    let taken = brought.taken.map(|rung| rung.min(most));
     Ask {
         offer: Offer {
             number: segment.number(),
@@ -83,6 +86,7 @@ pub(super) fn ask<'a>(
         listed: brought
             .listed
             .filter(|_| profile.choosing == Choosing::AtListing),
+        taken,
         table: Some(table),
         hint: brought.hint,
         measured: brought.measured,

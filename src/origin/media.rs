@@ -85,6 +85,7 @@ pub async fn chosen(
         listed: hint.listed,
         hint: said.map(|said| said.hint(part.is_some())),
         measured: connection.peer.direct,
+        taken: None,
     };
     let past = asking::past(&window, segment);
     let table = past.as_ref().unwrap_or_else(|| window.table());
@@ -97,13 +98,7 @@ pub async fn chosen(
     let mut response = if origin.terms.behind_cdn {
         signalling::elsewhere(segment, rung, &name)
     } else {
-        let measure = Measure {
-            viewers: origin.viewers.clone(),
-            seat: seat.clone(),
-            connection,
-            number,
-            media: length(segment, part),
-        };
+        let measure = measure(&origin, &seat, connection, (number, length(segment, part)));
         if part.is_none() && !segment.complete {
             growing(segment, consumer, chosen, Some(measure))
         } else {
@@ -195,7 +190,7 @@ fn keeper(origin: &Origin, consumer: &Consumer, number: u64) -> Option<String> {
 }
 
 /// `piece` of segment `number`, its octets in memory.
-async fn there_now(window: &Published, number: u64, piece: Piece) -> Piece {
+pub(super) async fn there_now(window: &Published, number: u64, piece: Piece) -> Piece {
     if window.is_past(number) {
         piece.from_disk().await
     } else {
@@ -274,13 +269,29 @@ impl File {
     }
 }
 
-fn length(segment: &Segment, part: Option<usize>) -> MediaTime {
+/// How the delivery of a segment or part of this number and length is measured.
+pub(super) fn measure(
+    origin: &Origin,
+    seat: &Seat,
+    connection: Arc<Connection>,
+    (number, media): (u64, MediaTime),
+) -> Measure {
+    Measure {
+        viewers: origin.viewers.clone(),
+        seat: seat.clone(),
+        connection,
+        number,
+        media,
+    }
+}
+
+pub(super) fn length(segment: &Segment, part: Option<usize>) -> MediaTime {
     let part = part.and_then(|part| segment.parts.get(part));
     part.map_or_else(|| segment.duration(), |part| part.duration)
 }
 
 /// A part that is there, or the whole of a complete segment, in the rung of this index and name.
-async fn object(
+pub(super) async fn object(
     origin: &Origin,
     stream: &StreamName,
     segment: &Arc<Segment>,
@@ -304,7 +315,12 @@ async fn object(
 
 /// A segment that is still being made, as it comes. No cache may keep it: should it break off,
 /// it would be taken for the whole.
-fn growing(segment: &Segment, stream: Consumer, rung: usize, measure: Option<Measure>) -> Response {
+pub(super) fn growing(
+    segment: &Segment,
+    stream: Consumer,
+    rung: usize,
+    measure: Option<Measure>,
+) -> Response {
     let growing = Growing {
         stream,
         number: segment.number(),

@@ -18,6 +18,7 @@ mod ledger;
 pub mod media;
 pub mod meter;
 pub mod ops;
+mod own;
 pub mod piece;
 pub mod playlist;
 pub mod profile;
@@ -175,6 +176,11 @@ pub fn public(origin: Arc<Origin>) -> Router {
             get(playlist::viewer),
         )
         .route("/live/{stream}/v/{viewer}/{name}", get(media::chosen))
+        .route("/live/{stream}/v/{viewer}/{epoch}/init.mp4", get(own::init))
+        .route(
+            "/live/{stream}/v/{viewer}/{epoch}/{rung}/{name}",
+            get(own::taken),
+        )
         .route("/live/{stream}/{epoch}/init.mp4", get(media::init))
         .route(
             "/live/{stream}/{epoch}/{rung}/{name}",

@@ -18,6 +18,7 @@ use super::{
     explain::{Explained, Kept, Ring},
     ledger::Line,
     meter::{Meter, Outcome, Progress},
+    own::Taken,
     room::{Crowd, Room},
     seat::ViewerId,
     viewers::{Ask, Rules},
@@ -31,8 +32,8 @@ pub(super) struct Seated {
     pub room: Arc<Room>,
     pub crowd: Arc<Crowd>,
     pub line: Line,
-    /// Which rule it has, of those that are assigned by share.
-    pub arm: u8,
+    /// Which rule it has, of those that are assigned by share; `None` if its rungs are its own choice.
+    pub arm: Option<u8>,
     since: Instant,
     /// Milliseconds after `since`.
     seen: AtomicU64,
@@ -73,7 +74,7 @@ pub struct Known {
     pub ceiling: usize,
     /// It stands there, though its own path would allow more.
     pub held: bool,
-    pub arm: u8,
+    pub arm: Option<u8>,
     pub rule: &'static str,
 }
 
@@ -94,7 +95,7 @@ impl Seated {
         id: ViewerId,
         (room, line): (Arc<Room>, Line),
         crowd: Arc<Crowd>,
-        (arm, ring): (u8, Option<Box<Ring>>),
+        (arm, ring): (Option<u8>, Option<Box<Ring>>),
         ask: &Ask<'_>,
         now: Instant,
     ) -> Self {
@@ -157,7 +158,10 @@ impl Seated {
             ceiling: state.ceiling,
             held: state.viewer.is_held(),
             arm: self.arm,
-            rule: self.rule(ask, rules).name(),
+            rule: match ask.taken {
+                Some(rung) => Taken(rung).name(),
+                None => self.rule(ask, rules).name(),
+            },
         };
         (pin, known)
     }
@@ -210,9 +214,14 @@ impl Seated {
         state.ceiling = ceiling;
         state.look(&self.id, now);
         let in_flight = state.in_flight(now);
-        let rule = self.rule(ask, rules);
+        // Who takes more than it is allowed has to be reckoned with all the same.
+        let taken = ask.taken.map(Taken);
+        let rule = match &taken {
+            Some(taken) => taken,
+            None => self.rule(ask, rules),
+        };
         let limits = Limits {
-            ceiling,
+            ceiling: ceiling.max(ask.taken.unwrap_or(0)),
             price: ask.price,
         };
         let decided = state
@@ -230,14 +239,20 @@ impl Seated {
             state.estimates_kbps += estimate.rate.kbps();
             state.estimated += 1;
         }
-        if let Some(table) = ask.table
+        // What a player chose by itself is no decision of ours.
+        if let Some(table) = ask.table.filter(|_| ask.taken.is_none())
             && (state.ring.is_some() || rules.journal.is_some())
         {
             let choice = Choice {
                 rung: pin.rung,
                 reason: pin.reason,
             };
-            let kept = Kept::new((self.arm, rule.name()), &because, choice, table);
+            let kept = Kept::new(
+                (self.arm.unwrap_or(0), rule.name()),
+                &because,
+                choice,
+                table,
+            );
             if let Some(journal) = &rules.journal {
                 journal.note(&self.room.stream, &self.id, kept.clone());
             }
@@ -252,7 +267,7 @@ impl Seated {
         if ask.fixed {
             &Fixed
         } else {
-            rules.arms.rule(self.arm)
+            rules.arms.rule(self.arm.unwrap_or(0))
         }
     }
 
@@ -468,7 +483,7 @@ pub struct ViewerReport {
     /// By the same account.
     pub stalls: u32,
     /// Which rule it has, of those that are assigned by share.
-    pub arm: u8,
+    pub arm: Option<u8>,
     pub switches: u32,
     pub segments: u64,
     pub octets: u64,

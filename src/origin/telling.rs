@@ -72,8 +72,11 @@ impl Told<'_> {
             rule,
             ..
         } = self.known;
-        let mut text = format!("rule={rule}, arm={arm}, ceiling={ceiling}, price={price:.3}");
+        let mut text = format!("rule={rule}, ceiling={ceiling}, price={price:.3}");
         // Writing to a String does not fail.
+        if let Some(arm) = arm {
+            let _ = write!(text, ", arm={arm}");
+        }
         if let Some(level) = buffer {
             let _ = write!(text, ", buffer={}", level.media.as_millis());
             text.push_str(if level.playing { "" } else { ", playing=?0" });

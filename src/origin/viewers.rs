@@ -52,6 +52,8 @@ pub struct Ask<'a> {
     pub patience: Duration,
     /// Of a viewer whose rungs are chosen when they are listed: which one the playlist said.
     pub listed: Option<usize>,
+    /// What a player chose that adapts by itself.
+    pub taken: Option<usize>,
     /// What the offer was made from, for decisions that are kept.
     pub table: Option<&'a Arc<Table>>,
     /// What the player says of itself.
@@ -201,7 +203,9 @@ impl Viewers {
                 Some(until) => stay.push((seated, until)),
                 None if seated.room.unseat(&seated, now) => {
                     self.taken.fetch_sub(1, Relaxed);
-                    self.rules.arms.fold(seated.arm, &seated.tally());
+                    if let Some(arm) = seated.arm {
+                        self.rules.arms.fold(arm, &seated.tally());
+                    }
                     tracing::debug!(viewer = %seated.id, stream = %seated.room.stream, "viewer gone");
                 }
                 // It was seen just now.
@@ -366,7 +370,7 @@ impl Viewers {
             let seated = |line: super::ledger::Written| room.look(line.key);
             room.lines(0).filter_map(seated)
         });
-        let live = all.map(|seated| (seated.arm, seated.tally()));
+        let live = all.filter_map(|seated| Some((seated.arm?, seated.tally())));
         self.rules.arms.report(live)
     }
 
@@ -385,7 +389,8 @@ impl Viewers {
             let room = self.room(&seat.stream);
             let new = |line| {
                 let (id, region) = (seat.viewer.clone(), self.arrive(&seat.viewer.region));
-                let arm = self.rules.arms.of(id.key);
+                let ruled = ask.taken.is_none() && !ask.fixed;
+                let arm = ruled.then(|| self.rules.arms.of(id.key));
                 let ring = self.places.ring();
                 Seated::new(id, (room.clone(), line), region, (arm, ring), ask, now)
             };

@@ -32,6 +32,7 @@ fn ask(number: u64) -> Ask<'static> {
         known: None,
         patience: Duration::from_secs(6),
         listed: None,
+        taken: None,
         table: None,
         hint: None,
         measured: true,
