@@ -30,7 +30,7 @@ use crate::{
         reporter::{self, Identity, Standing},
         viewers::{EXPLAINED, Rules},
     },
-    store::Store,
+    store::{Store, StreamName},
     token::keys::Keys,
 };
 
@@ -53,9 +53,24 @@ pub struct NodeConfig {
     /// Base URL of the traffic manager to report to [default: none]
     #[arg(long, env = "SPILLWAY_MANAGER", value_name = "URL")]
     pub manager: Option<Url>,
-    /// Egress to share among all viewers, in Mbit/s [default: unlimited]
-    #[arg(long, env = "SPILLWAY_EGRESS_MBPS", value_name = "MBPS")]
-    pub egress_mbps: Option<f64>,
+    /// Egress to share among all viewers, in Mbit/s; `auto` finds out what the link carries, once it is
+    /// full [default: unlimited]
+    #[arg(long, env = "SPILLWAY_EGRESS_MBPS", value_name = "MBPS|auto")]
+    pub egress_mbps: Option<Egress>,
+    /// How much each viewer of a stream counts where egress is short; 1 is usual. May be given several
+    /// times [default: none]
+    #[arg(
+        long = "weight",
+        env = "SPILLWAY_WEIGHT",
+        value_delimiter = ',',
+        value_name = "STREAM=WEIGHT"
+    )]
+    #[serde(default)]
+    pub weight: Vec<Weight>,
+    /// Send no faster than so many times its ceiling's rate to a viewer whom the egress budget holds down,
+    /// at least 1.2 [default: as fast as its path allows]
+    #[arg(long, env = "SPILLWAY_PACE", value_name = "TIMES")]
+    pub pace: Option<f64>,
     /// Viewers at a time; more are asked to come back later [default: 10000]
     #[arg(long, env = "SPILLWAY_MAX_VIEWERS", value_name = "COUNT")]
     pub max_viewers: Option<usize>,
@@ -99,6 +114,83 @@ pub struct NodeConfig {
     pub decisions_log_mb: Option<u64>,
     #[command(flatten)]
     pub front: FrontConfig,
+}
+
+/// What a node may send: so much, or what it finds out that it can.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(untagged)]
+pub enum Egress {
+    Mbps(f64),
+    #[serde(with = "auto")]
+    Auto,
+}
+
+/// The word for it in a file.
+mod auto {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("auto")
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            "auto" => Ok(()),
+            other => Err(D::Error::custom(format!(
+                "{other:?} is neither a number nor \"auto\""
+            ))),
+        }
+    }
+}
+
+impl FromStr for Egress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        let number = text.parse().map(Self::Mbps);
+        number.map_err(|_| format!("{text:?} is neither a number nor \"auto\""))
+    }
+}
+
+/// A stream, and how much each of its viewers counts.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Weight(StreamName, f64);
+
+impl Weight {
+    fn pair(&self) -> (StreamName, f64) {
+        (self.0.clone(), self.1)
+    }
+}
+
+impl FromStr for Weight {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let why = || format!("{text:?} is no STREAM=WEIGHT, with a weight of 0.01 to 100");
+        let (stream, weight) = text.split_once('=').ok_or_else(why)?;
+        let weight: f64 = weight.trim().parse().map_err(|_| why())?;
+        let stream = stream.trim().parse().map_err(|_| why())?;
+        let usual = (0.01..=100.0).contains(&weight);
+        usual.then_some(Self(stream, weight)).ok_or_else(why)
+    }
+}
+
+impl TryFrom<String> for Weight {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Weight> for String {
+    fn from(Weight(stream, weight): Weight) -> Self {
+        format!("{stream}={weight}")
+    }
 }
 
 /// Rules for choosing rungs, and the share of the viewers that each has: `mpc`, or `mpc=90,rate=10`.
@@ -170,6 +262,9 @@ impl NodeConfig {
         let usual = Terms::default();
         Ok(Terms {
             budget: self.budget()?,
+            budget_learnt: self.egress_mbps == Some(Egress::Auto),
+            weights: self.weight.iter().map(Weight::pair).collect(),
+            pace: self.pace()?,
             max_viewers: self.max_viewers.unwrap_or(usual.max_viewers),
             latency: self.latency.unwrap_or(usual.latency),
             behind_cdn: self.behind_cdn.unwrap_or(usual.behind_cdn),
@@ -190,7 +285,7 @@ impl NodeConfig {
     }
 
     fn budget(&self) -> anyhow::Result<Option<Bitrate>> {
-        let Some(mbps) = self.egress_mbps else {
+        let Some(Egress::Mbps(mbps)) = self.egress_mbps else {
             return Ok(None);
         };
         anyhow::ensure!(
@@ -198,6 +293,16 @@ impl NodeConfig {
             "egress-mbps is {mbps}; it has to be above 0"
         );
         Ok(Some(Bitrate::from_bps((mbps * 1e6) as u64)))
+    }
+
+    /// Slower, and a viewer would not keep up with its own ceiling.
+    fn pace(&self) -> anyhow::Result<Option<f64>> {
+        anyhow::ensure!(
+            self.pace.is_none_or(|pace| (1.2..=100.0).contains(&pace)),
+            "pace is {}; it has to be 1.2 to 100",
+            self.pace.unwrap_or_default()
+        );
+        Ok(self.pace)
     }
 
     /// By what rules rungs are chosen, and who writes down what they chose.

@@ -370,23 +370,93 @@ async fn a_player_that_adapts_by_itself_is_a_viewer_and_is_told_how_much_it_may_
         (&shown[0]["rung"], &shown[0]["arm"]),
         (&2.into(), &Value::Null)
     );
-    let held = async {
-        for number in (FIRST + 3).. {
-            let number = number.min(FIRST + 11);
-            let told = ask(&node, &format!("{viewer}/7/top/{number}.m4s"), &[]).await;
-            if told["cmsd-dynamic"].to_str().unwrap().contains(";mb=1200;") {
+    let name = |number: u64| format!("{viewer}/7/top/{number}.m4s");
+    until_told(&node, name, ";mb=1200;").await;
+    assert_eq!(json(&node, "/v1/arms").await["arms"][0]["viewers"], 0);
+    // Who hands it on, or caches it, finds the canonical names.
+    let index = get(format!("{base}/index.m3u8?abr=client&names=canonical")).await;
+    assert!(index.contains("\ntop.m3u8\n"), "{index}");
+}
+
+/// Asks on until what is answered says this of the most that may be taken.
+async fn until_told(node: &TestNode, name: impl Fn(u64) -> String, most: &str) {
+    let told = async {
+        for number in FIRST.. {
+            let told = ask(node, &name(number.min(FIRST + 11)), &[]).await;
+            if told["cmsd-dynamic"].to_str().unwrap().contains(most) {
                 return;
             }
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     };
-    let held = tokio::time::timeout(std::time::Duration::from_secs(10), held).await;
+    let told = tokio::time::timeout(std::time::Duration::from_secs(10), told).await;
+    assert!(told.is_ok(), "nobody said {most}");
+}
+
+#[tokio::test]
+async fn who_is_held_down_is_sent_no_faster_than_its_ceiling_needs() {
+    let terms = Terms {
+        budget: Some(playlists::Bitrate::from_kbps(1000)),
+        pace: Some(1.2),
+        ..Terms::default()
+    };
+    let (node, _feed) = ruled(one(Rate::default()), terms).await;
+    until_told(
+        &node,
+        |number| format!("{VIEWER}/{number}.m4s"),
+        ";mb=1200;",
+    )
+    .await;
+    let client = reqwest::Client::new();
+    let (start, mut octets) = (std::time::Instant::now(), 0);
+    for _ in 0..6 {
+        let url = format!("{}/live/demo/v/{VIEWER}/{}.m4s", node.url, FIRST + 11);
+        let answer = client.get(url).send().await.unwrap();
+        octets += answer.bytes().await.unwrap().len();
+    }
+    let took = start.elapsed();
+    // A fifth of what it takes at 1.2 times 1200 kbit/s, for each answer begins with a burst, and on loopback
+    // packets are large; at its speed it were milliseconds.
+    let least = octets as f64 * 8.0 / 1_440_000.0 / 5.0;
     assert!(
-        held.is_ok(),
-        "nobody said that the rung of 800 kbit/s is the most"
+        octets > 300_000 && took.as_secs_f64() > least,
+        "{octets} in {took:?}"
     );
-    assert_eq!(json(&node, "/v1/arms").await["arms"][0]["viewers"], 0);
-    // Who hands it on, or caches it, finds the canonical names.
-    let index = get(format!("{base}/index.m3u8?abr=client&names=canonical")).await;
-    assert!(index.contains("\ntop.m3u8\n"), "{index}");
+}
+
+#[tokio::test]
+async fn viewers_of_a_stream_that_weighs_more_are_held_down_last() {
+    let heavy: spillway::store::StreamName = "heavy".parse().unwrap();
+    let terms = Terms {
+        budget: Some(playlists::Bitrate::from_kbps(3000)),
+        weights: [(heavy.clone(), 4.0)].into(),
+        ..Terms::default()
+    };
+    let (node, _feed) = ruled(one(Rate::default()), terms).await;
+    let producer = node.origin.store.create(&heavy).unwrap();
+    let mut feed = node::Feed::new(producer, short());
+    feed.segments(6);
+    for stream in ["demo", "heavy"] {
+        for key in 0..2 {
+            let name = format!("../../{stream}/v/{key:016x}.paris/{FIRST}.m4s");
+            ask(&node, &name, &[]).await;
+        }
+    }
+    let shared = async {
+        loop {
+            let share = node.origin.share.load();
+            let all = (share.ceiling("heavy", 0), share.ceiling("heavy", 1));
+            if share.budget.is_some() && share.price() > 0.0 {
+                return (all, share.ceiling("demo", 0).min(share.ceiling("demo", 1)));
+            }
+            drop(share);
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let shared = tokio::time::timeout(std::time::Duration::from_secs(10), shared).await;
+    let ((one, two), least) = shared.unwrap();
+    assert!(
+        one >= 1 && two >= 1 && least == 0,
+        "{one} {two}, of the others {least}"
+    );
 }

@@ -23,7 +23,7 @@ use super::{
     playlist::{elsewhere, stream_of},
     seat::{Seat, ViewerId},
     signalling,
-    telling::Told,
+    telling::{self, Told},
 };
 use crate::{
     net::Connection,
@@ -91,6 +91,7 @@ pub async fn chosen(
     let table = past.as_ref().unwrap_or_else(|| window.table());
     let ask = asking::ask(&origin, &seat, &window, segment, table, brought);
     let (pin, known) = origin.viewers.decide(&seat, &ask, Instant::now());
+    telling::pace(&origin, &window, &known, &connection);
     // A pin may be older than the ladder, if the stream began anew with a shorter one.
     let chosen = pin.rung.min(segment.sizes().len() - 1);
     let rung = window.format().ladder.rungs()[chosen].name.as_str();

@@ -6,12 +6,14 @@ pub mod admission;
 pub mod arms;
 mod asking;
 pub mod beside;
+mod cadence;
 pub mod cmcd;
 pub mod cmsd;
 pub mod delivery;
 pub mod derived;
 pub mod edge;
 pub mod explain;
+mod flights;
 mod gate;
 pub mod journal;
 mod ledger;
@@ -29,13 +31,14 @@ pub mod seat;
 mod seated;
 pub mod share;
 mod signalling;
+pub mod strain;
 mod telling;
 pub mod viewers;
 pub mod wheel;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use adaptation::{Allocator, Rate};
+use adaptation::Rate;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::{
     Router,
@@ -54,7 +57,10 @@ use self::{
     share::Share,
     viewers::{Rules, Viewers},
 };
-use crate::{store::Store, token::keys::Keys};
+use crate::{
+    store::{Store, StreamName},
+    token::keys::Keys,
+};
 
 /// What a node does with viewers.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -70,6 +76,12 @@ pub enum Stance {
 pub struct Terms {
     /// Egress to share among all viewers; `None` if there is enough for everybody.
     pub budget: Option<Bitrate>,
+    /// The budget is to be learnt from when more could not be sent.
+    pub budget_learnt: bool,
+    /// How much a viewer of each of these streams counts against one of another, which is 1.
+    pub weights: BTreeMap<StreamName, f64>,
+    /// Who is held down by the budget is sent no faster than so many times the rate of its ceiling.
+    pub pace: Option<f64>,
     /// Viewers at a time; beyond it, who joins is asked to come back later.
     pub max_viewers: usize,
     /// For viewers who ask for nothing, and whose player is not known to ignore parts.
@@ -86,6 +98,9 @@ impl Default for Terms {
     fn default() -> Self {
         Self {
             budget: None,
+            budget_learnt: false,
+            weights: BTreeMap::new(),
+            pace: None,
             max_viewers: 10_000,
             latency: Latency::Low,
             behind_cdn: false,
@@ -135,11 +150,10 @@ impl Origin {
 
     /// The work that goes on beside the requests: sharing the egress, forgetting the silent.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let allocator = Allocator::new(self.terms.budget);
         share::run(
             self.store.clone(),
             self.viewers.clone(),
-            allocator,
+            &self.terms,
             self.share.clone(),
             stop,
         )

@@ -102,7 +102,8 @@ async fn viewers(State(origin): State<Arc<Origin>>, Query(which): Query<Which>) 
     Json(json!({
         "node": origin.node,
         "egress_kbps": share.egress.kbps(),
-        "budget_kbps": origin.terms.budget.map(|budget| budget.kbps()),
+        "budget_kbps": share.budget.or(origin.terms.budget).map(|budget| budget.kbps()),
+        "budget_learnt": origin.terms.budget_learnt,
         "price": share.price(),
         "watching": census.streams.values().sum::<u32>(),
         "moved": census.moved,

@@ -3,19 +3,21 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
-use adaptation::{Choice, Fixed, Flight, Level, Limits, Pin, Rule, Viewer};
+use adaptation::{Choice, Fixed, Level, Limits, Pin, Rule, Viewer};
 use playlists::{Bitrate, Timeline};
 use serde::Serialize;
 
 use super::{
     arms::Tally,
+    cadence::Cadence,
     explain::{Explained, Kept, Ring},
+    flights::Flights,
     ledger::Line,
     meter::{Meter, Outcome, Progress},
     own::Taken,
@@ -48,8 +50,9 @@ struct State {
     octets: u64,
     segments: u64,
     ceiling: usize,
-    /// The newest of what is on its way.
-    outstanding: Vec<Weak<Meter>>,
+    flights: Flights,
+    /// What it asked for last, where its path cannot be seen.
+    cadence: Option<Box<Cadence>>,
     /// What it was told, if its rungs are chosen when they are listed.
     told: Option<Box<Timeline>>,
     /// Of the segments that were chosen for it: their length in milliseconds, their octets.
@@ -105,7 +108,8 @@ impl Seated {
             octets: 0,
             segments: 0,
             ceiling: ask.ceiling,
-            outstanding: Vec::new(),
+            flights: Flights::default(),
+            cadence: None,
             told: None,
             media_ms: 0,
             chosen: 0,
@@ -213,7 +217,10 @@ impl Seated {
         };
         state.ceiling = ceiling;
         state.look(&self.id, now);
-        let in_flight = state.in_flight(now);
+        if !ask.measured {
+            state.follow(&self.id, ask.offer.number, now);
+        }
+        let in_flight = state.flights.flight(now);
         // Who takes more than it is allowed has to be reckoned with all the same.
         let taken = ask.taken.map(Taken);
         let rule = match &taken {
@@ -234,7 +241,16 @@ impl Seated {
         state.segments += 1;
         let length = ask.offer.duration.duration().as_millis();
         state.media_ms += u64::try_from(length).unwrap_or(0);
-        state.chosen += because.sizes.this().get(pin.rung).copied().unwrap_or(0);
+        let octets = because.sizes.this().get(pin.rung).copied().unwrap_or(0);
+        state.chosen += octets;
+        if !ask.measured {
+            state.cadence = Some(Box::new(Cadence {
+                number: ask.offer.number,
+                octets,
+                media: ask.offer.duration,
+                answered: now,
+            }));
+        }
         if let Some(estimate) = because.estimate {
             state.estimates_kbps += estimate.rate.kbps();
             state.estimated += 1;
@@ -328,27 +344,20 @@ impl Seated {
         self.state().told.as_deref().cloned()
     }
 
-    /// A delivery begins. Of very many at a time the oldest are left out of the reckoning.
+    /// A delivery begins.
     pub(super) fn delivering(&self, meter: &Arc<Meter>) {
-        let outstanding = &mut self.state().outstanding;
-        outstanding.retain(|meter| meter.strong_count() > 0);
-        if outstanding.len() >= AT_A_TIME {
-            outstanding.remove(0);
-        }
-        outstanding.push(Arc::downgrade(meter));
+        self.state().flights.begin(meter, Instant::now());
     }
 
     /// A delivery is over.
     pub(super) fn delivered(&self, meter: Arc<Meter>, progress: &Progress, now: Instant) {
         let mut state = self.state();
-        state.learn(&self.id, &meter, progress, now);
+        if let Some(outcome) = state.flights.end(&meter, progress, now) {
+            state.learn(&self.id, &outcome, now);
+        }
         // It is not on its way any more.
         drop(meter);
-        state.outstanding.retain(|meter| meter.strong_count() > 0);
-        // Its storage goes with it: most viewers wait for most of their time.
-        if state.outstanding.is_empty() {
-            state.outstanding = Vec::new();
-        }
+        state.flights.forget();
         self.write(&state);
     }
 
@@ -361,8 +370,7 @@ impl Seated {
         }
         // Whoever is still being sent something has not been silent.
         let mut state = self.state();
-        state.outstanding.retain(|meter| meter.strong_count() > 0);
-        (!state.outstanding.is_empty()).then_some(now + self.patience)
+        state.flights.forget().then_some(now + self.patience)
     }
 
     /// It counts no more.
@@ -431,38 +439,28 @@ impl State {
     /// segment is often what proves that the part before it was read, and who measures that one
     /// may look a moment later.
     fn look(&mut self, id: &ViewerId, now: Instant) {
-        let meters: Vec<_> = self.outstanding.iter().filter_map(Weak::upgrade).collect();
-        for meter in meters {
-            let progress = meter.sample(now);
-            self.learn(id, &meter, &progress, now);
+        for outcome in self.flights.look(now) {
+            self.learn(id, &outcome, now);
         }
     }
 
-    /// Learns from a delivery that is over, once.
-    fn learn(&mut self, id: &ViewerId, meter: &Meter, progress: &Progress, now: Instant) {
-        let Some(Outcome { octets, delivery }) = meter.outcome(progress, now) else {
-            return;
-        };
-        self.octets += octets;
-        if let Some(delivery) = delivery {
-            let evidence = self.viewer.delivered(&delivery, now);
+    /// Learns from a delivery that is over.
+    fn learn(&mut self, id: &ViewerId, outcome: &Outcome, now: Instant) {
+        self.octets += outcome.octets;
+        if let Some(delivery) = &outcome.delivery {
+            let evidence = self.viewer.delivered(delivery, now);
             let estimate = self.viewer.estimate();
             tracing::debug!(viewer = %id, ?delivery, ?evidence, ?estimate, "delivered");
         }
     }
 
-    /// What is on its way: all of it together, at the pace of the slowest that has been outstanding for
-    /// long enough to tell.
-    fn in_flight(&self, now: Instant) -> Option<Flight> {
-        let meters = self.outstanding.iter().filter_map(Weak::upgrade);
-        let flights = meters.map(|meter| Flight {
-            pace: meter.pace(now),
-            left: meter.left(),
-        });
-        flights.reduce(|all, one| Flight {
-            pace: all.pace.into_iter().chain(one.pace).min(),
-            left: all.left + one.left,
-        })
+    /// Learns from it that segment `number` is asked for.
+    fn follow(&mut self, id: &ViewerId, number: u64, now: Instant) {
+        let cadence = self.cadence.as_deref();
+        if let Some(delivery) = cadence.and_then(|cadence| cadence.followed_by(number, now)) {
+            let evidence = self.viewer.delivered(&delivery, now);
+            tracing::debug!(viewer = %id, ?delivery, ?evidence, "asked on");
+        }
     }
 }
 
@@ -491,9 +489,6 @@ pub struct ViewerReport {
     pub since_s: u64,
     pub silent_ms: u64,
 }
-
-/// More than any player fetches at a time.
-const AT_A_TIME: usize = 16;
 
 #[cfg(test)]
 mod tests {

@@ -101,6 +101,8 @@ fn list(origin: &Origin, seat: &Seat, window: &Published, known: &Known) -> Opti
     let newest = segments.last()?;
     let brought = Brought {
         known: known.rate(),
+        // Nothing is taken yet, and a listing says nothing of a path.
+        measured: true,
         ..Brought::default()
     };
     let table = window.table();

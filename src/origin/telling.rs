@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use playlists::{Bitrate, MediaTime};
 
 use super::{Origin, cmsd, viewers::Known};
-use crate::store::Published;
+use crate::{net::Connection, store::Published};
 
 /// One answer to one viewer.
 #[derive(Debug)]
@@ -84,6 +84,17 @@ impl Told<'_> {
         let _ = write!(text, ", deviation={deviation:.3}");
         text
     }
+}
+
+/// Holds a viewer to its ceiling by how fast it is sent to, while the node has less than all would take. On
+/// a connection that ends at a proxy there may be others.
+pub(super) fn pace(origin: &Origin, window: &Published, known: &Known, connection: &Connection) {
+    let Some(times) = origin.terms.pace.filter(|_| connection.peer.direct) else {
+        return;
+    };
+    let rungs = window.format().ladder.rungs();
+    let ceiling = &rungs[known.ceiling.min(rungs.len() - 1)];
+    connection.pace(known.held.then(|| ceiling.bandwidth.scale(times)));
 }
 
 /// The value of `CMSD-Static` of a segment or part of the length `media` in one rung.

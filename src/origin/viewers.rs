@@ -28,6 +28,7 @@ use super::{
     seat::Seat,
     seated::Seated,
     share::Arrivals,
+    strain::Strain,
     wheel::Wheel,
 };
 use crate::{
@@ -105,6 +106,7 @@ pub struct Viewers {
     places: Places,
     /// Octets that viewers have acknowledged.
     pub egress: AtomicU64,
+    pub strain: Strain,
 }
 
 impl Viewers {
@@ -123,6 +125,7 @@ impl Viewers {
             refused: AtomicU64::new(0),
             sent_on: AtomicU64::new(0),
             egress: AtomicU64::new(0),
+            strain: Strain::default(),
         }
     }
 
