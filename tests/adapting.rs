@@ -13,6 +13,7 @@ use node::{FIRST, TestNode, patient, short};
 use reqwest::{StatusCode, header::HeaderMap};
 use serde_json::Value;
 use spillway::{
+    net::Fetcher,
     origin::{
         Origin, Stance, Terms,
         arms::Arms,
@@ -20,6 +21,7 @@ use spillway::{
         journal, ops,
         viewers::Rules,
     },
+    player::{Config, Event, Player},
     store::Store,
 };
 use tokio_util::sync::CancellationToken;
@@ -458,5 +460,27 @@ async fn viewers_of_a_stream_that_weighs_more_are_held_down_last() {
     assert!(
         one >= 1 && two >= 1 && least == 0,
         "{one} {two}, of the others {least}"
+    );
+}
+
+#[tokio::test]
+async fn our_own_client_says_what_its_rungs_were_chosen_from() {
+    let (node, _feed) = ruled(one(Mpc::default()), Terms::default()).await;
+    let fetcher = Fetcher::new().unwrap().saying("spillway-explain", "1");
+    let url = format!("{}/live/demo/index.m3u8", node.url);
+    let mut player = Player::new(fetcher, url.parse().unwrap(), Config::default());
+    let mut said = Vec::new();
+    while said.len() < 3 {
+        if let Event::Segment(report) = player.step().await.unwrap() {
+            said.push(report.explained.clone().unwrap());
+        }
+    }
+    assert!(
+        said[0].starts_with("rule=mpc, ceiling=2, price=0.000, arm=0"),
+        "{said:?}"
+    );
+    assert!(
+        said[2].contains("buffer=") && said[2].contains("; path \"node\";etp="),
+        "{said:?}"
     );
 }
