@@ -1,15 +1,15 @@
 //! What `primary` and `local-server` have in common: their options, their listeners, their
 //! reports. Where their media comes from is what sets them apart, and is theirs to say.
 
+mod values;
+
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
     path::PathBuf,
-    str::FromStr,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use adaptation::rule;
 use anyhow::Context as _;
 use playlists::Bitrate;
 use reqwest::Url;
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+pub use self::values::{Egress, RuleShares, Weight};
 use crate::{
     assets,
     control::{Directive, NodeKind},
@@ -24,13 +25,12 @@ use crate::{
     origin::{
         self, Origin, Terms,
         admission::Overflow,
-        arms::{ARMS, Arms},
         journal, ops,
         profile::Latency,
         reporter::{self, Identity, Standing},
         viewers::{EXPLAINED, Rules},
     },
-    store::{Store, StreamName},
+    store::Store,
     token::keys::Keys,
 };
 
@@ -114,147 +114,6 @@ pub struct NodeConfig {
     pub decisions_log_mb: Option<u64>,
     #[command(flatten)]
     pub front: FrontConfig,
-}
-
-/// What a node may send: so much, or what it finds out that it can.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(untagged)]
-pub enum Egress {
-    Mbps(f64),
-    #[serde(with = "auto")]
-    Auto,
-}
-
-/// The word for it in a file.
-mod auto {
-    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
-
-    pub(super) fn serialize<S: Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("auto")
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
-        match String::deserialize(deserializer)?.as_str() {
-            "auto" => Ok(()),
-            other => Err(D::Error::custom(format!(
-                "{other:?} is neither a number nor \"auto\""
-            ))),
-        }
-    }
-}
-
-impl FromStr for Egress {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "auto" {
-            return Ok(Self::Auto);
-        }
-        let number = text.parse().map(Self::Mbps);
-        number.map_err(|_| format!("{text:?} is neither a number nor \"auto\""))
-    }
-}
-
-/// A stream, and how much each of its viewers counts.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Weight(StreamName, f64);
-
-impl Weight {
-    fn pair(&self) -> (StreamName, f64) {
-        (self.0.clone(), self.1)
-    }
-}
-
-impl FromStr for Weight {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let why = || format!("{text:?} is no STREAM=WEIGHT, with a weight of 0.01 to 100");
-        let (stream, weight) = text.split_once('=').ok_or_else(why)?;
-        let weight: f64 = weight.trim().parse().map_err(|_| why())?;
-        let stream = stream.trim().parse().map_err(|_| why())?;
-        let usual = (0.01..=100.0).contains(&weight);
-        usual.then_some(Self(stream, weight)).ok_or_else(why)
-    }
-}
-
-impl TryFrom<String> for Weight {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<Weight> for String {
-    fn from(Weight(stream, weight): Weight) -> Self {
-        format!("{stream}={weight}")
-    }
-}
-
-/// Rules for choosing rungs, and the share of the viewers that each has: `mpc`, or `mpc=90,rate=10`.
-#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct RuleShares(Vec<(String, u32)>);
-
-impl RuleShares {
-    fn arms(&self) -> anyhow::Result<Arms> {
-        let rule = |(name, share): &(String, u32)| Some((rule::named(name)?, *share));
-        let rules: Option<Vec<_>> = self.0.iter().map(rule).collect();
-        // Checked when it was read.
-        rules
-            .and_then(Arms::new)
-            .context("rule: nobody would have one")
-    }
-}
-
-impl Default for RuleShares {
-    fn default() -> Self {
-        Self(vec![("mpc".into(), 1)])
-    }
-}
-
-impl FromStr for RuleShares {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mut shares = Vec::new();
-        for part in text.split(',') {
-            let (name, share) = part.split_once('=').unwrap_or((part, "1"));
-            let (name, share) = (name.trim(), share.trim());
-            if rule::named(name).is_none() {
-                return Err(format!("rule {name:?} is none of {RULES}"));
-            }
-            let share = share.parse().map_err(|_| {
-                format!("rule {name}={share}: a share is a whole number, such as 90")
-            })?;
-            shares.push((name.to_owned(), share));
-        }
-        match shares.iter().map(|(_, share)| u64::from(*share)).sum() {
-            0u64 => Err(format!("rule {text:?}: nobody would have one")),
-            _ if shares.len() > ARMS => Err(format!("rule {text:?}: more than {ARMS} at a time")),
-            _ => Ok(Self(shares)),
-        }
-    }
-}
-
-impl TryFrom<String> for RuleShares {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<RuleShares> for String {
-    fn from(shares: RuleShares) -> Self {
-        let shares = shares.0.iter();
-        let parts: Vec<_> = shares
-            .map(|(name, share)| format!("{name}={share}"))
-            .collect();
-        parts.join(",")
-    }
 }
 
 impl NodeConfig {
@@ -504,8 +363,6 @@ pub fn beside(given: Option<&PathBuf>, name: &str) -> anyhow::Result<PathBuf> {
 
 /// How long what is still open has after the word to stop.
 pub const STOPPING: Duration = Duration::from_secs(8);
-
-const RULES: &str = "mpc, rate, bba, bola, robust-mpc, cycle, fixed";
 
 const PORT: u16 = 8080;
 const PRIVATE: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);

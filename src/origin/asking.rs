@@ -1,13 +1,43 @@
 //! What is to be decided when a viewer asks for a segment: what the stream has to offer, within the
 //! bounds that the node and the viewer's own wishes set. Deciding is `adaptation`'s business.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use adaptation::{Hint, Offer};
 use playlists::{Bitrate, MediaTime, Segment};
 
-use super::{Origin, explain::Laid, profile::Choosing, seat::Seat, viewers::Ask};
+use super::{Origin, explain::Laid, profile::Choosing, seat::Seat};
 use crate::store::{Published, Table};
+
+/// What a viewer asks for, and under what limits.
+#[derive(Debug)]
+pub struct Ask<'a> {
+    pub offer: Offer<'a>,
+    pub ceiling: usize,
+    /// The congestion price.
+    pub price: f32,
+    /// The dearest rung on offer is the one that the viewer named, whatever its path.
+    pub fixed: bool,
+    /// When the node's egress was last shared out; `None` if there is enough for everybody.
+    pub shared: Option<Instant>,
+    /// What another node knew of this viewer's path, should it be new here.
+    pub known: Option<Bitrate>,
+    /// Three target durations: how long a silence ends the viewing.
+    pub patience: Duration,
+    /// Of a viewer whose rungs are chosen when they are listed: which one the playlist said.
+    pub listed: Option<usize>,
+    /// What a player chose that adapts by itself.
+    pub taken: Option<usize>,
+    /// What the offer was made from, for decisions that are kept.
+    pub table: Option<&'a Arc<Table>>,
+    /// What the player says of itself.
+    pub hint: Option<Hint>,
+    /// The path to the viewer is one that we see.
+    pub measured: bool,
+}
 
 /// What whoever asks brings along.
 #[derive(Clone, Copy, Debug, Default)]

@@ -14,11 +14,32 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use adaptation::{Choice, Decision, Situation, Sizes};
+use adaptation::{Choice, Decision, Rule, Situation, Sizes};
 use serde::{Deserialize, Serialize};
 
-use super::seat::ViewerId;
+use super::{arms::Arms, journal::Journal, seat::ViewerId};
 use crate::store::{StreamName, Table};
+
+/// By what rules rungs are chosen, and who is told why.
+#[derive(Debug)]
+pub struct Rules {
+    pub arms: Arms,
+    /// Of how many viewers the last decisions are kept.
+    pub explained: usize,
+    /// Where all decisions are written down.
+    pub journal: Option<Journal>,
+}
+
+/// One rule for everybody.
+impl<R: Rule + 'static> From<Box<R>> for Rules {
+    fn from(rule: Box<R>) -> Self {
+        Self {
+            arms: Arms::one(rule),
+            explained: EXPLAINED,
+            journal: None,
+        }
+    }
+}
 
 /// One decision, in a form that is made quickly and of which many can be kept.
 #[derive(Clone, Debug)]
@@ -205,6 +226,9 @@ impl Drop for Place {
         self.0.fetch_sub(1, Relaxed);
     }
 }
+
+/// Five megabytes of decisions, where it is not said otherwise.
+pub const EXPLAINED: usize = 1000;
 
 /// Decisions kept of a viewer: half a minute of them.
 pub const KEPT: usize = 16;

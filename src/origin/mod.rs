@@ -30,6 +30,7 @@ mod room;
 pub mod seat;
 mod seated;
 pub mod share;
+mod shown;
 mod signalling;
 pub mod strain;
 mod telling;

@@ -14,15 +14,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adaptation::{Demand, Hint, Offer, Pin, Reason, Rule, region::Region};
+use adaptation::{Demand, Pin, Reason, region::Region};
 use arc_swap::ArcSwap;
 use playlists::{Bitrate, Timeline};
 
-pub use super::seated::{Known, ViewerReport};
 use super::{
-    arms::{ArmReport, Arms},
+    arms::ArmReport,
     explain::{Explained, Places},
-    journal::Journal,
     meter::{Meter, Progress},
     room::{Crowd, Room, Seating},
     seat::Seat,
@@ -31,58 +29,12 @@ use super::{
     strain::Strain,
     wheel::Wheel,
 };
-use crate::{
-    control::RegionLoad,
-    store::{StreamName, Table},
+pub use super::{
+    asking::Ask,
+    explain::{EXPLAINED, Rules},
+    shown::{Known, ViewerReport},
 };
-
-/// What a viewer asks for, and under what limits.
-#[derive(Debug)]
-pub struct Ask<'a> {
-    pub offer: Offer<'a>,
-    pub ceiling: usize,
-    /// The congestion price.
-    pub price: f32,
-    /// The dearest rung on offer is the one that the viewer named, whatever its path.
-    pub fixed: bool,
-    /// When the node's egress was last shared out; `None` if there is enough for everybody.
-    pub shared: Option<Instant>,
-    /// What another node knew of this viewer's path, should it be new here.
-    pub known: Option<Bitrate>,
-    /// Three target durations: how long a silence ends the viewing.
-    pub patience: Duration,
-    /// Of a viewer whose rungs are chosen when they are listed: which one the playlist said.
-    pub listed: Option<usize>,
-    /// What a player chose that adapts by itself.
-    pub taken: Option<usize>,
-    /// What the offer was made from, for decisions that are kept.
-    pub table: Option<&'a Arc<Table>>,
-    /// What the player says of itself.
-    pub hint: Option<Hint>,
-    /// The path to the viewer is one that we see.
-    pub measured: bool,
-}
-
-/// By what rules rungs are chosen, and who is told why.
-#[derive(Debug)]
-pub struct Rules {
-    pub arms: Arms,
-    /// Of how many viewers the last decisions are kept.
-    pub explained: usize,
-    /// Where all decisions are written down.
-    pub journal: Option<Journal>,
-}
-
-/// One rule for everybody.
-impl<R: Rule + 'static> From<Box<R>> for Rules {
-    fn from(rule: Box<R>) -> Self {
-        Self {
-            arms: Arms::one(rule),
-            explained: EXPLAINED,
-            journal: None,
-        }
-    }
-}
+use crate::{control::RegionLoad, store::StreamName};
 
 /// Every viewer of the node.
 #[derive(Debug)]
@@ -508,9 +460,6 @@ const NO_SEAT: Pin = Pin {
     reason: Reason::Ceiling,
     fresh: false,
 };
-
-/// Five megabytes of decisions, where it is not said otherwise.
-pub const EXPLAINED: usize = 1000;
 
 /// More regions than an operator could look at.
 const REGIONS: usize = 64;

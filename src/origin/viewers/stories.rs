@@ -1,6 +1,6 @@
 //! What becomes of viewers, told in virtual time; and all sums against a list that is counted anew.
 
-use adaptation::Rate;
+use adaptation::{Offer, Rate};
 use playlists::MediaTime;
 
 use proptest::prelude::*;
