@@ -1,6 +1,8 @@
 //! What `primary` and `local-server` have in common: their options, their listeners, their
 //! reports. Where their media comes from is what sets them apart, and is theirs to say.
 
+mod values;
+
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
     path::PathBuf,
@@ -8,7 +10,6 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use adaptation::{Rule, rule};
 use anyhow::Context as _;
 use playlists::Bitrate;
 use reqwest::Url;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+pub use self::values::{Egress, RuleShares, Weight};
 use crate::{
     assets,
     control::{Directive, NodeKind},
@@ -23,9 +25,10 @@ use crate::{
     origin::{
         self, Origin, Terms,
         admission::Overflow,
-        ops,
+        journal, ops,
         profile::Latency,
         reporter::{self, Identity, Standing},
+        viewers::{EXPLAINED, Rules},
     },
     store::Store,
     token::keys::Keys,
@@ -50,9 +53,24 @@ pub struct NodeConfig {
     /// Base URL of the traffic manager to report to [default: none]
     #[arg(long, env = "SPILLWAY_MANAGER", value_name = "URL")]
     pub manager: Option<Url>,
-    /// Egress to share among all viewers, in Mbit/s [default: unlimited]
-    #[arg(long, env = "SPILLWAY_EGRESS_MBPS", value_name = "MBPS")]
-    pub egress_mbps: Option<f64>,
+    /// Egress to share among all viewers, in Mbit/s; `auto` finds out what the link carries, once it is
+    /// full [default: unlimited]
+    #[arg(long, env = "SPILLWAY_EGRESS_MBPS", value_name = "MBPS|auto")]
+    pub egress_mbps: Option<Egress>,
+    /// How much each viewer of a stream counts where egress is short; 1 is usual. May be given several
+    /// times [default: none]
+    #[arg(
+        long = "weight",
+        env = "SPILLWAY_WEIGHT",
+        value_delimiter = ',',
+        value_name = "STREAM=WEIGHT"
+    )]
+    #[serde(default)]
+    pub weight: Vec<Weight>,
+    /// Send no faster than so many times its ceiling's rate to a viewer whom the egress budget holds down,
+    /// at least 1.2 [default: as fast as its path allows]
+    #[arg(long, env = "SPILLWAY_PACE", value_name = "TIMES")]
+    pub pace: Option<f64>,
     /// Viewers at a time; more are asked to come back later [default: 10000]
     #[arg(long, env = "SPILLWAY_MAX_VIEWERS", value_name = "COUNT")]
     pub max_viewers: Option<usize>,
@@ -80,38 +98,22 @@ pub struct NodeConfig {
     /// Segments that playlists list [default: 8]
     #[arg(long, env = "SPILLWAY_LISTED_SEGMENTS", value_name = "COUNT")]
     pub listed_segments: Option<usize>,
-    /// How rungs are chosen [default: mpc]
+    /// How rungs are chosen: mpc, rate, bba, bola, robust-mpc, or cycle, which is to try players with; or
+    /// several by the share of the viewers that has each, as in mpc=90,rate=10 [default: mpc]
     #[arg(long, env = "SPILLWAY_RULE", value_name = "RULE")]
-    pub rule: Option<RuleName>,
+    pub rule: Option<RuleShares>,
+    /// Of how many viewers the last decisions are kept, for /v1/viewers/ID/decisions [default: 1000]
+    #[arg(long, env = "SPILLWAY_EXPLAINED_VIEWERS", value_name = "COUNT")]
+    pub explained_viewers: Option<usize>,
+    /// Write each decision with all that it was made from to this file, a line of JSON each; opened anew
+    /// on SIGHUP [default: none]
+    #[arg(long, env = "SPILLWAY_DECISIONS_LOG", value_name = "FILE")]
+    pub decisions_log: Option<PathBuf>,
+    /// Size at which that file is moved to FILE.1, in MB [default: however large]
+    #[arg(long, env = "SPILLWAY_DECISIONS_LOG_MB", value_name = "MB")]
+    pub decisions_log_mb: Option<u64>,
     #[command(flatten)]
     pub front: FrontConfig,
-}
-
-/// A rule for choosing rungs.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RuleName {
-    /// What is worth most over the next segments, on the path as it is known and on worse
-    #[default]
-    Mpc,
-    /// What the viewer's path carries
-    Rate,
-    /// What the viewer's buffer allows, linearly (BBA-0)
-    Bba,
-    /// What the viewer's buffer allows, by utility (BOLA)
-    Bola,
-    /// What is worth most on the path at its worst of late (RobustMPC)
-    RobustMpc,
-    /// Another rung every one to four segments, to try players with
-    Cycle,
-}
-
-impl RuleName {
-    fn rule(self) -> Box<dyn Rule> {
-        let name = clap::ValueEnum::to_possible_value(&self);
-        let rule = name.and_then(|name| rule::named(name.get_name()));
-        rule.expect("each is a rule's name")
-    }
 }
 
 impl NodeConfig {
@@ -119,6 +121,9 @@ impl NodeConfig {
         let usual = Terms::default();
         Ok(Terms {
             budget: self.budget()?,
+            budget_learnt: self.egress_mbps == Some(Egress::Auto),
+            weights: self.weight.iter().map(Weight::pair).collect(),
+            pace: self.pace()?,
             max_viewers: self.max_viewers.unwrap_or(usual.max_viewers),
             latency: self.latency.unwrap_or(usual.latency),
             behind_cdn: self.behind_cdn.unwrap_or(usual.behind_cdn),
@@ -139,7 +144,7 @@ impl NodeConfig {
     }
 
     fn budget(&self) -> anyhow::Result<Option<Bitrate>> {
-        let Some(mbps) = self.egress_mbps else {
+        let Some(Egress::Mbps(mbps)) = self.egress_mbps else {
             return Ok(None);
         };
         anyhow::ensure!(
@@ -147,6 +152,36 @@ impl NodeConfig {
             "egress-mbps is {mbps}; it has to be above 0"
         );
         Ok(Some(Bitrate::from_bps((mbps * 1e6) as u64)))
+    }
+
+    /// Slower, and a viewer would not keep up with its own ceiling.
+    fn pace(&self) -> anyhow::Result<Option<f64>> {
+        anyhow::ensure!(
+            self.pace.is_none_or(|pace| (1.2..=100.0).contains(&pace)),
+            "pace is {}; it has to be 1.2 to 100",
+            self.pace.unwrap_or_default()
+        );
+        Ok(self.pace)
+    }
+
+    /// By what rules rungs are chosen, and who writes down what they chose.
+    async fn rules(&self) -> anyhow::Result<(Rules, Option<journal::Writer>)> {
+        let (journal, writer) = match &self.decisions_log {
+            Some(path) => {
+                let most = self.decisions_log_mb.map(|mb| mb.max(1) * 1_000_000);
+                let opened = journal::open(path, most).await;
+                let (journal, writer) =
+                    opened.with_context(|| format!("cannot write to {}", path.display()))?;
+                (Some(journal), Some(writer))
+            }
+            None => (None, None),
+        };
+        let rules = Rules {
+            arms: self.rule.clone().unwrap_or_default().arms()?,
+            explained: self.explained_viewers.unwrap_or(EXPLAINED),
+            journal,
+        };
+        Ok((rules, writer))
     }
 
     /// Fewer than three segments no player starts on.
@@ -208,8 +243,8 @@ impl Node {
             .name
             .clone()
             .unwrap_or_else(|| default_name(role.kind, &url));
-        let rule = config.rule.unwrap_or_default().rule();
-        let origin = Origin::ruled_by(rule, name, store, config.terms()?);
+        let (rules, journal) = config.rules().await?;
+        let origin = Origin::ruled_by(rules, name, store, config.terms()?);
         let mut fetcher = Fetcher::trusting(config.ca_file.as_deref())?;
         let (directive_sender, directives) = watch::channel(Directive::Continue);
         let (standing, standings) = watch::channel(role.standing);
@@ -225,6 +260,9 @@ impl Node {
             stop.clone(),
         ));
         tasks.spawn(origin.clone().run(stop.clone()));
+        if let Some(journal) = journal {
+            tasks.spawn(journal.run(stop.clone()));
+        }
         if let Some(keys) = &origin.terms.keys {
             tasks.spawn(keys.clone().follow(stop.clone()));
             let keys = keys.clone();

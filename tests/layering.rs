@@ -134,6 +134,8 @@ const PURE: &[&str] = &[
     "segmenter/src/ladder.rs",
     "src/player/session.rs",
     "src/player/playback.rs",
+    "src/origin/cmcd.rs",
+    "src/origin/cmsd.rs",
 ];
 
 const SOURCES: &[&str] = &[

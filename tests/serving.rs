@@ -61,7 +61,8 @@ async fn a_join_mints_a_viewer_with_one_variant_in_its_region() {
 #[tokio::test]
 async fn a_player_that_adapts_by_itself_gets_the_whole_ladder() {
     let node = node(4).await;
-    let all = parse::multivariant(&text(&node, "index.m3u8?abr=client").await).unwrap();
+    let all =
+        parse::multivariant(&text(&node, "index.m3u8?abr=client&names=canonical").await).unwrap();
     assert_eq!(all.len(), 3);
     let list = parse::media(&text(&node, &all[0].uri).await).unwrap();
     let uri = list.segments[0].uri.clone().unwrap();
@@ -98,7 +99,12 @@ async fn what_a_viewer_asks_for_rides_in_its_url_and_bounds_its_rung() {
     let url = format!("{}/live/demo/index.m3u8", node.url);
     let vlc = agent.build().unwrap().get(url).send().await.unwrap();
     // MPEG-TS suits it better, which nobody makes of media that is none.
-    assert!(vlc.text().await.unwrap().contains(".default.n/index.m3u8"));
+    assert!(
+        vlc.text()
+            .await
+            .unwrap()
+            .contains(".default.n.w9/index.m3u8")
+    );
     for (query, why) in [
         ("latency=ultra", "none of low, normal"),
         ("max=big", "no number of lines"),

@@ -195,7 +195,7 @@ async fn transport_streams_are_for_viewers_and_for_players_that_adapt_themselves
     let vlc = reqwest::Client::builder().user_agent("VLC/3.0.24 LibVLC/3.0.24");
     let url = format!("{}/live/demo/index.m3u8", node.url);
     let unasked = vlc.build().unwrap().get(url).send().await.unwrap();
-    assert!(unasked.text().await.unwrap().contains(".n.x/index.m3u8"));
+    assert!(unasked.text().await.unwrap().contains(".n.x.w9/index.m3u8"));
     let list = text(&node, &format!("v/{TRANSPORT}/index.m3u8")).await;
     assert!(!list.contains("EXT-X-MAP"), "{list}");
     assert!(list.contains("\n1003.ts\n"), "{list}");
@@ -212,7 +212,9 @@ async fn transport_streams_are_for_viewers_and_for_players_that_adapt_themselves
     assert_eq!(canonical, mine.bytes().await.unwrap());
     assert_eq!((canonical[0], canonical.len() % (188 * 16)), (0x47, 0));
 
-    let all = parse::multivariant(&text(&node, "index.m3u8?abr=client&format=ts").await).unwrap();
+    let all =
+        parse::multivariant(&text(&node, "index.m3u8?abr=client&names=canonical&format=ts").await)
+            .unwrap();
     assert_eq!(all[0].uri, "high.m3u8?format=ts");
     let list = text(&node, &all[0].uri).await;
     assert!(

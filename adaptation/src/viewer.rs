@@ -234,6 +234,16 @@ impl Viewer {
         self.buffer.stalls()
     }
 
+    /// Smallest round trip of the connection that was measured last; zero before.
+    pub fn rtt(&self) -> Duration {
+        self.throughput.rtt()
+    }
+
+    /// Whether it stands at a ceiling below the dearest rung on offer.
+    pub fn is_held(&self) -> bool {
+        self.wish().held
+    }
+
     pub fn estimate(&self) -> Option<Estimate> {
         self.throughput.estimate()
     }

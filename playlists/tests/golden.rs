@@ -114,6 +114,7 @@ fn the_multivariant_playlist_tells_of_the_dearest_rung() {
     let all = parse::multivariant(&render::all_variants(
         ladder().rungs(),
         &Renditions::default(),
+        "v/abc/",
         "",
     ))
     .unwrap();
@@ -121,7 +122,7 @@ fn the_multivariant_playlist_tells_of_the_dearest_rung() {
         all.iter()
             .map(|variant| variant.uri.as_str())
             .collect::<Vec<_>>(),
-        ["480p.m3u8", "240p.m3u8"]
+        ["v/abc/480p.m3u8", "v/abc/240p.m3u8"]
     );
     assert_eq!(all[0].resolution, Some((854, 480)));
 }

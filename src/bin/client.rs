@@ -62,6 +62,9 @@ struct Options {
     /// Print JSON, an object on each line
     #[arg(long, env = "SPILLWAY_JSON")]
     json: bool,
+    /// Say with each segment what the node chose its rung from: rule, buffer, ceiling, price, estimate
+    #[arg(long, env = "SPILLWAY_EXPLAIN", conflicts_with = "player")]
+    explain: bool,
     /// Authorities (PEM) to trust beside those of the system, for https [default: none]
     #[arg(long, env = "SPILLWAY_CA_FILE", value_name = "FILE")]
     ca_file: Option<PathBuf>,
@@ -102,6 +105,7 @@ fn main() -> ExitCode {
 async fn run(options: Options, start: Start) -> ExitCode {
     telemetry::init();
     let fetcher = match Fetcher::trusting(options.ca_file.as_deref()) {
+        Ok(fetcher) if options.explain => fetcher.saying("spillway-explain", "1"),
         Ok(fetcher) => fetcher,
         Err(error) => return failed(&format!("{error:#}")),
     };

@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use playlists::Bitrate;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -45,6 +46,8 @@ pub struct Connection {
     pub peer: Peer,
     kernel: Mutex<Kernel>,
     written: AtomicU64,
+    /// In bit/s; 0 is as fast as the path allows.
+    pace: AtomicU64,
     answers: Answers,
     /// Another request came in, which proves that the answer before it was read. Not said with
     /// HTTP/2, where it proves nothing.
@@ -55,6 +58,19 @@ impl Connection {
     /// The kernel's account now, or the last one taken if the connection is closed.
     pub fn sample(&self) -> TcpInfo {
         lock(&self.kernel).sample()
+    }
+
+    /// Sends no faster than `rate` from now on; `None` is as fast as the path allows. A kernel that
+    /// cannot, or a connection that is closed, goes on as it was.
+    pub fn pace(&self, rate: Option<Bitrate>) {
+        let limit = rate.map_or(0, |rate| rate.bps().max(1));
+        // Asked with every answer, and seldom anything new.
+        if self.pace.swap(limit, Relaxed) != limit
+            && let Some(socket) = lock(&self.kernel).socket
+            && let Err(error) = tcp_info::pace(socket, rate)
+        {
+            tracing::debug!(peer = %self.peer.address, %error, "cannot be paced");
+        }
     }
 
     pub fn is_open(&self) -> bool {
@@ -116,6 +132,7 @@ impl Stream {
                 last: TcpInfo::default(),
             }),
             written: AtomicU64::new(0),
+            pace: AtomicU64::new(0),
             answers: Answers::default(),
             requested: Notify::new(),
         });

@@ -1,8 +1,8 @@
-//! `TCP_INFO`: the kernel's own account of one connection.
+//! `TCP_INFO`: the kernel's own account of one connection; and `SO_MAX_PACING_RATE`, how fast it may send.
 
 #![allow(
     unsafe_code,
-    reason = "getsockopt(TCP_INFO) has no safe wrapper that returns every field"
+    reason = "getsockopt(TCP_INFO) has no safe wrapper that returns every field, SO_MAX_PACING_RATE none at all"
 )]
 
 use std::{io, mem, os::fd::RawFd, time::Duration};
@@ -14,8 +14,9 @@ use playlists::Bitrate;
 pub struct TcpInfo {
     /// Octets the peer has acknowledged (`tcpEStatsAppHCThruOctetsAcked`).
     pub acked: u64,
-    /// Smallest round-trip time seen.
+    /// Smallest round-trip time seen, and the smoothed one of now.
     pub min_rtt: Duration,
+    pub rtt: Duration,
     /// Since the last acknowledgement arrived.
     pub last_ack: Duration,
     /// The last rate sample, unless the application had nothing to send: then the sample says
@@ -24,7 +25,8 @@ pub struct TcpInfo {
     /// Time with data outstanding, and the part of it in which the peer's window was the limit.
     pub busy: Duration,
     pub receiver_limited: Duration,
-    /// Octets sent again.
+    /// Octets sent, and of those the ones that were sent again.
+    pub sent: u64,
     pub retransmitted: u64,
 }
 
@@ -57,11 +59,35 @@ pub(super) fn read(socket: RawFd) -> io::Result<TcpInfo> {
             u32::MAX => Duration::ZERO, // no sample yet
             micros => Duration::from_micros(micros.into()),
         },
+        rtt: Duration::from_micros(info.tcpi_rtt.into()),
         last_ack: Duration::from_millis(info.tcpi_last_ack_recv.into()),
         capacity: (!app_limited && info.tcpi_delivery_rate > 0)
             .then(|| Bitrate::from_bps(info.tcpi_delivery_rate.saturating_mul(8))),
         busy: Duration::from_micros(info.tcpi_busy_time),
         receiver_limited: Duration::from_micros(info.tcpi_rwnd_limited),
+        sent: info.tcpi_bytes_sent,
         retransmitted: info.tcpi_bytes_retrans,
     })
+}
+
+/// Sends no faster than `rate` from now on; `None` is as fast as the path allows. Needs no queueing
+/// discipline: where there is none that paces, TCP itself does.
+pub(super) fn pace(socket: RawFd, rate: Option<Bitrate>) -> io::Result<()> {
+    // Octets per second, all ones for no limit; read as 64 bits since Linux 4.20.
+    let limit = rate.map_or(u64::MAX, |rate| (rate.bps() / 8).max(1));
+    // SAFETY: a number that is no socket is an error; `limit` is readable for the length that is given.
+    let answer = unsafe {
+        libc::setsockopt(
+            socket,
+            libc::SOL_SOCKET,
+            libc::SO_MAX_PACING_RATE,
+            (&raw const limit).cast(),
+            mem::size_of::<u64>() as libc::socklen_t,
+        )
+    };
+    if answer == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }

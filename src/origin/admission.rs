@@ -134,7 +134,7 @@ impl Origin {
     }
 
     fn why(&self, full: Full) -> String {
-        match (full, self.terms.budget) {
+        match (full, self.share.load().budget.or(self.terms.budget)) {
             (Full::Egress, Some(budget)) => format!(
                 "this node's {} kbit/s are full, even with the cheapest rung for everybody; try again shortly",
                 budget.kbps()

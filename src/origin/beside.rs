@@ -14,6 +14,7 @@ use super::{
     Refusal,
     edge::{self, Reload},
     media::{FOREVER, File, there},
+    own,
     piece::Piece,
     playlist::playlist,
     profile::Latency,
@@ -21,13 +22,16 @@ use super::{
 };
 use crate::store::{Consumer, StreamName};
 
-/// `v/{viewer}/{rendition}.m3u8`: for all viewers the same.
+/// `v/{viewer}/{rendition}.m3u8`: for all viewers the same. Also of a rung, for who adapts by itself.
 pub(super) async fn for_viewer(
     seat: &Seat,
     stream: Consumer,
     rendition: &str,
     uri: &Uri,
 ) -> Result<Response, Refusal> {
+    if let Some(list) = own::list(seat, stream.clone(), rendition, uri).await {
+        return list;
+    }
     let reload: Query<Reload> =
         Query::try_from_uri(uri).map_err(|error| Refusal::bad_request(error.to_string()))?;
     let window = edge::reload(&seat.stream, stream, &reload).await?;

@@ -124,6 +124,7 @@ async fn watch(meter: Arc<Meter>, viewers: Arc<Viewers>, seat: Seat) {
         let now = Instant::now();
         let progress = meter.sample(now);
         viewers.acknowledged(progress.acked - accounted);
+        viewers.strain.note(&progress);
         accounted = progress.acked;
         if progress.over {
             viewers.delivered(&seat, meter, &progress, now);
@@ -134,4 +135,4 @@ async fn watch(meter: Arc<Meter>, viewers: Arc<Viewers>, seat: Seat) {
 
 /// Fine enough to see a change of the link within a part; the time of the last acknowledgement
 /// comes from the kernel, so the result is finer than this.
-const SAMPLE_EVERY: Duration = Duration::from_millis(50);
+pub(super) const SAMPLE_EVERY: Duration = Duration::from_millis(50);

@@ -2,11 +2,10 @@
 
 use std::{sync::Arc, time::Instant};
 
-use adaptation::{Offer, Sizes};
 use axum::{
     Extension,
     extract::{Path, Query, State},
-    http::{HeaderMap, HeaderValue, header},
+    http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -14,15 +13,17 @@ use playlists::{Bitrate, Epoch, MediaTime, Segment, Spot};
 use serde::Deserialize;
 
 use super::{
-    NO_STORE, Origin, Refusal, Stance, beside,
+    NO_STORE, Origin, Refusal, Stance,
+    asking::{self, Brought},
+    beside,
+    cmcd::Cmcd,
     delivery::Measure,
     edge::{self, Growing},
     piece::Piece,
     playlist::{elsewhere, stream_of},
-    profile::Choosing,
     seat::{Seat, ViewerId},
     signalling,
-    viewers::Ask,
+    telling::{self, Told},
 };
 use crate::{
     net::Connection,
@@ -48,6 +49,7 @@ pub async fn chosen(
     headers: HeaderMap,
     uri: axum::http::Uri,
 ) -> Result<Response, Refusal> {
+    let asked = Instant::now();
     let (stream, consumer) = stream_of(&origin, &stream)?;
     let viewer: ViewerId = viewer.parse().map_err(Refusal::not_found)?;
     let seat = Seat { stream, viewer };
@@ -77,23 +79,27 @@ pub async fn chosen(
         };
         return Ok(piece.answer(&headers));
     }
-    let known = (hint.seen.map(Bitrate::from_kbps), hint.listed);
-    let ask = ask(&origin, &seat, &window, segment, known);
-    let (pin, estimate) = origin.viewers.decide(&seat, &ask, Instant::now());
+    let said = Cmcd::of(uri.query(), &headers);
+    let brought = Brought {
+        known: hint.seen.map(Bitrate::from_kbps),
+        listed: hint.listed,
+        hint: said.map(|said| said.hint(part.is_some())),
+        measured: connection.peer.direct,
+        taken: None,
+    };
+    let past = asking::past(&window, segment);
+    let table = past.as_ref().unwrap_or_else(|| window.table());
+    let ask = asking::ask(&origin, &seat, &window, segment, table, brought);
+    let (pin, known) = origin.viewers.decide(&seat, &ask, Instant::now());
+    telling::pace(&origin, &window, &known, &connection);
     // A pin may be older than the ladder, if the stream began anew with a shorter one.
     let chosen = pin.rung.min(segment.sizes().len() - 1);
     let rung = window.format().ladder.rungs()[chosen].name.as_str();
-    tracing::debug!(viewer = %seat.viewer, number, ?part, %rung, ?pin, ?estimate, "rung chosen");
+    tracing::debug!(viewer = %seat.viewer, number, ?part, %rung, ?pin, ?known, "rung chosen");
     let mut response = if origin.terms.behind_cdn {
         signalling::elsewhere(segment, rung, &name)
     } else {
-        let measure = Measure {
-            viewers: origin.viewers.clone(),
-            seat: seat.clone(),
-            connection,
-            number,
-            media: length(segment, part),
-        };
+        let measure = measure(&origin, &seat, connection, (number, length(segment, part)));
         if part.is_none() && !segment.complete {
             growing(segment, consumer, chosen, Some(measure))
         } else {
@@ -106,53 +112,16 @@ pub async fn chosen(
             there_now(&window, number, piece).await.answer(&headers)
         }
     };
-    let headers = response.headers_mut();
-    put(headers, "spillway-rung", rung);
-    put(headers, "spillway-reason", &pin.reason.to_string());
-    put(headers, "spillway-node", &origin.node);
-    if let Some(estimate) = estimate {
-        put(headers, "spillway-estimate", &estimate.kbps().to_string());
-    }
-    Ok(response)
-}
-
-/// What is to be decided for a viewer: the rung of `segment`, given the `rate` that another node knew
-/// of its path, and the rung that was `listed` before it was asked for.
-///
-/// Of a segment that is still open nobody knows the size; what it is expected to take is offered.
-pub(super) fn ask<'a>(
-    origin: &Origin,
-    seat: &Seat,
-    window: &'a Published,
-    segment: &'a Segment,
-    (rate, listed): (Option<Bitrate>, Option<usize>),
-) -> Ask<'a> {
-    let (format, profile) = (window.format(), &seat.viewer.profile);
-    let (sizes, duration) = if segment.complete {
-        (segment.sizes(), segment.duration())
-    } else {
-        (window.expected(), format.segment.max(segment.duration()))
+    let told = Told {
+        window: &window,
+        pin,
+        known,
+        rung: chosen,
+        media: length(segment, part),
+        delay: asked.elapsed(),
     };
-    let most = profile.most(&format.ladder).min(sizes.len() - 1);
-    let share = origin.share.load();
-    let ceiling = share.ceiling(seat.stream.as_str(), seat.viewer.key);
-    let last = window.last_complete().map_or(0, |last| last.number());
-    let behind = last.saturating_sub(segment.number());
-    Ask {
-        offer: Offer {
-            sizes: Sizes::one(&sizes[..=most]),
-            expected: window.expected().get(..=most).unwrap_or_default(),
-            ahead: format.segment * i64::try_from(behind).unwrap_or(i64::MAX),
-            ..Offer::new(segment.number(), sizes, duration)
-        },
-        ceiling: ceiling.min(most),
-        price: share.price() as f32,
-        fixed: profile.fixed(&format.ladder).is_some(),
-        shared: share.at,
-        known: rate,
-        patience: format.patience(),
-        listed: listed.filter(|_| profile.choosing == Choosing::AtListing),
-    }
+    told.put(&origin, &headers, response.headers_mut());
+    Ok(response)
 }
 
 /// `{epoch}/{rung}/{msn}.m4s` and `{epoch}/{rung}/{msn}.{part}.m4s`.
@@ -222,7 +191,7 @@ fn keeper(origin: &Origin, consumer: &Consumer, number: u64) -> Option<String> {
 }
 
 /// `piece` of segment `number`, its octets in memory.
-async fn there_now(window: &Published, number: u64, piece: Piece) -> Piece {
+pub(super) async fn there_now(window: &Published, number: u64, piece: Piece) -> Piece {
     if window.is_past(number) {
         piece.from_disk().await
     } else {
@@ -301,13 +270,29 @@ impl File {
     }
 }
 
-fn length(segment: &Segment, part: Option<usize>) -> MediaTime {
+/// How the delivery of a segment or part of this number and length is measured.
+pub(super) fn measure(
+    origin: &Origin,
+    seat: &Seat,
+    connection: Arc<Connection>,
+    (number, media): (u64, MediaTime),
+) -> Measure {
+    Measure {
+        viewers: origin.viewers.clone(),
+        seat: seat.clone(),
+        connection,
+        number,
+        media,
+    }
+}
+
+pub(super) fn length(segment: &Segment, part: Option<usize>) -> MediaTime {
     let part = part.and_then(|part| segment.parts.get(part));
     part.map_or_else(|| segment.duration(), |part| part.duration)
 }
 
 /// A part that is there, or the whole of a complete segment, in the rung of this index and name.
-async fn object(
+pub(super) async fn object(
     origin: &Origin,
     stream: &StreamName,
     segment: &Arc<Segment>,
@@ -331,7 +316,12 @@ async fn object(
 
 /// A segment that is still being made, as it comes. No cache may keep it: should it break off,
 /// it would be taken for the whole.
-fn growing(segment: &Segment, stream: Consumer, rung: usize, measure: Option<Measure>) -> Response {
+pub(super) fn growing(
+    segment: &Segment,
+    stream: Consumer,
+    rung: usize,
+    measure: Option<Measure>,
+) -> Response {
     let growing = Growing {
         stream,
         number: segment.number(),
@@ -370,13 +360,6 @@ fn tag(segment: &Segment, rung: &str, part: Option<usize>) -> String {
         _ if segment.gap => format!("gap-{number}"),
         None => format!("{epoch}-{rung}-{number}"),
         Some(part) => format!("{epoch}-{rung}-{number}.{part}"),
-    }
-}
-
-/// Names and numbers are all that is ever put here; what could not be a header is left out.
-fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        headers.insert(name, value);
     }
 }
 

@@ -48,6 +48,10 @@ pub struct Progress {
     /// Share of the busy time in which the viewer's window was the limit.
     receiver_limited: f64,
     min_rtt: Duration,
+    /// It would take more: neither we nor the reader is the limit.
+    pub pressing: bool,
+    /// It waits in a queue, or loses packets.
+    pub harmed: bool,
 }
 
 /// A delivery that is over.
@@ -76,6 +80,8 @@ impl Meter {
             capacity: None,
             receiver_limited: 0.0,
             min_rtt: info.min_rtt,
+            pressing: false,
+            harmed: false,
         };
         Self {
             stretch: Stretch::begin(connection),
@@ -132,7 +138,17 @@ impl Meter {
         } else {
             (limited.as_secs_f64() / busy.as_secs_f64()).min(1.0)
         };
+        progress.pressing = info.capacity.is_some() && progress.receiver_limited < READER_LIMITED;
+        progress.harmed = self.is_harmed(&info);
         *progress
+    }
+
+    /// Whether it waits in a queue for as long as it travels, or loses one packet in fifty.
+    fn is_harmed(&self, info: &TcpInfo) -> bool {
+        let queued = info.rtt.saturating_sub(info.min_rtt);
+        let sent = info.sent.saturating_sub(self.info.sent);
+        let again = info.retransmitted.saturating_sub(self.info.retransmitted);
+        (queued >= info.min_rtt && queued >= QUEUED) || (again > 0 && again * 50 >= sent)
     }
 
     /// How fast it goes, once it has gone on for long enough to tell and is not held up by the viewer.
@@ -145,6 +161,29 @@ impl Meter {
         let tells =
             elapsed >= TELLING && !progress.over && progress.receiver_limited < READER_LIMITED;
         tells.then(|| Bitrate::of(self.evident(&progress), elapsed))
+    }
+
+    /// Octets that were acknowledged when it was looked at last.
+    pub fn acked(&self) -> u64 {
+        self.progress
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .acked
+    }
+
+    /// Others were under way on the same connection, whose octets count already.
+    pub fn is_shared(&self) -> bool {
+        self.stretch.is_shared()
+    }
+
+    /// For how long it has gone on, or went on before somebody saw that it was over.
+    pub fn lasted(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.started)
+    }
+
+    /// Which connection it is on: the same number for the same one.
+    pub fn connection(&self) -> usize {
+        Arc::as_ptr(self.stretch.connection()).addr()
     }
 
     /// Octets that were not acknowledged yet when it was looked at last.
@@ -204,6 +243,9 @@ impl Meter {
 
 /// Below this a delivery is mostly slow start.
 const TELLING: Duration = Duration::from_millis(500);
+
+/// What is less than this a busy machine may be.
+const QUEUED: Duration = Duration::from_millis(10);
 
 /// A viewer that reads as slowly as it plays says nothing about its path.
 const READER_LIMITED: f64 = 0.2;

@@ -3,15 +3,24 @@
 //! Knows the store, not who fills it; obeys a [`Stance`], not the manager that may be behind it.
 
 pub mod admission;
+pub mod arms;
+mod asking;
 pub mod beside;
+mod cadence;
+pub mod cmcd;
+pub mod cmsd;
 pub mod delivery;
 pub mod derived;
 pub mod edge;
+pub mod explain;
+mod flights;
 mod gate;
+pub mod journal;
 mod ledger;
 pub mod media;
 pub mod meter;
 pub mod ops;
+mod own;
 pub mod piece;
 pub mod playlist;
 pub mod profile;
@@ -21,13 +30,16 @@ mod room;
 pub mod seat;
 mod seated;
 pub mod share;
+mod shown;
 mod signalling;
+pub mod strain;
+mod telling;
 pub mod viewers;
 pub mod wheel;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use adaptation::{Allocator, Rate, Rule};
+use adaptation::Rate;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::{
     Router,
@@ -40,9 +52,16 @@ use tokio_util::sync::CancellationToken;
 use tower_http::cors::{Any, CorsLayer};
 
 use self::{
-    admission::Overflow, derived::Derived, profile::Latency, share::Share, viewers::Viewers,
+    admission::Overflow,
+    derived::Derived,
+    profile::Latency,
+    share::Share,
+    viewers::{Rules, Viewers},
 };
-use crate::{store::Store, token::keys::Keys};
+use crate::{
+    store::{Store, StreamName},
+    token::keys::Keys,
+};
 
 /// What a node does with viewers.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -58,6 +77,12 @@ pub enum Stance {
 pub struct Terms {
     /// Egress to share among all viewers; `None` if there is enough for everybody.
     pub budget: Option<Bitrate>,
+    /// The budget is to be learnt from when more could not be sent.
+    pub budget_learnt: bool,
+    /// How much a viewer of each of these streams counts against one of another, which is 1.
+    pub weights: BTreeMap<StreamName, f64>,
+    /// Who is held down by the budget is sent no faster than so many times the rate of its ceiling.
+    pub pace: Option<f64>,
     /// Viewers at a time; beyond it, who joins is asked to come back later.
     pub max_viewers: usize,
     /// For viewers who ask for nothing, and whose player is not known to ignore parts.
@@ -74,6 +99,9 @@ impl Default for Terms {
     fn default() -> Self {
         Self {
             budget: None,
+            budget_learnt: false,
+            weights: BTreeMap::new(),
+            pace: None,
             max_viewers: 10_000,
             latency: Latency::Low,
             behind_cdn: false,
@@ -102,12 +130,17 @@ impl Origin {
         Self::ruled_by(Box::new(Rate::default()), node, store, terms)
     }
 
-    /// With another rule for choosing rungs.
-    pub fn ruled_by(rule: Box<dyn Rule>, node: String, store: Store, terms: Terms) -> Arc<Self> {
+    /// With other rules for choosing rungs.
+    pub fn ruled_by(
+        rules: impl Into<Rules>,
+        node: String,
+        store: Store,
+        terms: Terms,
+    ) -> Arc<Self> {
         Arc::new(Self {
             node,
             store,
-            viewers: Arc::new(Viewers::new(rule, terms.max_viewers)),
+            viewers: Arc::new(Viewers::new(rules, terms.max_viewers)),
             share: Arc::default(),
             stance: ArcSwap::default(),
             terms,
@@ -118,11 +151,10 @@ impl Origin {
 
     /// The work that goes on beside the requests: sharing the egress, forgetting the silent.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let allocator = Allocator::new(self.terms.budget);
         share::run(
             self.store.clone(),
             self.viewers.clone(),
-            allocator,
+            &self.terms,
             self.share.clone(),
             stop,
         )
@@ -140,6 +172,9 @@ pub fn public(origin: Arc<Origin>) -> Router {
         "spillway-reason",
         "spillway-estimate",
         "spillway-node",
+        "spillway-decision",
+        cmsd::STATIC,
+        cmsd::DYNAMIC,
     ];
     let cors = CorsLayer::new()
         .allow_origin(Any)
@@ -156,6 +191,11 @@ pub fn public(origin: Arc<Origin>) -> Router {
             get(playlist::viewer),
         )
         .route("/live/{stream}/v/{viewer}/{name}", get(media::chosen))
+        .route("/live/{stream}/v/{viewer}/{epoch}/init.mp4", get(own::init))
+        .route(
+            "/live/{stream}/v/{viewer}/{epoch}/{rung}/{name}",
+            get(own::taken),
+        )
         .route("/live/{stream}/{epoch}/init.mp4", get(media::init))
         .route(
             "/live/{stream}/{epoch}/{rung}/{name}",

@@ -5,14 +5,14 @@ use std::{sync::Arc, time::Instant};
 use axum::{
     Json, Router,
     extract::{Path, Query, State},
-    http::StatusCode,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Origin, Stance, viewers::Mark};
+use super::{Origin, Stance, journal::Journal, viewers::Mark};
 use crate::store::StreamName;
 
 pub fn private(origin: Arc<Origin>) -> Router {
@@ -22,6 +22,8 @@ pub fn private(origin: Arc<Origin>) -> Router {
         .route("/v1/streams", get(streams))
         .route("/v1/viewers", get(viewers))
         .route("/v1/viewers/{viewer}", get(viewer))
+        .route("/v1/viewers/{viewer}/decisions", get(decisions))
+        .route("/v1/arms", get(arms))
         .with_state(origin)
 }
 
@@ -95,13 +97,21 @@ async fn viewers(State(origin): State<Arc<Origin>>, Query(which): Query<Which>) 
     );
     let share = origin.share.load();
     let (refused, sent_on) = origin.viewers.turned();
+    let journal = origin.viewers.rules.journal.as_ref();
+    let (written, left_out) = journal.map(Journal::counts).unzip();
     Json(json!({
         "node": origin.node,
         "egress_kbps": share.egress.kbps(),
-        "budget_kbps": origin.terms.budget.map(|budget| budget.kbps()),
+        "budget_kbps": share.budget.or(origin.terms.budget).map(|budget| budget.kbps()),
+        "budget_learnt": origin.terms.budget_learnt,
         "price": share.price(),
         "watching": census.streams.values().sum::<u32>(),
         "moved": census.moved,
+        "decisions": {
+            "explained_viewers": origin.viewers.rules.explained,
+            "written": written,
+            "left_out": left_out,
+        },
         "joins": { "let_in": origin.viewers.joins(), "refused": refused, "sent_on": sent_on },
         "viewers": page.viewers,
         "next": page.last.map(|last| last.to_string()),
@@ -111,16 +121,73 @@ async fn viewers(State(origin): State<Arc<Origin>>, Query(which): Query<Which>) 
 
 /// One viewer by its id, or by the 16 digits that its id begins with.
 async fn viewer(State(origin): State<Arc<Origin>>, Path(id): Path<String>) -> Response {
-    let digits = id.split('.').next().filter(|digits| digits.len() == 16);
-    let key = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
-    match key.map(|key| origin.viewers.look(key, Instant::now())) {
+    match key(&id).map(|key| origin.viewers.look(key, Instant::now())) {
         Some(reports) if !reports.is_empty() => Json(reports).into_response(),
-        _ => (
-            StatusCode::NOT_FOUND,
-            format!("no viewer {id:?} on this node\n"),
-        )
-            .into_response(),
+        _ => no_viewer(&id),
     }
+}
+
+/// How decisions are to be written.
+#[derive(Debug, Deserialize)]
+struct Format {
+    format: Option<String>,
+}
+
+/// The last decisions for one viewer, with all that they were made from; as `?format=jsonl` a line each, of
+/// which they can be made again.
+async fn decisions(
+    State(origin): State<Arc<Origin>>,
+    Path(id): Path<String>,
+    Query(Format { format }): Query<Format>,
+) -> Response {
+    let explained = key(&id).map(|key| origin.viewers.explain(key));
+    let Some(explained) = explained.filter(|explained| !explained.is_empty()) else {
+        return no_viewer(&id);
+    };
+    let all = explained.iter().filter_map(|(_, kept)| kept.as_deref());
+    match format.as_deref() {
+        Some("jsonl") => {
+            let lines = all
+                .flatten()
+                .filter_map(|one| serde_json::to_string(one).ok());
+            let text: String = lines.flat_map(|line| [line, "\n".into()]).collect();
+            ([(header::CONTENT_TYPE, "application/jsonl")], text).into_response()
+        }
+        None | Some("json") => {
+            let streams = explained.iter().map(|(stream, kept)| match kept {
+                Some(kept) => json!({ "stream": stream, "decisions": kept }),
+                None => json!({
+                    "stream": stream,
+                    "decisions": [],
+                    "note": format!(
+                        "of at most {} viewers decisions are kept (--explained-viewers), and this was none of them; it is from now on, if there is room for one more",
+                        origin.viewers.rules.explained
+                    ),
+                }),
+            });
+            Json(streams.collect::<Value>()).into_response()
+        }
+        Some(other) => {
+            let why = format!("format={other:?} is neither \"json\" nor \"jsonl\"\n");
+            (StatusCode::BAD_REQUEST, why).into_response()
+        }
+    }
+}
+
+/// What came of each rule that viewers have.
+async fn arms(State(origin): State<Arc<Origin>>) -> impl IntoResponse {
+    Json(json!({ "node": origin.node, "arms": origin.viewers.arms() }))
+}
+
+/// A viewer's id, or the 16 digits that it begins with.
+fn key(id: &str) -> Option<u64> {
+    let digits = id.split('.').next().filter(|digits| digits.len() == 16);
+    digits.and_then(|digits| u64::from_str_radix(digits, 16).ok())
+}
+
+fn no_viewer(id: &str) -> Response {
+    let why = format!("no viewer {id:?} on this node\n");
+    (StatusCode::NOT_FOUND, why).into_response()
 }
 
 /// Viewers on a page: as long as they are many, nobody waits for all of them.

@@ -16,9 +16,10 @@ use playlists::{
 use serde::Deserialize;
 
 use super::{
-    NO_STORE, Origin, Refusal, Stance, beside,
+    NO_STORE, Origin, Refusal, Stance, beside, cmcd,
     edge::{self, Reload, playable},
     gate::Pass,
+    own,
     profile::{Asked, Container, Profile},
     rewind,
     seat::{Seat, ViewerId},
@@ -51,6 +52,8 @@ pub(super) async fn streams(
 pub struct Join {
     region: Option<String>,
     abr: Option<String>,
+    /// `canonical`: of who adapts by itself, or hands on what it gets, nobody is to be known.
+    names: Option<String>,
     #[serde(flatten)]
     asked: Asked,
 }
@@ -87,10 +90,25 @@ pub(super) async fn join(
         abr if abr == Some("client") || signalling::is_beyond(&window, &profile, abr) => {
             let renditions = &window.format().renditions;
             let query = signalling::query(&profile);
-            (
-                render::all_variants(ladder, renditions, query),
-                token::of_ladder(name.as_str()),
-            )
+            if own::is_known(&origin, join.names.as_deref()) {
+                let cheapest = window.rates().first().copied().unwrap_or_default();
+                if let Some(turned_away) = origin.turn_away(&name, cheapest, &uri) {
+                    return turned_away;
+                }
+                let region = join.region.as_deref().map(Region::new).unwrap_or_default();
+                // Its playlists are those of everybody; what was asked for has bounded the ladder.
+                let viewer = ViewerId::mint(region, Profile::default());
+                let folder = format!("v/{viewer}/");
+                (
+                    render::all_variants(ladder, renditions, &folder, query),
+                    token::of_viewer(name.as_str(), viewer.key),
+                )
+            } else {
+                (
+                    render::all_variants(ladder, renditions, "", query),
+                    token::of_ladder(name.as_str()),
+                )
+            }
         }
         None | Some("server") => {
             let cheapest = window.rates().first().copied().unwrap_or_default();
@@ -209,15 +227,16 @@ pub(super) fn stream_of(origin: &Origin, name: &str) -> Result<(StreamName, Cons
     Ok((parsed, stream))
 }
 
-/// A redirect to the same place on another node, with what is known of the viewer's path.
+/// A redirect to the same place on another node, with what is known of the viewer's path; without what
+/// its player said of itself, which is of this request and would stay in the names that follow.
 pub(super) fn elsewhere(
     to: &str,
     uri: &axum::http::Uri,
     known: Option<playlists::Bitrate>,
 ) -> Response {
-    let query = uri.query().into_iter().flat_map(|query| query.split('&'));
+    let query = uri.query().into_iter().flat_map(cmcd::without);
     let query = query
-        .filter(|pair| !pair.starts_with("seen="))
+        .filter(|pair| !pair.is_empty() && !pair.starts_with("seen="))
         .map(str::to_owned);
     let query: Vec<_> = query
         .chain(known.map(|rate| format!("seen={}", rate.kbps())))

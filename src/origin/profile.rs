@@ -22,6 +22,8 @@ pub struct Profile {
     /// The one rung to be given (`?rung=480p`); the node's budget may still say less.
     pub rung: Option<RungName>,
     pub start: Start,
+    /// Tenths of a second of picture that this player loses where the size of the picture changes.
+    pub lost: u8,
 }
 
 /// Whether playlists tell of parts (RFC 8216bis section 4.4.4.9).
@@ -102,17 +104,18 @@ impl Asked {
 /// with parts nobody has seen it here yet, so it gets them on request. VLC stops for good at a
 /// discontinuity of fMP4, as when an encoder is started again, and not at one of MPEG-TS.
 /// GStreamer 1.22 takes the media time of fMP4 for how long to wait before the first picture, and
-/// ours counts from 2026; that of MPEG-TS it sets right.
-const PLAYERS: &[(&str, Latency, Signalling, Container)] = {
+/// ours counts from 2026; that of MPEG-TS it sets right. VLC also throws away 0.9 s of picture where its
+/// size changes, in tenths of a second the last column.
+const PLAYERS: &[(&str, Latency, Signalling, Container, u8)] = {
     use {Container::*, Latency::*, Signalling::*};
     &[
-        ("AppleCoreMedia", Normal, Tagged, Fmp4),
-        ("VLC", Normal, Seamless, Ts),
-        ("Lavf", Normal, Seamless, Fmp4),
-        ("mpv", Normal, Seamless, Fmp4),
-        ("GStreamer", Normal, Seamless, Ts),
-        ("Kodi", Normal, Seamless, Fmp4),
-        ("Roku", Normal, Seamless, Fmp4),
+        ("AppleCoreMedia", Normal, Tagged, Fmp4, 0),
+        ("VLC", Normal, Seamless, Ts, 9),
+        ("Lavf", Normal, Seamless, Fmp4, 0),
+        ("mpv", Normal, Seamless, Fmp4, 0),
+        ("GStreamer", Normal, Seamless, Ts, 0),
+        ("Kodi", Normal, Seamless, Fmp4, 0),
+        ("Roku", Normal, Seamless, Fmp4, 0),
     ]
 };
 
@@ -121,9 +124,9 @@ impl Profile {
     /// the `latency` that the node gives to all others. An error is one line for whoever asked.
     pub fn of(asked: &Asked, agent: &str, latency: Latency) -> Result<Self, String> {
         let known = PLAYERS.iter().find(|(name, ..)| agent.contains(name));
-        let others = (latency, Signalling::Seamless, Container::Fmp4);
-        let (usual, signalling, container) =
-            known.map_or(others, |known| (known.1, known.2, known.3));
+        let others = (latency, Signalling::Seamless, Container::Fmp4, 0);
+        let (usual, signalling, container, lost) =
+            known.map_or(others, |known| (known.1, known.2, known.3, known.4));
         // Parts are for fMP4: who asks for them by name gets it.
         let container = match asked.latency.as_deref() {
             Some("low") => Container::Fmp4,
@@ -152,6 +155,7 @@ impl Profile {
             ceiling: asked.max.as_deref().map(lines).transpose()?,
             rung: asked.rung.as_deref().map(rung).transpose()?,
             start: asked.start.as_deref().map_or(Ok(Start::Live), start)?,
+            lost,
         })
     }
 
@@ -213,6 +217,7 @@ impl fmt::Display for Profile {
             Start::Back(seconds) => field(true, format!("b{seconds}")),
             Start::At(time) => field(true, format!("a{}", time.millis())),
         }
+        field(self.lost > 0, format!("w{}", self.lost));
         if let Some(rung) = &self.rung {
             field(true, format!("r{rung}"));
         }
@@ -247,6 +252,7 @@ impl FromStr for Profile {
                     let millis = millis.parse().map_err(|_| SHAPE)?;
                     profile.start = Start::At(WallTime::from_millis(millis));
                 }
+                ("w", tenths) => profile.lost = tenths.parse().map_err(|_| SHAPE)?,
                 ("r", name) => {
                     let name = RungName::try_from(name.to_owned());
                     profile.rung = Some(name.map_err(|_| SHAPE)?);
@@ -364,7 +370,7 @@ mod tests {
     #[test]
     fn players_are_known_by_name_and_the_query_knows_better() {
         for (agent, text) in [
-            ("VLC/3.0.24 LibVLC/3.0.24", "n.x"),
+            ("VLC/3.0.24 LibVLC/3.0.24", "n.x.w9"),
             ("Lavf/59.27.100", "n"),
             ("GStreamer souphttpsrc 1.22", "n.x"),
             ("AppleCoreMedia/1.0.0.21A329 (iPhone)", "n.t"),
@@ -373,9 +379,9 @@ mod tests {
         }
         let wished = [("latency", "low"), ("switch", "seamless")];
         assert!(of(&wished, "AppleCoreMedia/1.0").unwrap().is_plain());
-        assert!(of(&wished, "VLC/3.0.24").unwrap().is_plain());
+        assert_eq!(of(&wished, "VLC/3.0.24").unwrap().to_string(), "w9");
         let fmp4 = of(&[("format", "fmp4")], "VLC/3.0.24").unwrap();
-        assert_eq!(fmp4.to_string(), "n");
+        assert_eq!(fmp4.to_string(), "n.w9");
         let node = Profile::of(&asked(&[]), BROWSER, Latency::Normal).unwrap();
         assert_eq!(node.to_string(), "n");
     }
@@ -463,7 +469,7 @@ mod tests {
         #[test]
         fn what_is_written_is_read_back(
             low: bool, how in 0..3u8, ts: bool, lines in prop::option::of(1..4320u16),
-            rung in prop::option::of("[a-zA-Z0-9_-]{1,32}"), start in 0..4u8, when: u32,
+            rung in prop::option::of("[a-zA-Z0-9_-]{1,32}"), start in 0..4u8, when: u32, lost: u8,
         ) {
             let profile = Profile {
                 latency: if low { Latency::Low } else { Latency::Normal },
@@ -478,6 +484,7 @@ mod tests {
                     2 => Start::Beginning,
                     _ => Start::At(WallTime::from_millis(i64::from(when))),
                 },
+                lost,
             };
             let text = profile.to_string();
             prop_assert!(text.len() < 80, "{}", text);

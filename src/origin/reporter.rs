@@ -115,7 +115,7 @@ impl Identity {
                 regions: census.regions,
                 moved: census.moved,
                 egress: share.egress,
-                budget: origin.terms.budget,
+                budget: share.budget.or(origin.terms.budget),
                 price: share.price(),
             },
         }

@@ -3,24 +3,28 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
-use adaptation::{Fixed, Flight, Limits, Pin, Rule, Viewer};
+use adaptation::{Choice, Fixed, Limits, Pin, Rule, Viewer};
 use playlists::{Bitrate, Timeline};
-use serde::Serialize;
 
 use super::{
+    arms::Tally,
+    cadence::Cadence,
+    explain::{Explained, Kept, Ring},
+    flights::Flights,
     ledger::Line,
     meter::{Meter, Outcome, Progress},
+    own::Taken,
     room::{Crowd, Room},
     seat::ViewerId,
-    viewers::Ask,
+    shown::{Known, ViewerReport},
+    viewers::{Ask, Rules},
 };
-use crate::store::StreamName;
 
 /// A viewer that has a seat.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub(super) struct Seated {
     pub room: Arc<Room>,
     pub crowd: Arc<Crowd>,
     pub line: Line,
+    /// Which rule it has, of those that are assigned by share; `None` if its rungs are its own choice.
+    pub arm: Option<u8>,
     since: Instant,
     /// Milliseconds after `since`.
     seen: AtomicU64,
@@ -43,10 +49,19 @@ struct State {
     octets: u64,
     segments: u64,
     ceiling: usize,
-    /// The newest of what is on its way.
-    outstanding: Vec<Weak<Meter>>,
+    flights: Flights,
+    /// What it asked for last, where its path cannot be seen.
+    cadence: Option<Box<Cadence>>,
     /// What it was told, if its rungs are chosen when they are listed.
     told: Option<Box<Timeline>>,
+    /// Of the segments that were chosen for it: their length in milliseconds, their octets.
+    media_ms: u64,
+    chosen: u64,
+    /// Sum of the estimates that choices were made with, in kbit/s, and how many there were.
+    estimates_kbps: u64,
+    estimated: u32,
+    /// Its last decisions, if they are kept.
+    ring: Option<Box<Ring>>,
 }
 
 /// In which sums a viewer counts.
@@ -66,6 +81,7 @@ impl Seated {
         id: ViewerId,
         (room, line): (Arc<Room>, Line),
         crowd: Arc<Crowd>,
+        (arm, ring): (Option<u8>, Option<Box<Ring>>),
         ask: &Ask<'_>,
         now: Instant,
     ) -> Self {
@@ -75,14 +91,21 @@ impl Seated {
             octets: 0,
             segments: 0,
             ceiling: ask.ceiling,
-            outstanding: Vec::new(),
+            flights: Flights::default(),
+            cadence: None,
             told: None,
+            media_ms: 0,
+            chosen: 0,
+            estimates_kbps: 0,
+            estimated: 0,
+            ring,
         };
         Self {
             id,
             room,
             crowd,
             line,
+            arm,
             since: now,
             seen: AtomicU64::new(0),
             patience: ask.patience,
@@ -97,13 +120,11 @@ impl Seated {
     }
 
     /// The rung of a segment.
-    pub(super) fn decide(
-        &self,
-        ask: &Ask<'_>,
-        rule: &dyn Rule,
-        now: Instant,
-    ) -> (Pin, Option<Bitrate>) {
+    pub(super) fn decide(&self, ask: &Ask<'_>, rules: &Rules, now: Instant) -> (Pin, Known) {
         let mut state = self.state();
+        if let Some(hint) = &ask.hint {
+            state.viewer.hinted(hint, ask.measured, now);
+        }
         let told = state.told.as_ref();
         let told = told
             .and_then(|told| told.rung(ask.offer.number))
@@ -111,11 +132,25 @@ impl Seated {
         let pin = match told {
             // It was chosen when it was listed, be it by another node.
             Some(rung) => state.viewer.repeat(rung),
-            None => self.choose(&mut state, ask, rule, now),
+            None => self.choose(&mut state, ask, rules, now),
         };
         self.counts(&mut state);
         self.write(&state);
-        (pin, state.viewer.estimate().map(|estimate| estimate.rate))
+        let estimate = state.viewer.estimate();
+        let known = Known {
+            estimate: estimate.map(|estimate| estimate.rate),
+            deviation: estimate.map_or(0.0, |estimate| estimate.deviation),
+            rtt: state.viewer.rtt(),
+            buffer: state.viewer.buffer(now),
+            ceiling: state.ceiling,
+            held: state.viewer.is_held(),
+            arm: self.arm,
+            rule: match ask.taken {
+                Some(rung) => Taken(rung).name(),
+                None => self.rule(ask, rules).name(),
+            },
+        };
+        (pin, known)
     }
 
     /// What it is to be told of `segments`; see [`Viewers::list`](super::viewers::Viewers::list).
@@ -124,7 +159,7 @@ impl Seated {
         segments: &[(u64, bool)],
         ask: &Ask<'_>,
         told: Option<Timeline>,
-        rule: &dyn Rule,
+        rules: &Rules,
         now: Instant,
     ) -> Timeline {
         let mut state = self.state();
@@ -141,7 +176,7 @@ impl Seated {
         let new: Vec<_> = segments.iter().filter(is_new).copied().collect();
         if !new.is_empty() {
             // One choice for all that are new, which is one segment but for the first playlist.
-            let pin = self.choose(&mut state, ask, rule, now);
+            let pin = self.choose(&mut state, ask, rules, now);
             for (number, stream_breaks) in new {
                 told.append(number, pin.rung, stream_breaks);
             }
@@ -155,7 +190,7 @@ impl Seated {
         timeline
     }
 
-    fn choose(&self, state: &mut State, ask: &Ask<'_>, rule: &dyn Rule, now: Instant) -> Pin {
+    fn choose(&self, state: &mut State, ask: &Ask<'_>, rules: &Rules, now: Instant) -> Pin {
         // Who came after the last sharing has no share yet, and must not take that of others.
         let newcomer = ask.shared.is_some_and(|shared| self.since > shared);
         let ceiling = if newcomer {
@@ -165,18 +200,109 @@ impl Seated {
         };
         state.ceiling = ceiling;
         state.look(&self.id, now);
-        let in_flight = state.in_flight(now);
-        let rule = if ask.fixed { &Fixed } else { rule };
+        if !ask.measured {
+            state.follow(&self.id, ask.offer.number, now);
+        }
+        let in_flight = state.flights.flight(now);
+        // Who takes more than it is allowed has to be reckoned with all the same.
+        let taken = ask.taken.map(Taken);
+        let rule = match &taken {
+            Some(taken) => taken,
+            None => self.rule(ask, rules),
+        };
         let limits = Limits {
-            ceiling,
+            ceiling: ceiling.max(ask.taken.unwrap_or(0)),
             price: ask.price,
         };
         let decided = state
             .viewer
             .decide(&ask.offer, limits, in_flight, rule, now);
         let pin = decided.pin;
-        state.segments += u64::from(pin.fresh);
+        let Some(because) = decided.because else {
+            return pin;
+        };
+        state.segments += 1;
+        let length = ask.offer.duration.duration().as_millis();
+        state.media_ms += u64::try_from(length).unwrap_or(0);
+        let octets = because.sizes.this().get(pin.rung).copied().unwrap_or(0);
+        state.chosen += octets;
+        if !ask.measured {
+            state.cadence = Some(Box::new(Cadence {
+                number: ask.offer.number,
+                octets,
+                media: ask.offer.duration,
+                answered: now,
+            }));
+        }
+        if let Some(estimate) = because.estimate {
+            state.estimates_kbps += estimate.rate.kbps();
+            state.estimated += 1;
+        }
+        // What a player chose by itself is no decision of ours.
+        if let Some(table) = ask.table.filter(|_| ask.taken.is_none())
+            && (state.ring.is_some() || rules.journal.is_some())
+        {
+            let choice = Choice {
+                rung: pin.rung,
+                reason: pin.reason,
+            };
+            let kept = Kept::new(
+                (self.arm.unwrap_or(0), rule.name()),
+                &because,
+                choice,
+                table,
+            );
+            if let Some(journal) = &rules.journal {
+                journal.note(&self.room.stream, &self.id, kept.clone());
+            }
+            if let Some(ring) = &mut state.ring {
+                ring.push(kept);
+            }
+        }
         pin
+    }
+
+    fn rule<'a>(&self, ask: &Ask<'_>, rules: &'a Rules) -> &'a dyn Rule {
+        if ask.fixed {
+            &Fixed
+        } else {
+            rules.arms.rule(self.arm.unwrap_or(0))
+        }
+    }
+
+    /// Its last decisions; `None` if they were not kept, which they are from now on if there is a `place`.
+    pub(super) fn explained(
+        &self,
+        place: impl FnOnce() -> Option<Box<Ring>>,
+    ) -> Option<Vec<Explained>> {
+        let mut state = self.state();
+        let Some(ring) = &state.ring else {
+            state.ring = place();
+            return None;
+        };
+        let kept: Vec<_> = ring.iter().cloned().collect();
+        // What takes long is done while nobody waits for it.
+        drop(state);
+        let explained = kept
+            .iter()
+            .map(|kept| kept.explained(&self.room.stream, &self.id));
+        Some(explained.collect())
+    }
+
+    /// What has come of it so far.
+    pub(super) fn tally(&self) -> Tally {
+        let state = self.state();
+        let (stalls, stalled) = state.viewer.stalls();
+        Tally {
+            watched_ms: self.seen.load(Relaxed),
+            stalled_ms: u64::try_from(stalled.as_millis()).unwrap_or(u64::MAX),
+            stalls,
+            switches: state.viewer.switches(),
+            media_ms: state.media_ms,
+            octets: state.chosen,
+            estimates_kbps: state.estimates_kbps,
+            estimated: state.estimated,
+        }
     }
 
     /// It is watching here, even if it was sent elsewhere before.
@@ -201,27 +327,20 @@ impl Seated {
         self.state().told.as_deref().cloned()
     }
 
-    /// A delivery begins. Of very many at a time the oldest are left out of the reckoning.
+    /// A delivery begins.
     pub(super) fn delivering(&self, meter: &Arc<Meter>) {
-        let outstanding = &mut self.state().outstanding;
-        outstanding.retain(|meter| meter.strong_count() > 0);
-        if outstanding.len() >= AT_A_TIME {
-            outstanding.remove(0);
-        }
-        outstanding.push(Arc::downgrade(meter));
+        self.state().flights.begin(meter, Instant::now());
     }
 
     /// A delivery is over.
     pub(super) fn delivered(&self, meter: Arc<Meter>, progress: &Progress, now: Instant) {
         let mut state = self.state();
-        state.learn(&self.id, &meter, progress, now);
+        if let Some(outcome) = state.flights.end(&meter, progress, now) {
+            state.learn(&self.id, &outcome, now);
+        }
         // It is not on its way any more.
         drop(meter);
-        state.outstanding.retain(|meter| meter.strong_count() > 0);
-        // Its storage goes with it: most viewers wait for most of their time.
-        if state.outstanding.is_empty() {
-            state.outstanding = Vec::new();
-        }
+        state.flights.forget();
         self.write(&state);
     }
 
@@ -234,8 +353,7 @@ impl Seated {
         }
         // Whoever is still being sent something has not been silent.
         let mut state = self.state();
-        state.outstanding.retain(|meter| meter.strong_count() > 0);
-        (!state.outstanding.is_empty()).then_some(now + self.patience)
+        state.flights.forget().then_some(now + self.patience)
     }
 
     /// It counts no more.
@@ -254,6 +372,12 @@ impl Seated {
             reason: state.viewer.reason(),
             ceiling: state.ceiling,
             estimate_kbps: state.viewer.estimate().map(|estimate| estimate.rate.kbps()),
+            buffer_ms: state
+                .viewer
+                .buffer(now)
+                .map(|level| level.media.as_millis()),
+            stalls: state.viewer.stalls().0,
+            arm: self.arm,
             switches: state.viewer.switches(),
             segments: state.segments,
             octets: state.octets,
@@ -298,70 +422,37 @@ impl State {
     /// segment is often what proves that the part before it was read, and who measures that one
     /// may look a moment later.
     fn look(&mut self, id: &ViewerId, now: Instant) {
-        let meters: Vec<_> = self.outstanding.iter().filter_map(Weak::upgrade).collect();
-        for meter in meters {
-            let progress = meter.sample(now);
-            self.learn(id, &meter, &progress, now);
+        for outcome in self.flights.look(now) {
+            self.learn(id, &outcome, now);
         }
     }
 
-    /// Learns from a delivery that is over, once.
-    fn learn(&mut self, id: &ViewerId, meter: &Meter, progress: &Progress, now: Instant) {
-        let Some(Outcome { octets, delivery }) = meter.outcome(progress, now) else {
-            return;
-        };
-        self.octets += octets;
-        if let Some(delivery) = delivery {
-            let evidence = self.viewer.delivered(&delivery, now);
+    /// Learns from a delivery that is over.
+    fn learn(&mut self, id: &ViewerId, outcome: &Outcome, now: Instant) {
+        self.octets += outcome.octets;
+        if let Some(delivery) = &outcome.delivery {
+            let evidence = self.viewer.delivered(delivery, now);
             let estimate = self.viewer.estimate();
             tracing::debug!(viewer = %id, ?delivery, ?evidence, ?estimate, "delivered");
         }
     }
 
-    /// What is on its way: all of it together, at the pace of the slowest that has been outstanding for
-    /// long enough to tell.
-    fn in_flight(&self, now: Instant) -> Option<Flight> {
-        let meters = self.outstanding.iter().filter_map(Weak::upgrade);
-        let flights = meters.map(|meter| Flight {
-            pace: meter.pace(now),
-            left: meter.left(),
-        });
-        flights.reduce(|all, one| Flight {
-            pace: all.pace.into_iter().chain(one.pace).min(),
-            left: all.left + one.left,
-        })
+    /// Learns from it that segment `number` is asked for.
+    fn follow(&mut self, id: &ViewerId, number: u64, now: Instant) {
+        let cadence = self.cadence.as_deref();
+        if let Some(delivery) = cadence.and_then(|cadence| cadence.followed_by(number, now)) {
+            let evidence = self.viewer.delivered(&delivery, now);
+            tracing::debug!(viewer = %id, ?delivery, ?evidence, "asked on");
+        }
     }
 }
-
-/// One viewer as `/v1/viewers` shows it.
-#[derive(Clone, Debug, Serialize)]
-pub struct ViewerReport {
-    pub viewer: String,
-    pub stream: StreamName,
-    pub region: String,
-    /// Index of the rung decided last; 0 is the cheapest.
-    pub rung: Option<usize>,
-    pub reason: Option<adaptation::Reason>,
-    /// Highest rung that the node's budget allows this viewer.
-    pub ceiling: usize,
-    pub estimate_kbps: Option<u64>,
-    pub switches: u32,
-    pub segments: u64,
-    pub octets: u64,
-    pub moved: bool,
-    pub since_s: u64,
-    pub silent_ms: u64,
-}
-
-/// More than any player fetches at a time.
-const AT_A_TIME: usize = 16;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_viewer_takes_little_more_than_half_a_kilobyte() {
-        assert!(size_of::<Seated>() <= 704, "{}", size_of::<Seated>());
+    fn a_viewer_takes_no_more_than_three_quarters_of_a_kilobyte() {
+        assert!(size_of::<Seated>() <= 768, "{}", size_of::<Seated>());
     }
 }

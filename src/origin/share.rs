@@ -1,5 +1,6 @@
 //! The node's egress, shared: every half second the demand of all viewers goes to the allocator,
-//! and its ceilings hold until the next time.
+//! and its ceilings hold until the next time. Where the budget is to be learnt, it is looked at here what
+//! there is to learn from, twice as often.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -7,12 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adaptation::{Allocation, Allocator, Class};
+use adaptation::{Allocation, Allocator, Class, Saturation};
 use arc_swap::ArcSwap;
 use playlists::Bitrate;
 use tokio_util::sync::CancellationToken;
 
-use super::viewers::Viewers;
+use super::{Terms, strain::Lookout, viewers::Viewers};
 use crate::store::{Store, StreamName};
 
 /// What holds for the node's viewers now.
@@ -28,6 +29,8 @@ pub struct Share {
     /// How many viewers there were then, and what they took if each had the cheapest rung.
     pub counted: usize,
     pub floor: Bitrate,
+    /// The budget, given or learnt; `None` if there is none.
+    pub budget: Option<Bitrate>,
     /// What of the budget is handed out; `None` until it was first shared, or if there is none.
     pub room: Option<Bitrate>,
     /// As of some seconds ago, to tell who has joined and not come yet.
@@ -49,6 +52,11 @@ impl Share {
             .map_or(usize::MAX, |class| self.allocation.ceiling(*class, viewer))
     }
 
+    /// Not even the cheapest rung for everybody fits.
+    pub fn is_overloaded(&self) -> bool {
+        self.allocation.overload
+    }
+
     /// Utility per Mbit/s that one more bit would buy; 0 when nobody is held down.
     pub fn price(&self) -> f64 {
         self.allocation.price
@@ -59,14 +67,16 @@ impl Share {
 pub async fn run(
     store: Store,
     viewers: Arc<Viewers>,
-    mut allocator: Allocator,
+    terms: &Terms,
     share: Arc<ArcSwap<Share>>,
     stop: CancellationToken,
 ) {
+    let mut allocator = Allocator::new(terms.budget);
+    let mut learnt = terms.budget_learnt.then(Learnt::new);
     let started = Instant::now();
     let (mut meter, mut overloaded) = (Rate::default(), false);
     let (mut past, mut doors) = (Past::default(), Doors::default());
-    let mut tick = tokio::time::interval(TICK);
+    let mut tick = tokio::time::interval(if learnt.is_some() { TICK / 2 } else { TICK });
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -78,13 +88,17 @@ pub async fn run(
         viewers.forget(|stream| store.stream(stream).is_some());
         let egress = meter.push(viewers.egress.load(Relaxed), now);
         let turn = now.duration_since(started).as_secs() / TURN.as_secs();
+        if let Some(learnt) = &mut learnt {
+            allocator.budget = learnt.look(&viewers, now);
+        }
         let at = allocator.budget.map(|_| now);
         doors.look(&viewers, now);
         let next = Share {
             at,
+            budget: allocator.budget,
             room: allocator.budget.map(|budget| budget.scale(allocator.eta)),
             before: past.push(viewers.tally(), now),
-            ..share_out(&store, &viewers, &mut allocator, turn, egress)
+            ..share_out((&store, &viewers, terms), &mut allocator, turn, egress)
         };
         if next.allocation.overload != overloaded {
             overloaded = next.allocation.overload;
@@ -104,8 +118,7 @@ pub async fn run(
 }
 
 fn share_out(
-    store: &Store,
-    viewers: &Viewers,
+    (store, viewers, terms): (&Store, &Viewers, &Terms),
     allocator: &mut Allocator,
     turn: u64,
     egress: Bitrate,
@@ -131,10 +144,11 @@ fn share_out(
     let (mut classes, mut places) = (Vec::new(), BTreeMap::new());
     for (name, rates) in rates {
         let viewers = demand.remove(&name).unwrap_or_default();
+        let weight = terms.weights.get(&name).copied().unwrap_or(1.0);
         places.insert(name, classes.len());
         classes.push(Class {
             rates,
-            weight: 1.0,
+            weight,
             viewers,
         });
     }
@@ -145,6 +159,45 @@ fn share_out(
         counted,
         floor,
         ..Share::default()
+    }
+}
+
+/// A budget that is learnt, and what it is learnt from.
+#[derive(Debug)]
+struct Learnt {
+    saturation: Saturation,
+    lookout: Option<Lookout>,
+}
+
+impl Learnt {
+    fn new() -> Self {
+        Self {
+            saturation: Saturation::new(),
+            lookout: None,
+        }
+    }
+
+    fn look(&mut self, viewers: &Viewers, now: Instant) -> Option<Bitrate> {
+        let served = viewers.egress.load(Relaxed);
+        let Some(lookout) = &mut self.lookout else {
+            self.lookout = Some(Lookout::new(served, now));
+            return None;
+        };
+        let (sight, before) = (
+            lookout.look(&viewers.strain, served, now),
+            self.saturation.budget(),
+        );
+        let budget = self.saturation.see(sight, now);
+        match (before, budget) {
+            (None, Some(budget)) => {
+                tracing::warn!(%budget, ?sight, "what this node sends is all that its link carries; that is shared out now");
+            }
+            (Some(before), None) => {
+                tracing::info!(%before, ?sight, "sharing out less did not help; it is not this node's link");
+            }
+            _ => tracing::trace!(?sight, ?budget, "egress looked at"),
+        }
+        budget
     }
 }
 

@@ -18,7 +18,8 @@ use playlists::{
 
 use super::{
     NO_STORE, Origin, Refusal,
-    media::{self, FOREVER},
+    asking::{self, Brought},
+    media::FOREVER,
     piece::Piece,
     profile::{Choosing, Container, Profile, Signalling},
     seat::Seat,
@@ -98,7 +99,14 @@ fn list(origin: &Origin, seat: &Seat, window: &Published, known: &Known) -> Opti
     let open = open.filter(|_| seat.viewer.profile.lists_parts());
     let segments: Vec<_> = window.listed().chain(open).collect();
     let newest = segments.last()?;
-    let ask = media::ask(origin, seat, window, newest, (known.rate(), None));
+    let brought = Brought {
+        known: known.rate(),
+        // Nothing is taken yet, and a listing says nothing of a path.
+        measured: true,
+        ..Brought::default()
+    };
+    let table = window.table();
+    let ask = asking::ask(origin, seat, window, newest, table, brought);
     let segments: Vec<_> = segments
         .iter()
         .map(|segment| (segment.number(), segment.head.discontinuity))

@@ -14,39 +14,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adaptation::{Demand, Offer, Pin, Reason, Rule, region::Region};
+use adaptation::{Demand, Pin, Reason, region::Region};
 use arc_swap::ArcSwap;
 use playlists::{Bitrate, Timeline};
 
-pub use super::seated::ViewerReport;
 use super::{
+    arms::ArmReport,
+    explain::{Explained, Places},
     meter::{Meter, Progress},
     room::{Crowd, Room, Seating},
     seat::Seat,
     seated::Seated,
     share::Arrivals,
+    strain::Strain,
     wheel::Wheel,
 };
+pub use super::{
+    asking::Ask,
+    explain::{EXPLAINED, Rules},
+    shown::{Known, ViewerReport},
+};
 use crate::{control::RegionLoad, store::StreamName};
-
-/// What a viewer asks for, and under what limits.
-#[derive(Debug)]
-pub struct Ask<'a> {
-    pub offer: Offer<'a>,
-    pub ceiling: usize,
-    /// The congestion price.
-    pub price: f32,
-    /// The dearest rung on offer is the one that the viewer named, whatever its path.
-    pub fixed: bool,
-    /// When the node's egress was last shared out; `None` if there is enough for everybody.
-    pub shared: Option<Instant>,
-    /// What another node knew of this viewer's path, should it be new here.
-    pub known: Option<Bitrate>,
-    /// Three target durations: how long a silence ends the viewing.
-    pub patience: Duration,
-    /// Of a viewer whose rungs are chosen when they are listed: which one the playlist said.
-    pub listed: Option<usize>,
-}
 
 /// Every viewer of the node.
 #[derive(Debug)]
@@ -66,14 +54,19 @@ pub struct Viewers {
     joins: AtomicU64,
     refused: AtomicU64,
     sent_on: AtomicU64,
-    rule: Box<dyn Rule>,
+    pub rules: Rules,
+    places: Places,
     /// Octets that viewers have acknowledged.
     pub egress: AtomicU64,
+    pub strain: Strain,
 }
 
 impl Viewers {
-    pub fn new(rule: Box<dyn Rule>, most: usize) -> Self {
+    pub fn new(rules: impl Into<Rules>, most: usize) -> Self {
+        let rules = rules.into();
         Self {
+            places: Places::new(rules.explained),
+            rules,
             rooms: ArcSwap::default(),
             regions: Mutex::default(),
             silences: Mutex::new(Wheel::new(LOOK_EVERY, Instant::now())),
@@ -83,17 +76,17 @@ impl Viewers {
             joins: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             sent_on: AtomicU64::new(0),
-            rule,
             egress: AtomicU64::new(0),
+            strain: Strain::default(),
         }
     }
 
     /// The rung of a segment for a viewer, who takes a seat with the first.
-    pub fn decide(&self, seat: &Seat, ask: &Ask<'_>, now: Instant) -> (Pin, Option<Bitrate>) {
+    pub fn decide(&self, seat: &Seat, ask: &Ask<'_>, now: Instant) -> (Pin, Known) {
         let known = self.find(seat, now);
         match known.or_else(|| self.seat(seat, ask, now)) {
-            Some(seated) => seated.decide(ask, &*self.rule, now),
-            None => (NO_SEAT, None),
+            Some(seated) => seated.decide(ask, &self.rules, now),
+            None => (NO_SEAT, Known::default()),
         }
     }
 
@@ -114,7 +107,7 @@ impl Viewers {
     ) -> Timeline {
         let known = self.find(seat, now);
         match known.or_else(|| self.seat(seat, ask, now)) {
-            Some(seated) => seated.list(segments, ask, told, &*self.rule, now),
+            Some(seated) => seated.list(segments, ask, told, &self.rules, now),
             None => Timeline::default(),
         }
     }
@@ -165,6 +158,9 @@ impl Viewers {
                 Some(until) => stay.push((seated, until)),
                 None if seated.room.unseat(&seated, now) => {
                     self.taken.fetch_sub(1, Relaxed);
+                    if let Some(arm) = seated.arm {
+                        self.rules.arms.fold(arm, &seated.tally());
+                    }
                     tracing::debug!(viewer = %seated.id, stream = %seated.room.stream, "viewer gone");
                 }
                 // It was seen just now.
@@ -310,6 +306,29 @@ impl Viewers {
         seated.map(|seated| seated.report(now)).collect()
     }
 
+    /// The last decisions for the viewer `key`, oldest first, for each stream that it watches; `None` of
+    /// one whose decisions were not kept. They are from now on, if there is room.
+    pub fn explain(&self, key: u64) -> Vec<(StreamName, Option<Vec<Explained>>)> {
+        let rooms = self.rooms.load();
+        let seated = rooms.values().filter_map(|room| room.look(key));
+        let explained = seated.map(|seated| {
+            let stream = seated.room.stream.clone();
+            (stream, seated.explained(|| self.places.ring_asked_for()))
+        });
+        explained.collect()
+    }
+
+    /// What came of each rule so far.
+    pub fn arms(&self) -> Vec<ArmReport> {
+        let rooms = self.rooms.load();
+        let all = rooms.values().flat_map(|room| {
+            let seated = |line: super::ledger::Written| room.look(line.key);
+            room.lines(0).filter_map(seated)
+        });
+        let live = all.filter_map(|seated| Some((seated.arm?, seated.tally())));
+        self.rules.arms.report(live)
+    }
+
     fn find(&self, seat: &Seat, now: Instant) -> Option<Arc<Seated>> {
         let rooms = self.rooms.load();
         rooms.get(seat.stream.as_str())?.find(seat.viewer.key, now)
@@ -325,7 +344,10 @@ impl Viewers {
             let room = self.room(&seat.stream);
             let new = |line| {
                 let (id, region) = (seat.viewer.clone(), self.arrive(&seat.viewer.region));
-                Seated::new(id, (room.clone(), line), region, ask, now)
+                let ruled = ask.taken.is_none() && !ask.fixed;
+                let arm = ruled.then(|| self.rules.arms.of(id.key));
+                let ring = self.places.ring();
+                Seated::new(id, (room.clone(), line), region, (arm, ring), ask, now)
             };
             match room.seat(seat.viewer.key, new, now) {
                 Seating::New(seated) => {

@@ -61,6 +61,8 @@ pub struct SegmentReport {
     pub reason: Option<String>,
     /// `Spillway-Estimate`: what the server believes that this viewer's path can carry.
     pub estimate: Option<Bitrate>,
+    /// `Spillway-Decision` and `CMSD-Dynamic`: what the decision was made from, if that was asked for.
+    pub explained: Option<String>,
     /// Length of the media.
     pub duration: Duration,
     pub octets: u64,
@@ -134,6 +136,7 @@ impl SegmentReport {
             "stalls": self.stalls,
             "stalled": rounded(self.stalled),
             "discontinuity": self.discontinuity,
+            "explained": self.explained,
         })
     }
 }
@@ -193,7 +196,11 @@ impl fmt::Display for SegmentReport {
             } else {
                 ""
             },
-        )
+        )?;
+        match &self.explained {
+            Some(explained) => write!(f, "\n         because {explained}"),
+            None => Ok(()),
+        }
     }
 }
 

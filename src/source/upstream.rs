@@ -158,7 +158,10 @@ fn edge(producer: &Producer) -> Option<u64> {
 async fn follow(upstream: &Upstream, producer: &mut Producer) -> Result<(), Lost> {
     let index = join(
         &upstream.base,
-        &format!("live/{}/index.m3u8?abr=client", producer.name()),
+        &format!(
+            "live/{}/index.m3u8?abr=client&names=canonical",
+            producer.name()
+        ),
     )?;
     let (index, text) = upstream.fetcher.text(index, JOIN_PATIENCE).await?;
     let said = parse::multivariant(&text).and_then(|variants| {

@@ -4,6 +4,7 @@
 mod name;
 mod producer;
 mod published;
+mod table;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,6 +18,7 @@ pub use self::{
     name::{StreamName, StreamNameError},
     producer::Producer,
     published::Published,
+    table::Table,
 };
 
 /// The streams of this node by name. Looking one up takes no lock.

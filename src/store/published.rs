@@ -1,12 +1,16 @@
 //! One snapshot of a stream and its texts. Which snapshot is the present one is the store's to say.
 
-use std::{ops::Deref, sync::OnceLock};
+use std::{
+    ops::Deref,
+    sync::{Arc, OnceLock},
+};
 
 use playlists::{
     Window,
     render::{self, Style, Taken, View},
 };
 
+use super::Table;
 use crate::text::Text;
 
 /// A snapshot of a stream's window, and what is to be said of it: each worked out at most once, by
@@ -23,7 +27,7 @@ pub struct Published {
     transport: Vec<Texts>,
     /// Of each rendition: for viewers or not, with parts or not.
     renditions: Vec<[[Texts; 2]; 2]>,
-    expected: OnceLock<Vec<u64>>,
+    table: OnceLock<Arc<Table>>,
 }
 
 /// A playlist, and its delta update if there is anything to leave out.
@@ -48,7 +52,7 @@ impl Published {
             canonical,
             transport,
             renditions,
-            expected: OnceLock::new(),
+            table: OnceLock::new(),
         }
     }
 
@@ -77,9 +81,15 @@ impl Published {
 
     /// What the segment at the edge will take in each rung; see [`Window::expected_sizes`].
     pub fn expected(&self) -> &[u64] {
-        self.expected.get_or_init(|| {
+        self.table().expected()
+    }
+
+    /// What choices of rungs rest on, for all of them.
+    pub fn table(&self) -> &Arc<Table> {
+        self.table.get_or_init(|| {
             let open = self.window.open_segment().map(|open| &**open);
-            self.window.expected_sizes(open)
+            let expected = self.window.expected_sizes(open);
+            Arc::new(Table::of(&self.window, expected))
         })
     }
 

@@ -17,12 +17,12 @@ pub fn one_variant(rungs: &[Rung], renditions: &Renditions, folder: &str) -> Str
     write(variant.into_iter().collect(), renditions, folder)
 }
 
-/// Each of `rungs` for itself, dearest first; `query` goes with its name.
-pub fn all_variants(rungs: &[Rung], renditions: &Renditions, query: &str) -> String {
+/// Each of `rungs` for itself, dearest first, in `folder` like the renditions; `query` goes with its name.
+pub fn all_variants(rungs: &[Rung], renditions: &Renditions, folder: &str, query: &str) -> String {
     let rungs = rungs.iter().rev();
-    let named = |rung: &Rung| format!("{}.m3u8{query}", rung.name);
+    let named = |rung: &Rung| format!("{folder}{}.m3u8{query}", rung.name);
     let variants = rungs.map(|rung| variant(rung, renditions, named(rung)));
-    write(variants.collect(), renditions, "")
+    write(variants.collect(), renditions, folder)
 }
 
 fn write(variants: Vec<VariantStream>, renditions: &Renditions, folder: &str) -> String {

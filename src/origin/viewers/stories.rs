@@ -1,6 +1,6 @@
 //! What becomes of viewers, told in virtual time; and all sums against a list that is counted anew.
 
-use adaptation::Rate;
+use adaptation::{Offer, Rate};
 use playlists::MediaTime;
 
 use proptest::prelude::*;
@@ -32,6 +32,10 @@ fn ask(number: u64) -> Ask<'static> {
         known: None,
         patience: Duration::from_secs(6),
         listed: None,
+        taken: None,
+        table: None,
+        hint: None,
+        measured: true,
     }
 }
 

@@ -187,6 +187,10 @@ impl Session {
             estimate: header("spillway-estimate")
                 .and_then(|kbps| kbps.parse().ok())
                 .map(Bitrate::from_kbps),
+            explained: header("spillway-decision").map(|decision| {
+                let path = header("cmsd-dynamic").unwrap_or_default();
+                format!("{decision}; path {path}")
+            }),
             duration,
             octets: fetched.body.len() as u64,
             elapsed: now.at.saturating_duration_since(asked),

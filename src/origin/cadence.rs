@@ -1,0 +1,99 @@
+//! What the times of a viewer's requests say, where a proxy hides its path: a player that asks for the next
+//! segment has the one before, and took no longer than that for it.
+//!
+//! It is weak evidence. Most of the time a player waits because it has enough, so that its pace is only a
+//! bound from below; and one that stays away for long was paused. Pure.
+
+use std::time::{Duration, Instant};
+
+use adaptation::Delivery;
+use playlists::MediaTime;
+
+/// The last segment that a viewer asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cadence {
+    pub number: u64,
+    pub octets: u64,
+    pub media: MediaTime,
+    /// When it was there to be sent.
+    pub answered: Instant,
+}
+
+impl Cadence {
+    /// What it says that segment `number` is asked for now.
+    pub(super) fn followed_by(&self, number: u64, now: Instant) -> Option<Delivery> {
+        let media = self.media.duration();
+        let took = now.saturating_duration_since(self.answered);
+        if number != self.number + 1 || media.is_zero() || took > media * PAUSED {
+            return None;
+        }
+        // Between the two it may have waited for us to publish.
+        let late = took > media.mul_f64(LATE);
+        let elapsed = if late {
+            took
+        } else {
+            took.clamp(media / FASTEST, media)
+        };
+        Some(Delivery {
+            number: self.number,
+            octets: self.octets,
+            media: self.media,
+            elapsed,
+            min_rtt: Duration::ZERO,
+            capacity: None,
+            // As of a reader that reads as it plays: a bound, unless it falls behind.
+            receiver_limited: 1.0,
+            complete: true,
+        })
+    }
+}
+
+/// In segments: longer than this nobody takes who plays.
+const PAUSED: u32 = 3;
+
+/// Longer than this nobody takes who keeps up.
+const LATE: f64 = 1.5;
+
+/// Requests may overlap: a player is not believed to be faster than this times its media.
+const FASTEST: u32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use adaptation::Evidence;
+    use playlists::Bitrate;
+
+    use super::*;
+
+    fn evidence(number: u64, after: f64) -> Option<Evidence> {
+        let start = Instant::now();
+        let cadence = Cadence {
+            number: 7,
+            octets: 250_000,
+            media: MediaTime::from_seconds(2.0),
+            answered: start,
+        };
+        let now = start + Duration::from_secs_f64(after);
+        cadence.followed_by(number, now)?.evidence()
+    }
+
+    #[test]
+    fn who_keeps_up_is_at_least_at_the_rate_of_its_rung() {
+        let kbps = Bitrate::from_kbps;
+        assert_eq!(evidence(8, 2.0), Some(Evidence::AtLeast(kbps(1000))));
+        assert_eq!(evidence(8, 2.4), Some(Evidence::AtLeast(kbps(1000))));
+        assert_eq!(evidence(8, 1.0), Some(Evidence::AtLeast(kbps(2000))));
+        let Some(Evidence::AtLeast(most)) = evidence(8, 0.0) else {
+            panic!("a bound")
+        };
+        assert!(most <= kbps(3001), "{most}");
+    }
+
+    #[test]
+    fn who_falls_behind_is_measured_and_who_was_paused_is_not() {
+        let measured = Evidence::Measured(Bitrate::from_kbps(500));
+        assert_eq!(evidence(8, 4.0), Some(measured));
+        assert_eq!(evidence(8, 7.0), None);
+        assert_eq!(evidence(7, 1.0), None, "the same again");
+        assert_eq!(evidence(12, 1.0), None, "it has sought");
+    }
+}
