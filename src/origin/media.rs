@@ -1,8 +1,8 @@
 //! Handlers of media: the segment in the rung that the viewer can have now, and canonical objects.
 
-use std::{sync::Arc, time::Instant};
+use std::{fmt::Display, sync::Arc, time::Instant};
 
-use adaptation::Offer;
+use adaptation::{Offer, Pin};
 use axum::{
     Extension,
     extract::{Path, Query, State},
@@ -78,12 +78,8 @@ pub async fn chosen(
         return Ok(piece.answer(&headers));
     }
     let known = (hint.seen.map(Bitrate::from_kbps), hint.listed);
-    let ask = ask(&origin, &seat, &window, segment, known);
-    let (pin, estimate) = origin.viewers.decide(&seat, &ask, Instant::now());
-    // A pin may be older than the ladder, if the stream began anew with a shorter one.
-    let chosen = pin.rung.min(segment.sizes().len() - 1);
-    let rung = window.format().ladder.rungs()[chosen].name.as_str();
-    tracing::debug!(viewer = %seat.viewer, number, ?part, %rung, ?pin, ?estimate, "rung chosen");
+    let choice = choose(&origin, &seat, (&window, segment), file, known);
+    let (chosen, rung) = (choice.index, choice.rung);
     let mut response = if origin.terms.behind_cdn {
         signalling::elsewhere(segment, rung, &name)
     } else {
@@ -106,13 +102,53 @@ pub async fn chosen(
         }
     };
     let headers = response.headers_mut();
-    put(headers, "spillway-rung", rung);
-    put(headers, "spillway-reason", &pin.reason.to_string());
-    put(headers, "spillway-node", &origin.node);
-    if let Some(estimate) = estimate {
-        put(headers, "spillway-estimate", &estimate.kbps().to_string());
-    }
+    choice.say(&origin.node, |name, value| {
+        put(headers, name, &value.to_string());
+    });
     Ok(response)
+}
+
+/// The rung that a viewer gets of a segment, by its index and name, and how that came about.
+#[derive(Debug)]
+pub(super) struct Choice<'a> {
+    pub(super) index: usize,
+    pub(super) rung: &'a str,
+    pin: Pin,
+    estimate: Option<Bitrate>,
+}
+
+impl Choice<'_> {
+    /// What the answer says of it, line by line.
+    pub(super) fn say(&self, node: &str, mut put: impl FnMut(&'static str, &dyn Display)) {
+        put("spillway-rung", &self.rung);
+        put("spillway-reason", &self.pin.reason);
+        put("spillway-node", &node);
+        if let Some(estimate) = self.estimate {
+            put("spillway-estimate", &estimate.kbps());
+        }
+    }
+}
+
+/// Chooses the rung of `segment`, or finds that it was chosen; what is `known` is as in [`ask`].
+pub(super) fn choose<'a>(
+    origin: &Origin,
+    seat: &Seat,
+    (window, segment): (&'a Published, &Segment),
+    File { number, part, .. }: File,
+    known: (Option<Bitrate>, Option<usize>),
+) -> Choice<'a> {
+    let ask = ask(origin, seat, window, segment, known);
+    let (pin, estimate) = origin.viewers.decide(seat, &ask, Instant::now());
+    // A pin may be older than the ladder, if the stream began anew with a shorter one.
+    let index = pin.rung.min(segment.sizes().len() - 1);
+    let rung = window.format().ladder.rungs()[index].name.as_str();
+    tracing::debug!(viewer = %seat.viewer, number, ?part, %rung, ?pin, ?estimate, "rung chosen");
+    Choice {
+        index,
+        rung,
+        pin,
+        estimate,
+    }
 }
 
 /// What is to be decided for a viewer: the rung of `segment`, given the `rate` that another node knew
@@ -295,9 +331,18 @@ impl File {
         };
         parsed().ok_or_else(|| Refusal::not_found(format!("{name}: not a segment")))
     }
+
+    /// Whether all of it is in memory, as it will be sent.
+    pub(super) fn is_at_hand(self, window: &Published, segment: &Segment) -> bool {
+        let there = match self.part {
+            Some(part) => part < segment.parts.len(),
+            None => segment.complete,
+        };
+        there && !segment.gap && !self.transport && !window.is_past(self.number)
+    }
 }
 
-fn length(segment: &Segment, part: Option<usize>) -> MediaTime {
+pub(super) fn length(segment: &Segment, part: Option<usize>) -> MediaTime {
     let part = part.and_then(|part| segment.parts.get(part));
     part.map_or_else(|| segment.duration(), |part| part.duration)
 }
@@ -313,16 +358,21 @@ async fn object(
     if file.transport {
         return signalling::transport(origin, stream, segment, (rung, name)).await;
     }
+    Ok(fragment(segment, file, (rung, name)))
+}
+
+/// The same where nothing has to be made for it.
+pub(super) fn fragment(segment: &Segment, file: File, (rung, name): (usize, &str)) -> Piece {
     let part = file
         .part
         .and_then(|index| Some((index, segment.parts.get(index)?)));
-    Ok(match part {
+    match part {
         Some((index, part)) => piece(
             vec![part.media[rung].clone()],
             tag(segment, name, Some(index)),
         ),
         None => whole(segment, rung, name),
-    })
+    }
 }
 
 /// A segment that is still being made, as it comes. No cache may keep it: should it break off,

@@ -153,9 +153,9 @@ impl Meter {
         }
     }
 
-    /// Waits until another request on its connection proves that this answer was read.
-    pub async fn superseded(&self) {
-        self.stretch.connection().requested.notified().await;
+    /// What it is sent over.
+    pub fn connection(&self) -> &Arc<Connection> {
+        self.stretch.connection()
     }
 
     /// What came of it, once it is over; said once, to the first who asks. One that broke off lasted

@@ -18,9 +18,11 @@ pub mod profile;
 pub mod reporter;
 mod rewind;
 mod room;
+mod rounds;
 pub mod seat;
 mod seated;
 pub mod share;
+mod shortcut;
 mod signalling;
 pub mod viewers;
 pub mod wheel;
@@ -40,9 +42,10 @@ use tokio_util::sync::CancellationToken;
 use tower_http::cors::{Any, CorsLayer};
 
 use self::{
-    admission::Overflow, derived::Derived, profile::Latency, share::Share, viewers::Viewers,
+    admission::Overflow, derived::Derived, profile::Latency, share::Share, shortcut::Sooner,
+    viewers::Viewers,
 };
-use crate::{store::Store, token::keys::Keys};
+use crate::{net::App, store::Store, token::keys::Keys};
 
 /// What a node does with viewers.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -131,21 +134,12 @@ impl Origin {
 }
 
 /// What viewers, relays and players reach.
-pub fn public(origin: Arc<Origin>) -> Router {
-    let names = [
-        "accept-ranges",
-        "content-range",
-        "etag",
-        "spillway-rung",
-        "spillway-reason",
-        "spillway-estimate",
-        "spillway-node",
-    ];
+pub fn public(origin: Arc<Origin>) -> App {
     let cors = CorsLayer::new()
         .allow_origin(Any)
         .allow_methods(Any)
         .allow_headers(Any)
-        .expose_headers(names.map(HeaderName::from_static))
+        .expose_headers(EXPOSED.map(HeaderName::from_static))
         .max_age(Duration::from_secs(86_400));
     let inside = Router::new()
         .route("/live", get(playlist::streams))
@@ -167,8 +161,23 @@ pub fn public(origin: Arc<Origin>) -> Router {
         None => inside,
     };
     // Outermost, so that a page may read why it was refused, and asks before without a token.
-    router.layer(cors)
+    let router = router.layer(cors);
+    match Sooner::of(&origin) {
+        Some(sooner) => App::new(router, Arc::new(sooner)),
+        None => router.into(),
+    }
 }
+
+/// What a page may read of an answer, beside the usual.
+const EXPOSED: [&str; 7] = [
+    "accept-ranges",
+    "content-range",
+    "etag",
+    "spillway-rung",
+    "spillway-reason",
+    "spillway-estimate",
+    "spillway-node",
+];
 
 /// An answer that says what was wrong, in one line.
 #[derive(Debug)]

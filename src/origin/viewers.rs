@@ -22,6 +22,7 @@ pub use super::seated::ViewerReport;
 use super::{
     meter::{Meter, Progress},
     room::{Crowd, Room, Seating},
+    rounds::Rounds,
     seat::Seat,
     seated::Seated,
     share::Arrivals,
@@ -57,6 +58,8 @@ pub struct Viewers {
     /// Everybody, at the time when it will have been silent for too long, as was known when it was
     /// looked at last.
     silences: Mutex<Wheel<Arc<Seated>>>,
+    /// What is on its way to them.
+    pub(super) rounds: Rounds,
     /// How many seats are taken. Beyond `most`, who asks for media gets the cheapest rung and none.
     taken: AtomicUsize,
     most: usize,
@@ -76,6 +79,7 @@ impl Viewers {
             rooms: ArcSwap::default(),
             regions: Mutex::default(),
             silences: Mutex::new(Wheel::new(LOOK_EVERY, Instant::now())),
+            rounds: Rounds::default(),
             taken: AtomicUsize::new(0),
             most,
             arrivals: AtomicU64::new(0),

@@ -48,6 +48,13 @@ impl Store {
         self.0.load().get(name).cloned()
     }
 
+    /// What is published of a stream now, under the name that the store has for it.
+    pub fn published(&self, name: &str) -> Option<(StreamName, Arc<Published>)> {
+        let streams = self.0.load();
+        let (name, stream) = streams.get_key_value(name)?;
+        Some((name.clone(), stream.now()?))
+    }
+
     pub fn streams(&self) -> Vec<(StreamName, Consumer)> {
         self.0
             .load()

@@ -1,0 +1,118 @@
+//! The two requests that make up nearly all of a node's work, answered without being routed: a viewer's
+//! playlist as it is now, and a segment or part that is there.
+//!
+//! Nothing is decided here. What is said comes from the functions that the handlers call; whatever would need
+//! more than they do at once (to wait, to read from disk, to send elsewhere, to refuse) is left to the handlers,
+//! and so is all that comes through something else first: tokens, a CDN. That both ways give the same answer is
+//! held by `tests/http1.rs`, which asks each for everything.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::body::Body;
+use playlists::render::View;
+
+use super::{
+    EXPOSED, NO_STORE, Origin, Stance,
+    delivery::{Delivery, Measure},
+    media::{self, File},
+    playlist,
+    seat::Seat,
+    signalling,
+};
+use crate::net::{Plain, Short, Shortcut};
+
+#[derive(Debug)]
+pub(super) struct Sooner {
+    origin: Arc<Origin>,
+    /// What is said of every playlist, and of all media.
+    playlist: String,
+    media: String,
+}
+
+impl Sooner {
+    /// `None` where no request is as plain as that.
+    pub(super) fn of(origin: &Arc<Origin>) -> Option<Self> {
+        if origin.terms.keys.is_some() || origin.terms.behind_cdn {
+            return None;
+        }
+        // As the layer of the router says it.
+        let cors = format!(
+            "vary: origin, access-control-request-method, access-control-request-headers\r\n\
+             access-control-allow-origin: *\r\naccess-control-expose-headers: {}\r\n",
+            EXPOSED.join(",")
+        );
+        let (list, m3u8) = (playlist::CACHE, playlist::M3U8);
+        Some(Self {
+            origin: origin.clone(),
+            playlist: format!("content-type: {m3u8}\r\ncache-control: {list}\r\n{cors}"),
+            media: format!("cache-control: {NO_STORE}\r\naccept-ranges: bytes\r\n{cors}"),
+        })
+    }
+
+    fn playlist(&self, stream: &str, viewer: &str, gzip: bool) -> Option<Short> {
+        let (stream, window) = self.origin.store.published(stream)?;
+        let viewer = viewer.parse().ok()?;
+        let seat = Seat { stream, viewer };
+        let profile = &seat.viewer.profile;
+        if !signalling::is_usual(profile) || !window.is_playable() {
+            return None;
+        }
+        self.origin.viewers.touch(&seat, Instant::now());
+        let parts = profile.lists_parts();
+        let text = window.playlist(View::Viewer { parts }, false);
+        let form = text.form(gzip);
+        let octets = form.octets.clone();
+        let length = octets.len() as u64;
+        let mut short = Short::new(Body::from(octets), length, &self.playlist);
+        if form.varies {
+            short = short.with("vary", "accept-encoding");
+        }
+        if form.compressed {
+            short = short.with("content-encoding", "gzip");
+        }
+        Some(short)
+    }
+
+    fn media(&self, stream: &str, viewer: &str, name: &str, asked: &Plain<'_>) -> Option<Short> {
+        let origin = &*self.origin;
+        let (stream, window) = origin.store.published(stream)?;
+        let viewer = viewer.parse().ok()?;
+        let file = File::named(name).ok()?;
+        let segment = window.segment(file.number)?;
+        if !file.is_at_hand(&window, segment) {
+            return None;
+        }
+        let seat = Seat { stream, viewer };
+        let chosen = media::choose(origin, &seat, (&window, segment), file, (None, None));
+        let piece = media::fragment(segment, file, (chosen.index, chosen.rung));
+        let measure = Measure {
+            viewers: origin.viewers.clone(),
+            connection: asked.connection.clone(),
+            media: media::length(segment, file.part),
+            seat,
+        };
+        let length = piece.length();
+        let body = Body::new(Delivery::new(piece.chunks, Some(measure)));
+        let mut short = Short::new(body, length, &self.media)
+            .with("content-type", piece.kind)
+            .with("etag", format_args!("\"{}\"", piece.tag));
+        chosen.say(&origin.node, |name, value| short.put(name, value));
+        Some(short)
+    }
+}
+
+impl Shortcut for Sooner {
+    fn answer(&self, asked: &Plain<'_>) -> Option<Short> {
+        let path = asked.path.strip_prefix("/live/")?;
+        let mut names = path.split('/');
+        let (stream, v, viewer, file) =
+            (names.next()?, names.next()?, names.next()?, names.next()?);
+        if v != "v" || names.next().is_some() || **self.origin.stance.load() != Stance::Serving {
+            return None;
+        }
+        match file {
+            "index.m3u8" => self.playlist(stream, viewer, asked.gzip),
+            file => self.media(stream, viewer, file, asked),
+        }
+    }
+}
