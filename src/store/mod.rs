@@ -11,6 +11,8 @@ use arc_swap::ArcSwap;
 use playlists::Window;
 use tokio::sync::watch;
 
+use crate::pages::Shelf;
+
 pub use crate::archive::populate;
 
 pub use self::{
@@ -40,6 +42,7 @@ impl Store {
             store: self.clone(),
             window: None,
             kept: None,
+            shelf: Shelf::default(),
             sender,
         })
     }
