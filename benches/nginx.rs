@@ -10,6 +10,8 @@
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 #![allow(clippy::print_stdout, reason = "it is what a bench is for")]
 
+#[path = "nginx/live.rs"]
+mod live;
 #[path = "nginx/load.rs"]
 mod load;
 #[path = "../tests/common/node.rs"]
@@ -17,11 +19,21 @@ mod node;
 #[path = "nginx/servers.rs"]
 mod servers;
 
-use std::{fs, process::Command, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use load::Load;
 use node::FIRST;
 use playlists::MediaTime;
+use rustls::ClientConfig;
 use segmenter::Synthetic;
 use servers::{Root, SERVE, Server};
 
@@ -53,7 +65,8 @@ fn main() {
         .output()
         .unwrap();
     let root = Root::new();
-    let ours = Server::ours();
+    let tls = load::tls(servers::certificate(&root.0));
+    let ours = Server::ours(&root.0);
     fs::write(
         root.0.join("index.m3u8"),
         ours.get(&format!("/live/demo/v/{}/index.m3u8", viewer(0))),
@@ -73,25 +86,30 @@ fn main() {
             let count = (20_000).max(connections * 4);
             pair.compare(
                 &format!("playlist-{connections}"),
-                connections,
+                (connections, None),
                 count,
                 &reload,
                 &|_, _, out| ask("/index.m3u8", out),
             );
         }
     }
-    for connections in [100, 1_000] {
-        if asked(&format!("segment-{connections}")) {
-            pair.compare(
-                &format!("segment-{connections}"),
-                connections,
-                2_000.max(connections),
-                &segment,
-                &|_, index, out| {
-                    ask(&format!("/{}.m4s", number(index)), out);
-                },
-            );
+    for (name, tls) in [("segment", None), ("tls", Some(&tls))] {
+        for connections in [100, 1_000] {
+            if asked(&format!("{name}-{connections}")) {
+                pair.compare(
+                    &format!("{name}-{connections}"),
+                    (connections, tls),
+                    2_000.max(connections),
+                    &segment,
+                    &|_, index, out| {
+                        ask(&format!("/{}.m4s", number(index)), out);
+                    },
+                );
+            }
         }
+    }
+    if asked("live") {
+        pair.live(&root.0);
     }
     if asked("idle") {
         pair.idle();
@@ -109,7 +127,7 @@ impl Pair {
     fn compare(
         &self,
         name: &str,
-        connections: usize,
+        (connections, tls): (usize, Option<&Arc<ClientConfig>>),
         count: usize,
         ours: Request<'_>,
         nginx: Request<'_>,
@@ -124,7 +142,10 @@ impl Pair {
             for (server, request, kept, seen) in &mut sides {
                 let load = match kept {
                     Some(load) => load,
-                    None => kept.insert(Load::connect(server.address, connections).unwrap()),
+                    None => {
+                        let address = tls.map_or(server.address, |_| server.secure);
+                        kept.insert(Load::connect(address, connections, tls).unwrap())
+                    }
                 };
                 let before = server.cpu();
                 let mut got = load.run(count, *request);
@@ -162,6 +183,64 @@ impl Pair {
         );
     }
 
+    /// Viewers of a stream that goes on, and of the same as files that are written as it does, which is how
+    /// nginx-rtmp serves HLS (without what receiving the stream takes, on either side).
+    fn live(&self, root: &Path) {
+        const VIEWERS: usize = 1_000;
+        let (folder, over) = (root.join("live"), AtomicBool::new(false));
+        fs::create_dir(&folder).unwrap();
+        let sides = [&self.ours, &self.nginx].map(|server| {
+            (
+                server,
+                Load::connect(server.address, VIEWERS, None).unwrap(),
+                Vec::new(),
+            )
+        });
+        std::thread::scope(|scope| {
+            let path = format!("/live/live/v/{}.n", viewer(VIEWERS));
+            let over = &over;
+            let folder = &folder;
+            scope.spawn(move || {
+                live::mirror(&self.ours, &path, folder, &|| over.load(Relaxed));
+            });
+            while !folder.join("index.m3u8").exists() {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            let mut sides = sides;
+            for _ in 0..LIVE {
+                for (nth, (server, load, seen)) in sides.iter_mut().enumerate() {
+                    let before = server.cpu();
+                    let played = live::play(load, TURN, SEGMENT, &|index| match nth {
+                        0 => format!("/live/live/v/{}.n", viewer(index)),
+                        _ => "/live".to_owned(),
+                    });
+                    seen.push((server.cpu() - before, played));
+                }
+            }
+            over.store(true, Relaxed);
+            let [ours, nginx] = sides.map(|(_, _, seen)| {
+                let sum = |of: fn(&live::Played) -> u64| -> u64 {
+                    seen.iter().map(|(_, played)| of(played)).sum()
+                };
+                let cpu: Duration = seen.iter().map(|(cpu, _)| *cpu).sum();
+                let per = cpu / LIVE as u32;
+                let share = per.as_secs_f64() / TURN.as_secs_f64();
+                println!(
+                    "live-{VIEWERS}: {:.1} % of a core, {} reloads, {} segments, {:.2} GB",
+                    share * 100.0,
+                    sum(|played| played.reloads as u64),
+                    sum(|played| played.segments as u64),
+                    sum(|played| played.octets) as f64 / 1e9,
+                );
+                share
+            });
+            println!(
+                "live-{VIEWERS}: ours first, then nginx; ratio {:.2}",
+                ours / nginx
+            );
+        });
+    }
+
     /// Connections that were used once and wait.
     fn idle(&self) {
         const COUNT: usize = 10_000;
@@ -172,7 +251,7 @@ impl Pair {
             }),
         ] {
             let before = server.memory();
-            let mut load = Load::connect(server.address, COUNT).unwrap();
+            let mut load = Load::connect(server.address, COUNT, None).unwrap();
             load.run(COUNT, request);
             let after = server.memory();
             let each = after.saturating_sub(before) as f64 / load.len() as f64;
@@ -222,7 +301,14 @@ fn ask(path: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b" HTTP/1.1\r\nHost: bench\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\nAccept: */*\r\n\r\n");
 }
 
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 11;
+
+/// Turns of live viewing on each side, and how long one is.
+const LIVE: usize = 3;
+const TURN: Duration = Duration::from_secs(8);
+
+/// As [`media`] has it.
+const SEGMENT: Duration = Duration::from_secs(2);
 
 /// Connections to one server while those to the other stay open too; with more, descriptors run out.
 const BOTH: usize = 4_000;

@@ -53,7 +53,9 @@ fn main() {
     if std::env::args().any(|argument| argument == SERVE) {
         return runtime.block_on(serve());
     }
-    let grew = runtime.block_on(soak(Duration::from_secs(argument("--minutes").unwrap_or(1) * 60)));
+    let grew = runtime.block_on(soak(Duration::from_secs(
+        argument("--minutes").unwrap_or(1) * 60,
+    )));
     if grew {
         println!("it grows");
         std::process::exit(1);
@@ -91,7 +93,10 @@ async fn soak(length: Duration) -> bool {
     let mut said = String::new();
     let mut out = BufReader::new(node.stdout.take().unwrap());
     out.read_line(&mut said).unwrap();
-    let (url, operator) = said.trim().split_once(' ').expect("a node says where it is");
+    let (url, operator) = said
+        .trim()
+        .split_once(' ')
+        .expect("a node says where it is");
 
     let done = Arc::new(AtomicU64::new(0));
     let crowds: Vec<_> = (0..VIEWERS / TOGETHER)
@@ -120,7 +125,11 @@ async fn soak(length: Duration) -> bool {
     }
     drop(node.stdin.take());
     node.wait().unwrap();
-    println!("{} requests in {:.0} min", done.load(Relaxed), length.as_secs_f64() / 60.0);
+    println!(
+        "{} requests in {:.0} min",
+        done.load(Relaxed),
+        length.as_secs_f64() / 60.0
+    );
     let (warming, settled) = samples.split_at(samples.len() / 2);
     judged("first half, warming up", warming);
     judged("second half", settled) > 1.0 / 50.0
@@ -232,20 +241,22 @@ async fn viewer(client: Client, url: String, nth: u64, leaves: Instant, done: Ar
     }
 }
 
-/// What a process holds: its own memory, and the files without a name that it keeps media in, mapped or not.
+/// What a process holds: memory of its own, and the file without a name that it keeps media in. (Pages of its
+/// program come and go with what else the machine does.)
 fn held_kib(process: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = |name: &str| -> f64 {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.unwrap().trim().trim_end_matches(" kB").parse().unwrap()
-    };
-    let open = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().flatten();
-    let unnamed = open.map(|file| file.path()).filter(|path| {
+    let rollup = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap();
+    let own = rollup
+        .lines()
+        .find_map(|line| line.strip_prefix("Anonymous:"));
+    let own = own.unwrap().trim().trim_end_matches(" kB");
+    let open = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap();
+    let paths = open.flatten().map(|file| file.path());
+    let media = paths.filter(|path| {
         let target = std::fs::read_link(path).unwrap_or_default();
-        target.starts_with("/memfd:media")
+        target.to_string_lossy().starts_with("/memfd:media")
     });
-    let blocks = unnamed.filter_map(|path| Some(std::fs::metadata(path).ok()?.blocks()));
-    line("RssAnon:") + line("RssFile:") + blocks.sum::<u64>() as f64 / 2.0
+    let blocks = media.filter_map(|path| Some(std::fs::metadata(path).ok()?.blocks()));
+    own.parse::<f64>().unwrap() + blocks.sum::<u64>() as f64 / 2.0
 }
 
 fn argument(name: &str) -> Option<u64> {

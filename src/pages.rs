@@ -305,7 +305,11 @@ mod tests {
         let (_, part) = locate(&kept.slice(5000..6000)).unwrap();
         assert_eq!(part, whole + 5000);
         assert!(locate(&octets).is_none());
-        assert_eq!(shelf.keep(kept.clone()).as_ptr(), kept.as_ptr(), "kept once");
+        assert_eq!(
+            shelf.keep(kept.clone()).as_ptr(),
+            kept.as_ptr(),
+            "kept once"
+        );
         let short = object(1, 100);
         assert_eq!(shelf.keep(short.clone()).as_ptr(), short.as_ptr());
     }
@@ -314,11 +318,18 @@ mod tests {
     fn objects_of_one_writer_lie_together_and_each_is_its_own() {
         let mut shelf = Shelf::default();
         let lengths = [5000, BLOCK - 20_000, 9000, 3 * BLOCK + 1, 7000];
-        let kept: Vec<_> = (1..).zip(lengths).map(|(fill, length)| shelf.keep(object(fill, length))).collect();
+        let kept: Vec<_> = (1..)
+            .zip(lengths)
+            .map(|(fill, length)| shelf.keep(object(fill, length)))
+            .collect();
         let places = kept.iter().map(|kept| locate(kept).unwrap().1 as usize);
         let places: Vec<_> = places.map(|place| (place / BLOCK, place % BLOCK)).collect();
         assert_eq!(places[0].0, places[1].0);
-        assert_eq!((places[1].1, places[2].1), (8192, 0), "the third has no room there");
+        assert_eq!(
+            (places[1].1, places[2].1),
+            (8192, 0),
+            "the third has no room there"
+        );
         assert_eq!(places[3].1, 0);
         assert_eq!(places[4].0, places[3].0 + 3, "in what is left");
         for (fill, (kept, length)) in (1..).zip(kept.iter().zip(lengths)) {

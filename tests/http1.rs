@@ -20,10 +20,29 @@ const VIEWER: &str = "/live/demo/v/00000000000a11ce.paris";
 #[tokio::test]
 async fn what_we_answer_is_what_hyper_would_have_answered() {
     let node = node().await;
-    let files = ["index.m3u8", "1001.m4s", "1001.0.m4s", "1001.9.m4s", "1001.ts", "1.m4s", "nonsense"];
-    let viewers = [VIEWER.to_owned(), format!("{VIEWER}.n"), format!("{VIEWER}.x"), "/live/none/v/x".to_owned()];
-    let paths = viewers.iter().flat_map(|viewer| files.map(|file| format!("{viewer}/{file}")));
-    let others = ["/live".to_owned(), format!("{VIEWER}/index.m3u8?_HLS_skip=YES"), format!("{VIEWER}/%31001.m4s")];
+    let files = [
+        "index.m3u8",
+        "1001.m4s",
+        "1001.0.m4s",
+        "1001.9.m4s",
+        "1001.ts",
+        "1.m4s",
+        "nonsense",
+    ];
+    let viewers = [
+        VIEWER.to_owned(),
+        format!("{VIEWER}.n"),
+        format!("{VIEWER}.x"),
+        "/live/none/v/x".to_owned(),
+    ];
+    let paths = viewers
+        .iter()
+        .flat_map(|viewer| files.map(|file| format!("{viewer}/{file}")));
+    let others = [
+        "/live".to_owned(),
+        format!("{VIEWER}/index.m3u8?_HLS_skip=YES"),
+        format!("{VIEWER}/%31001.m4s"),
+    ];
     for path in paths.chain(others) {
         for method in ["GET", "HEAD", "OPTIONS"] {
             same(&node, method, &path, "").await;
@@ -42,7 +61,13 @@ async fn what_we_answer_is_what_hyper_would_have_answered() {
         "Authorization: Bearer x",
     ] {
         for file in ["index.m3u8", "1002.m4s"] {
-            same(&node, "GET", &format!("{VIEWER}/{file}"), &format!("{line}\r\n")).await;
+            same(
+                &node,
+                "GET",
+                &format!("{VIEWER}/{file}"),
+                &format!("{line}\r\n"),
+            )
+            .await;
         }
     }
 }
@@ -50,11 +75,16 @@ async fn what_we_answer_is_what_hyper_would_have_answered() {
 /// Both ways bring the same answer to this request.
 async fn same(node: &TestNode, method: &str, path: &str, lines: &str) {
     let mut ours = Client::to(node).await;
-    ours.say(&format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{lines}\r\n")).await;
+    ours.say(&format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\n{lines}\r\n"
+    ))
+    .await;
     // A request that has a body, if an empty one, is not ours.
     let mut hyper = Client::to(node).await;
     hyper
-        .say(&format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{lines}Content-Length: 0\r\n\r\n"))
+        .say(&format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\n{lines}Content-Length: 0\r\n\r\n"
+        ))
         .await;
     let (mut ours, mut other) = (ours.answer(method).await, hyper.answer(method).await);
     // Between the two a second may have passed, and the first delivery have been measured.

@@ -26,21 +26,13 @@ pub(super) struct Asked {
     pub(super) stays: bool,
 }
 
-#[allow(
-    clippy::large_enum_variant,
-    reason = "taken apart where it is made; a box would be an allocation for every request"
-)]
 pub(super) enum What {
     /// It has its answer.
     Answered(Short),
     /// It is for the router.
-    Request(Request<Body>),
+    Request(Box<Request<Body>>),
 }
 
-#[allow(
-    clippy::large_enum_variant,
-    reason = "taken apart where it is made; a box would be an allocation for every request"
-)]
 pub(super) enum Parsed {
     /// A request, and the length of its head.
     Whole(Asked, usize),
@@ -97,7 +89,7 @@ fn asked(
             return Some(Asked { what, stays });
         }
     }
-    let what = What::Request(request(method, path, parsed.headers, octets)?);
+    let what = What::Request(Box::new(request(method, path, parsed.headers, octets)?));
     Some(Asked { what, stays })
 }
 

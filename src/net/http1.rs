@@ -26,7 +26,7 @@ use super::{
     Connection,
     head::{self, Asked, Length, Parsed, What},
     http::{Ending, Http},
-    shortcut::{Plain, Short},
+    shortcut::{Content, JOINED, Plain, Short},
 };
 
 /// What becomes of a connection.
@@ -95,7 +95,6 @@ async fn answer_all<IO: AsyncRead + AsyncWrite + Unpin>(
             Some(Next::Other) => return Ok(Outcome::Other(wire.io, wire.unread.freeze())),
             Some(Next::Gone) | None => return Ok(Outcome::Over),
         };
-        connection.answered();
         let Asked { what, mut stays } = asked;
         match what {
             What::Answered(short) => {
@@ -103,9 +102,10 @@ async fn answer_all<IO: AsyncRead + AsyncWrite + Unpin>(
                 wire.send(short, stays).await?;
             }
             What::Request(request) => {
+                connection.answered();
                 let bodiless = request.method() == axum::http::Method::HEAD;
                 // In a box, since a connection that waits would hold room for it.
-                let answer = Box::pin(http.answer(request, connection.clone()));
+                let answer = Box::pin(http.answer(*request, connection.clone()));
                 let Some(response) = wire.until_gone(answer).await? else {
                     return Ok(Outcome::Over);
                 };
@@ -126,10 +126,6 @@ struct Wire<IO> {
     unread: BytesMut,
 }
 
-#[allow(
-    clippy::large_enum_variant,
-    reason = "taken apart where it is made; a box would be an allocation for every request"
-)]
 enum Next {
     Asked(Asked),
     Other,
@@ -210,13 +206,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
     }
 
     async fn send(&mut self, short: Short, stays: bool) -> io::Result<()> {
-        let Short {
-            mut head,
-            length,
-            body,
-        } = short;
+        let Short { mut head, body } = short;
         head::end_now(&mut head, stays);
-        self.give(head, body, Length::Known(length)).await
+        let (body, length) = match body {
+            Content::Body(body, length) => (body, Length::Known(length)),
+            Content::Text(text) if text.len() <= JOINED => {
+                head.extend_from_slice(&text);
+                (Body::empty(), Length::None)
+            }
+            Content::Text(text) => {
+                let length = Length::Known(text.len() as u64);
+                (text.into(), length)
+            }
+        };
+        self.give(head, body, length).await
     }
 
     async fn give(&mut self, head: Vec<u8>, mut body: Body, length: Length) -> io::Result<()> {

@@ -25,7 +25,11 @@ pub(super) fn poll_write(
         .iter()
         .position(|slice| pages::locate(slice).is_some())
     else {
-        return Pin::new(stream).poll_write_vectored(cx, slices);
+        return match slices {
+            // Less work for the kernel.
+            [one] => Pin::new(stream).poll_write(cx, one),
+            slices => Pin::new(stream).poll_write_vectored(cx, slices),
+        };
     };
     let (before, kept) = slices.split_at(first);
     loop {

@@ -33,7 +33,12 @@ pub struct Server {
 }
 
 /// Serves `app` over plain HTTP/1.1 until `stop`; see [`Server::serve`].
-pub async fn serve(listener: TcpListener, app: impl Into<App>, limits: Limits, stop: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    app: impl Into<App>,
+    limits: Limits,
+    stop: CancellationToken,
+) {
     let server = Server {
         limits,
         ..Server::default()
@@ -132,7 +137,12 @@ impl Door {
         connection: Arc<Connection>,
     ) -> io::Result<()> {
         let patience = self.server.limits.handshake;
-        let shaken = before(&self.ending.stop, patience, "for a handshake", tls.accept(stream));
+        let shaken = before(
+            &self.ending.stop,
+            patience,
+            "for a handshake",
+            tls.accept(stream),
+        );
         let (stream, protocol) = shaken.await?;
         match protocol {
             Protocol::First => self.http.first(stream, connection, &self.ending).await,

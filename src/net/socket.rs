@@ -11,7 +11,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -47,6 +47,7 @@ pub struct Connection {
     written: AtomicU64,
     answers: Answers,
     observers: Mutex<Vec<Weak<dyn Observer>>>,
+    observed: AtomicBool,
 }
 
 /// Whoever wants to know at once that an answer is over.
@@ -77,15 +78,17 @@ impl Connection {
         // With HTTP/2 nobody else takes them away.
         observers.retain(|observer| observer.strong_count() > 0);
         observers.push(observer);
+        self.observed.store(true, Relaxed);
     }
 
     /// See [`Observer::answered`].
     pub(super) fn answered(&self) {
-        let observers = std::mem::take(&mut *lock(&self.observers));
-        if !observers.is_empty() {
-            // Not one from before the answer was read, be it a moment old.
-            lock(&self.kernel).read();
+        if !self.observed.swap(false, Relaxed) {
+            return;
         }
+        let observers = std::mem::take(&mut *lock(&self.observers));
+        // Not a sample from before the answer was read, be it a moment old.
+        lock(&self.kernel).read();
         for observer in observers.iter().filter_map(Weak::upgrade) {
             observer.answered();
         }
@@ -152,6 +155,7 @@ impl Stream {
             written: AtomicU64::new(0),
             answers: Answers::default(),
             observers: Mutex::default(),
+            observed: AtomicBool::new(false),
         });
         Self {
             inner,

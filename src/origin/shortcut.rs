@@ -37,8 +37,7 @@ impl Sooner {
         }
         // As the layer of the router says it.
         let cors = format!(
-            "vary: origin, access-control-request-method, access-control-request-headers\r\n\
-             access-control-allow-origin: *\r\naccess-control-expose-headers: {}\r\n",
+            "access-control-allow-origin: *\r\naccess-control-expose-headers: {}\r\n",
             EXPOSED.join(",")
         );
         let (list, m3u8) = (playlist::CACHE, playlist::M3U8);
@@ -61,9 +60,7 @@ impl Sooner {
         let parts = profile.lists_parts();
         let text = window.playlist(View::Viewer { parts }, false);
         let form = text.form(gzip);
-        let octets = form.octets.clone();
-        let length = octets.len() as u64;
-        let mut short = Short::new(Body::from(octets), length, &self.playlist);
+        let mut short = Short::text(form.octets.clone(), &self.playlist);
         if form.varies {
             short = short.with("vary", "accept-encoding");
         }
