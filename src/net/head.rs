@@ -147,9 +147,7 @@ pub(super) enum Length {
 }
 
 pub(super) fn length(parts: &response::Parts, body: &Body, bodiless: bool) -> Length {
-    let none = bodiless
-        || parts.status.is_informational()
-        || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&parts.status);
+    let none = bodiless || has_none(parts.status);
     let said = parts.headers.get(header::CONTENT_LENGTH);
     let said = said.and_then(|said| said.to_str().ok()?.parse().ok());
     match said.or_else(|| body.size_hint().exact()) {
@@ -157,6 +155,13 @@ pub(super) fn length(parts: &response::Parts, body: &Body, bodiless: bool) -> Le
         Some(octets) => Length::Known(octets),
         None => Length::Chunked,
     }
+}
+
+/// Answers with this status have no body, nor the length of one: that of 304 would be read as the
+/// length of what it stands for (RFC 9110 section 8.6).
+fn has_none(status: StatusCode) -> bool {
+    let bare = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
+    bare || status.is_informational()
 }
 
 pub(super) fn write(parts: &response::Parts, length: Length, stays: bool) -> Vec<u8> {
@@ -173,9 +178,11 @@ pub(super) fn write(parts: &response::Parts, length: Length, stays: bool) -> Vec
         head.extend_from_slice(value);
         head.extend_from_slice(b"\r\n");
     };
+    let none = has_none(parts.status);
     for (name, value) in &parts.headers {
-        // Ours to say.
-        if ![header::CONNECTION, header::TRANSFER_ENCODING].contains(name) {
+        // Ours to say, or nobody's.
+        let ours = [header::CONNECTION, header::TRANSFER_ENCODING].contains(name);
+        if !ours && !(none && name == header::CONTENT_LENGTH) {
             line(name, value.as_bytes());
         }
     }
