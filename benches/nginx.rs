@@ -10,6 +10,8 @@
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 #![allow(clippy::print_stdout, reason = "it is what a bench is for")]
 
+#[path = "nginx/live.rs"]
+mod live;
 #[path = "nginx/load.rs"]
 mod load;
 #[path = "../tests/common/node.rs"]
@@ -17,11 +19,21 @@ mod node;
 #[path = "nginx/servers.rs"]
 mod servers;
 
-use std::{fs, process::Command, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use load::Load;
 use node::FIRST;
 use playlists::MediaTime;
+use rustls::ClientConfig;
 use segmenter::Synthetic;
 use servers::{Root, SERVE, Server};
 
@@ -53,7 +65,8 @@ fn main() {
         .output()
         .unwrap();
     let root = Root::new();
-    let ours = Server::ours();
+    let tls = load::tls(servers::certificate(&root.0));
+    let ours = Server::ours(&root.0);
     fs::write(
         root.0.join("index.m3u8"),
         ours.get(&format!("/live/demo/v/{}/index.m3u8", viewer(0))),
@@ -70,28 +83,34 @@ fn main() {
     let pair = Pair { ours, nginx };
     for connections in [100, 1_000, 10_000] {
         if asked(&format!("playlist-{connections}")) {
-            let count = (20_000).max(connections * 4);
+            let count = (40_000).max(connections * 4);
             pair.compare(
                 &format!("playlist-{connections}"),
-                connections,
+                (connections, None),
                 count,
                 &reload,
                 &|_, _, out| ask("/index.m3u8", out),
             );
         }
     }
-    for connections in [100, 1_000] {
-        if asked(&format!("segment-{connections}")) {
-            pair.compare(
-                &format!("segment-{connections}"),
-                connections,
-                2_000.max(connections),
-                &segment,
-                &|_, index, out| {
-                    ask(&format!("/{}.m4s", number(index)), out);
-                },
-            );
+    for (name, tls) in [("segment", None), ("tls", Some(&tls))] {
+        for connections in [100, 1_000] {
+            if asked(&format!("{name}-{connections}")) {
+                pair.compare(
+                    &format!("{name}-{connections}"),
+                    (connections, tls),
+                    // Whoever receives TLS works as much as who sends.
+                    if tls.is_some() { 500 } else { 2_000 }.max(connections),
+                    &segment,
+                    &|_, index, out| {
+                        ask(&format!("/{}.m4s", number(index)), out);
+                    },
+                );
+            }
         }
+    }
+    if asked("live") {
+        pair.live(&root.0);
     }
     if asked("idle") {
         pair.idle();
@@ -109,7 +128,7 @@ impl Pair {
     fn compare(
         &self,
         name: &str,
-        connections: usize,
+        (connections, tls): (usize, Option<&Arc<ClientConfig>>),
         count: usize,
         ours: Request<'_>,
         nginx: Request<'_>,
@@ -124,7 +143,10 @@ impl Pair {
             for (server, request, kept, seen) in &mut sides {
                 let load = match kept {
                     Some(load) => load,
-                    None => kept.insert(Load::connect(server.address, connections).unwrap()),
+                    None => {
+                        let address = tls.map_or(server.address, |_| server.secure);
+                        kept.insert(Load::connect(address, connections, tls).unwrap())
+                    }
                 };
                 let before = server.cpu();
                 let mut got = load.run(count, *request);
@@ -162,6 +184,65 @@ impl Pair {
         );
     }
 
+    /// Viewers of a stream that goes on, and of the same as files that are written as it does, which is how
+    /// nginx-rtmp serves HLS (without what receiving the stream takes, on either side).
+    fn live(&self, root: &Path) {
+        const VIEWERS: usize = 1_000;
+        let (folder, over) = (root.join("live"), AtomicBool::new(false));
+        fs::create_dir(&folder).unwrap();
+        let sides = [&self.ours, &self.nginx].map(|server| {
+            (
+                server,
+                Load::connect(server.address, VIEWERS, None).unwrap(),
+                Vec::new(),
+            )
+        });
+        std::thread::scope(|scope| {
+            let path = format!("/live/live/v/{}.n", viewer(VIEWERS));
+            let over = &over;
+            let folder = &folder;
+            scope.spawn(move || {
+                live::mirror(&self.ours, &path, folder, &|| over.load(Relaxed));
+            });
+            while !folder.join("index.m3u8").exists() {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            let mut sides = sides;
+            for _ in 0..LIVE {
+                for (nth, (server, load, seen)) in sides.iter_mut().enumerate() {
+                    let before = server.cpu();
+                    let played = live::play(load, TURN, SEGMENT, &|index| match nth {
+                        0 => format!("/live/live/v/{}.n", viewer(index)),
+                        _ => "/live".to_owned(),
+                    });
+                    seen.push((server.cpu() - before, played));
+                }
+            }
+            over.store(true, Relaxed);
+            let sums = sides.map(|(_, _, seen)| {
+                let cpu: Duration = seen.iter().map(|(cpu, _)| *cpu).sum();
+                let octets: u64 = seen.iter().map(|(_, played)| played.octets).sum();
+                let asked = |(_, played): &(_, live::Played)| played.reloads + played.segments;
+                let asked: usize = seen.iter().map(asked).sum();
+                (cpu.as_secs_f64(), octets as f64 / 1e9, asked)
+            });
+            let [
+                (ours, our_octets, our_asked),
+                (nginx, its_octets, its_asked),
+            ] = sums;
+            let span = TURN.as_secs_f64() * LIVE as f64;
+            println!(
+                "live-{VIEWERS}: CPU {:.1} % of a core, nginx {:.1} %, ratio {:.2}; {our_asked} and {its_asked} answers, {:.2} s and {:.2} s a GB, ratio {:.2}",
+                ours / span * 100.0,
+                nginx / span * 100.0,
+                ours / nginx,
+                ours / our_octets,
+                nginx / its_octets,
+                (ours / our_octets) / (nginx / its_octets),
+            );
+        });
+    }
+
     /// Connections that were used once and wait.
     fn idle(&self) {
         const COUNT: usize = 10_000;
@@ -172,7 +253,7 @@ impl Pair {
             }),
         ] {
             let before = server.memory();
-            let mut load = Load::connect(server.address, COUNT).unwrap();
+            let mut load = Load::connect(server.address, COUNT, None).unwrap();
             load.run(COUNT, request);
             let after = server.memory();
             let each = after.saturating_sub(before) as f64 / load.len() as f64;
@@ -223,6 +304,13 @@ fn ask(path: &str, out: &mut Vec<u8>) {
 }
 
 const ROUNDS: usize = 7;
+
+/// Turns of live viewing on each side, and how long one is.
+const LIVE: usize = 3;
+const TURN: Duration = Duration::from_secs(8);
+
+/// As [`media`] has it.
+const SEGMENT: Duration = Duration::from_secs(2);
 
 /// Connections to one server while those to the other stay open too; with more, descriptors run out.
 const BOTH: usize = 4_000;

@@ -105,7 +105,7 @@ impl Bench {
         };
         let stream = socket::Stream::new(stream, peer, Duration::from_secs(1));
         Self {
-            app: origin::public(origin.clone()),
+            app: origin::public(origin.clone()).into_router(),
             origin,
             connection: stream.connection().clone(),
             prefix,

@@ -2,8 +2,13 @@
 //!
 //! Over real sockets on loopback, in real time: joins, blocked reloads, segments, viewers that leave
 //! without a word, answers that are not read to their end, connections that are given up, wrong requests,
-//! operators who look. Resident memory (that of the generator is in it) is sampled; a line is fitted to
-//! what comes after the first fifth. Ends with 1 if it rises by more than a fiftieth of the whole in that time.
+//! operators who look. The node is a process of its own; what it holds is sampled, its own memory and the media
+//! that it keeps in files without a name.
+//!
+//! The first half is for warming up: tables reach the size of their crowd, and the allocator its shape. What
+//! counts is the second: the median of the slopes between all pairs of its samples (Theil and Sen), which a
+//! hump does not bend as it bends a line of least squares. Ends with 1 if that rises by more than a fiftieth of
+//! the whole within the half.
 //!
 //!     cargo bench --bench soak -- --minutes 20      # one minute if it is not said
 
@@ -14,6 +19,9 @@
 mod node;
 
 use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    os::unix::fs::MetadataExt as _,
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -33,10 +41,29 @@ const TOGETHER: u64 = 10;
 /// After what did not work.
 const PAUSE: Duration = Duration::from_millis(200);
 
-#[tokio::main(worker_threads = 2)]
-async fn main() {
-    let minutes = argument("--minutes").unwrap_or(1);
-    let end = Instant::now() + Duration::from_secs(minutes * 60);
+/// What a child of this program is told, so that it serves.
+const SERVE: &str = "serve";
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    if std::env::args().any(|argument| argument == SERVE) {
+        return runtime.block_on(serve());
+    }
+    let grew = runtime.block_on(soak(Duration::from_secs(
+        argument("--minutes").unwrap_or(1) * 60,
+    )));
+    if grew {
+        println!("it grows");
+        std::process::exit(1);
+    }
+}
+
+/// The node. Says where it is, and ends with its stdin.
+async fn serve() {
     let terms = Terms {
         budget: Some(Bitrate::from_kbps(300_000)),
         ..Terms::default()
@@ -46,13 +73,34 @@ async fn main() {
     feed.segments(4);
     let feeding = feed.live();
     let private = net::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
-    let operator = format!("http://{}", private.local_addr().unwrap());
+    println!("{} http://{}", node.url, private.local_addr().unwrap());
     let ops = ops::private(node.origin.clone());
     tokio::spawn(net::serve(private, ops, patient(), node.stop.clone()));
+    let ended = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
+    let _ = ended.await;
+    feeding.abort();
+}
+
+/// Whether the memory of a node grows.
+async fn soak(length: Duration) -> bool {
+    let end = Instant::now() + length;
+    let mut node = Command::new(std::env::current_exe().unwrap())
+        .arg(SERVE)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    let mut out = BufReader::new(node.stdout.take().unwrap());
+    out.read_line(&mut said).unwrap();
+    let (url, operator) = said
+        .trim()
+        .split_once(' ')
+        .expect("a node says where it is");
 
     let done = Arc::new(AtomicU64::new(0));
     let crowds: Vec<_> = (0..VIEWERS / TOGETHER)
-        .map(|crowd| tokio::spawn(crowded(node.url.clone(), crowd, end, done.clone())))
+        .map(|crowd| tokio::spawn(crowded(url.to_owned(), crowd, end, done.clone())))
         .collect();
     let mut samples = Vec::new();
     let start = Instant::now();
@@ -62,7 +110,7 @@ async fn main() {
             .await
             .unwrap();
         let page: serde_json::Value = page.json().await.unwrap();
-        let (minute, kib) = (start.elapsed().as_secs_f64() / 60.0, resident_kib());
+        let (minute, kib) = (start.elapsed().as_secs_f64() / 60.0, held_kib(node.id()));
         samples.push((minute, kib));
         if samples.len() % 12 == 0 {
             println!(
@@ -75,19 +123,39 @@ async fn main() {
     for crowd in crowds {
         crowd.await.unwrap();
     }
-    feeding.abort();
-    let settled: Vec<_> = samples.iter().skip(samples.len() / 5).copied().collect();
-    let (slope, mean) = fit(&settled);
-    let risen = slope * (settled[settled.len() - 1].0 - settled[0].0);
+    drop(node.stdin.take());
+    node.wait().unwrap();
     println!(
-        "{} requests in {minutes} min; resident memory {mean:.0} KiB, {slope:+.1} KiB a minute after the first fifth ({:+.2} % in all)",
+        "{} requests in {:.0} min",
         done.load(Relaxed),
-        risen / mean * 100.0
+        length.as_secs_f64() / 60.0
     );
-    if risen > mean / 50.0 {
-        println!("it grows");
-        std::process::exit(1);
-    }
+    let (warming, settled) = samples.split_at(samples.len() / 2);
+    judged("first half, warming up", warming);
+    judged("second half", settled) > 1.0 / 50.0
+}
+
+/// Says how `samples` go; returns by what share they rise.
+fn judged(what: &str, samples: &[(f64, f64)]) -> f64 {
+    let (first, last) = (samples[0], samples[samples.len() - 1]);
+    let middle = median(samples.iter().map(|(_, kib)| *kib));
+    let pairs = samples.iter().enumerate().flat_map(|(nth, one)| {
+        let later = samples[nth + 1..].iter();
+        later.map(move |other| (other.1 - one.1) / (other.0 - one.0))
+    });
+    let slope = median(pairs);
+    let risen = slope * (last.0 - first.0) / middle;
+    println!(
+        "{what}: median {middle:.0} KiB, {slope:+.1} KiB a minute ({:+.2} % in all)",
+        risen * 100.0
+    );
+    risen
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<_> = values.collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// Some viewers who share a client, one after another; the client is a new one every so often.
@@ -173,23 +241,22 @@ async fn viewer(client: Client, url: String, nth: u64, leaves: Instant, done: Ar
     }
 }
 
-/// Slope and mean of the line through samples, by least squares.
-fn fit(samples: &[(f64, f64)]) -> (f64, f64) {
-    let count = samples.len() as f64;
-    let mean = |of: fn(&(f64, f64)) -> f64| samples.iter().map(of).sum::<f64>() / count;
-    let (x, y) = (mean(|sample| sample.0), mean(|sample| sample.1));
-    let (mut products, mut squares) = (0.0, 0.0);
-    for sample in samples {
-        products += (sample.0 - x) * (sample.1 - y);
-        squares += (sample.0 - x) * (sample.0 - x);
-    }
-    (products / squares, y)
-}
-
-fn resident_kib() -> f64 {
-    let text = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
-    let line = text.lines().find(|line| line.starts_with("Rss:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+/// What a process holds: memory of its own, and the file without a name that it keeps media in. (Pages of its
+/// program come and go with what else the machine does.)
+fn held_kib(process: u32) -> f64 {
+    let rollup = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap();
+    let own = rollup
+        .lines()
+        .find_map(|line| line.strip_prefix("Anonymous:"));
+    let own = own.unwrap().trim().trim_end_matches(" kB");
+    let open = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap();
+    let paths = open.flatten().map(|file| file.path());
+    let media = paths.filter(|path| {
+        let target = std::fs::read_link(path).unwrap_or_default();
+        target.to_string_lossy().starts_with("/memfd:media")
+    });
+    let blocks = media.filter_map(|path| Some(std::fs::metadata(path).ok()?.blocks()));
+    own.parse::<f64>().unwrap() + blocks.sum::<u64>() as f64 / 2.0
 }
 
 fn argument(name: &str) -> Option<u64> {

@@ -4,11 +4,11 @@
 //! needed for them to be right, only for them to be cheap.
 //!
 //! Pages on their way through a socket must never be written to again, whoever lets go of the
-//! octets meanwhile. So a slot that is freed is taken out of the file (a hole is punched), which
-//! leaves its pages to the sockets that still hold them, and the next object there gets new ones.
-//! That takes slots of whole pages, and pages that are never part of a larger one: where the
-//! system is set up to use huge pages for shared memory, a hole may be zeros in place, and
-//! everything stays on the heap.
+//! octets meanwhile. So what is freed is taken out of the file (a hole is punched), which leaves its
+//! pages to the sockets that still hold them, and what comes there next gets new ones. That takes
+//! whole pages, of whatever size they are: hence blocks of the size of a huge page, of which one is
+//! asked for as a block is begun. Sending out of small pages costs a quarter more, for looking each
+//! of them up. What lies in a block goes only with all of it, so each writer fills blocks of its own.
 
 #![allow(
     unsafe_code,
@@ -19,21 +19,56 @@ use std::{
     collections::BTreeMap,
     fmt, fs,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use bytes::Bytes;
 use rustix::{fs as file, io, mm};
 
-/// The same octets where they are cheap to send, if there is room for them; a copy, once per
-/// object. Short ones are cheaper to copy for each viewer than to look up.
-pub fn keep(octets: Bytes) -> Bytes {
-    if octets.len() < SHORT || locate(&octets).is_some() {
-        return octets;
+/// What one writer keeps: a stream, whose media comes and goes in one order.
+#[derive(Debug, Default)]
+pub struct Shelf {
+    /// The blocks that are being filled, and how far they are.
+    open: Option<(Arc<Blocks>, usize)>,
+}
+
+impl Shelf {
+    /// The same octets where they are cheap to send, if there is room for them; a copy, once per
+    /// object. Short ones are cheaper to copy for each viewer than to look up.
+    pub fn keep(&mut self, octets: Bytes) -> Bytes {
+        if octets.len() < SHORT || locate(&octets).is_some() {
+            return octets;
+        }
+        match arena().and_then(|arena| self.put(arena, &octets)) {
+            Some(slot) => Bytes::from_owner(slot),
+            None => octets,
+        }
     }
-    match arena().and_then(|arena| arena.keep(&octets)) {
-        Some(slot) => Bytes::from_owner(slot),
-        None => octets,
+
+    /// `None` if there is no room, or no memory.
+    fn put(&mut self, arena: &'static Arena, octets: &[u8]) -> Option<Slot> {
+        let length = octets.len();
+        let fits = |(blocks, filled): &(Arc<Blocks>, usize)| blocks.length() - filled >= length;
+        let (blocks, at) = match self.open.take().filter(fits) {
+            Some((blocks, filled)) => {
+                arena.write(octets, blocks.start() + filled)?;
+                (blocks, filled)
+            }
+            None => {
+                let blocks = arena.take(length)?;
+                arena.write(octets, blocks.start())?;
+                // Not before: there has to be something in each.
+                arena.collapse(&blocks);
+                (Arc::new(blocks), 0)
+            }
+        };
+        // Whatever comes next begins a page.
+        let filled = (at + length).next_multiple_of(PAGE);
+        self.open = (filled < blocks.length()).then(|| (blocks.clone(), filled));
+        Some(Slot { blocks, at, length })
     }
 }
 
@@ -49,21 +84,29 @@ pub fn locate(octets: &[u8]) -> Option<(BorrowedFd<'static>, u64)> {
 /// A long file that is empty but for what is kept, and a view of it that is only read.
 struct Arena {
     file: OwnedFd,
-    /// Address of the mapping, which stays for as long as the process.
+    /// Address of the mapping, which stays for as long as the process. The first of a block.
     base: usize,
-    /// The system's: a hole of less than a page would be zeros in place.
-    page: usize,
     free: Mutex<Free>,
+    /// It was said that pages stay small.
+    small: AtomicBool,
 }
 
-/// Pages that nobody has: the first of each run, and how many.
+/// Blocks that nobody has: the first of each run, and how many.
 #[derive(Debug)]
 struct Free(BTreeMap<usize, usize>);
 
-/// One object in the arena. Only this keeps its pages from being given to another.
-struct Slot {
+/// A run of blocks. Only this keeps them from being given to another.
+struct Blocks {
     arena: &'static Arena,
     first: usize,
+    count: usize,
+}
+
+/// One object in some blocks.
+#[derive(Debug)]
+struct Slot {
+    blocks: Arc<Blocks>,
+    at: usize,
     length: usize,
 }
 
@@ -80,55 +123,69 @@ fn arena() -> Option<&'static Arena> {
 
 impl Arena {
     fn new() -> Result<Self, String> {
-        if let Some(setting) = huge_pages() {
-            return Err(format!("{setting} makes huge pages of shared memory"));
+        if let Some(size) = larger_pages() {
+            return Err(format!("a huge page is of {size} octets here"));
         }
         let named = |what: &'static str| move |error: io::Errno| format!("{what}: {error}");
         let file = file::memfd_create(c"media", file::MemfdFlags::CLOEXEC)
             .map_err(named("memfd_create"))?;
         file::ftruncate(&file, SIZE as u64).map_err(named("ftruncate"))?;
+        // Addresses first, with a block to spare, so that a block of the file is one of memory.
+        let (none, flags) = (mm::ProtFlags::empty(), mm::MapFlags::NORESERVE);
+        let (anywhere, length) = (std::ptr::null_mut(), SIZE + BLOCK);
         // SAFETY: a new mapping at an address that the kernel chooses; it aliases nothing.
-        let base = unsafe {
-            mm::mmap(
-                std::ptr::null_mut(),
-                SIZE,
-                mm::ProtFlags::READ,
-                mm::MapFlags::SHARED | mm::MapFlags::NORESERVE,
-                &file,
-                0,
-            )
-        };
-        let base = base.map_err(named("mmap"))? as usize;
-        let page = rustix::param::page_size();
-        let free = Mutex::new(Free(BTreeMap::from([(0, SIZE / page)])));
+        let room =
+            unsafe { mm::mmap_anonymous(anywhere, length, none, flags | mm::MapFlags::PRIVATE) };
+        let base = (room.map_err(named("mmap"))? as usize).next_multiple_of(BLOCK);
+        let flags = flags | mm::MapFlags::SHARED | mm::MapFlags::FIXED;
+        // SAFETY: it takes the place of what was mapped above, which nobody else knows of.
+        let mapped = unsafe { mm::mmap(base as _, SIZE, mm::ProtFlags::READ, flags, &file, 0) };
+        mapped.map_err(named("mmap"))?;
+        let free = Mutex::new(Free(BTreeMap::from([(0, SIZE / BLOCK)])));
+        let small = AtomicBool::new(false);
         Ok(Self {
             file,
             base,
-            page,
             free,
+            small,
         })
     }
 
-    /// `None` if there is no room, or no memory.
-    fn keep(&'static self, octets: &[u8]) -> Option<Slot> {
-        let length = octets.len();
-        let first = self.free().take(length.div_ceil(self.page))?;
-        let slot = Slot {
+    /// Blocks for an object of this length.
+    fn take(&'static self, length: usize) -> Option<Blocks> {
+        let count = length.div_ceil(BLOCK);
+        let first = self.free().take(count)?;
+        Some(Blocks {
             arena: self,
             first,
-            length,
-        };
-        // Written through the file, not the mapping: no page has to be mapped only to be filled.
+            count,
+        })
+    }
+
+    /// Writes `octets` at this place of the file: through the file, not the mapping, so that no page
+    /// has to be mapped only to be filled. `None` if there is no memory.
+    fn write(&self, octets: &[u8], at: usize) -> Option<()> {
         let mut written = 0;
-        while written < length {
-            let at = (first * self.page + written) as u64;
-            match io::pwrite(&self.file, &octets[written..], at) {
+        while written < octets.len() {
+            match io::pwrite(&self.file, &octets[written..], (at + written) as u64) {
                 Ok(0) | Err(io::Errno::INTR) => {}
                 Ok(more) => written += more,
                 Err(_) => return None,
             }
         }
-        Some(slot)
+        Some(())
+    }
+
+    /// Makes each of these blocks one page. Where that cannot be they stay many, which is dearer to
+    /// send from and nothing else. (Asked for by name it needs no setting of the system.)
+    fn collapse(&self, blocks: &Blocks) {
+        let at = (self.base + blocks.start()) as *mut libc::c_void;
+        // SAFETY: of the mapping above; what is read there is the same before and after.
+        let answer = unsafe { libc::madvise(at, blocks.length(), libc::MADV_COLLAPSE) };
+        if answer != 0 && !self.small.swap(true, Relaxed) {
+            let why = std::io::Error::last_os_error();
+            tracing::debug!(%why, "no huge pages for media");
+        }
     }
 
     fn free(&self) -> std::sync::MutexGuard<'_, Free> {
@@ -137,49 +194,64 @@ impl Arena {
 }
 
 impl Free {
-    /// The lowest run of `pages` that is free.
-    fn take(&mut self, pages: usize) -> Option<usize> {
-        let (&first, &length) = self.0.iter().find(|(_, length)| **length >= pages)?;
+    /// The lowest run of `blocks` that is free.
+    fn take(&mut self, blocks: usize) -> Option<usize> {
+        let (&first, &length) = self.0.iter().find(|(_, length)| **length >= blocks)?;
         self.0.remove(&first);
-        if length > pages {
-            self.0.insert(first + pages, length - pages);
+        if length > blocks {
+            self.0.insert(first + blocks, length - blocks);
         }
         Some(first)
     }
 
-    fn give_back(&mut self, mut first: usize, mut pages: usize) {
-        if let Some(after) = self.0.remove(&(first + pages)) {
-            pages += after;
+    fn give_back(&mut self, mut first: usize, mut blocks: usize) {
+        if let Some(after) = self.0.remove(&(first + blocks)) {
+            blocks += after;
         }
         if let Some((&before, &length)) = self.0.range(..first).next_back()
             && before + length == first
         {
-            (first, pages) = (before, length + pages);
+            (first, blocks) = (before, length + blocks);
         }
-        self.0.insert(first, pages);
+        self.0.insert(first, blocks);
     }
 }
 
 impl AsRef<[u8]> for Slot {
     fn as_ref(&self) -> &[u8] {
-        let address = (self.arena.base + self.first * self.arena.page) as *const u8;
+        let address = (self.blocks.arena.base + self.blocks.start() + self.at) as *const u8;
         // SAFETY: the mapping is readable there and stays for as long as the process; it was
-        // filled before the slot was handed out, and nothing writes to these pages until the slot
+        // filled before the slot was handed out, and nothing writes to these octets until the slot
         // is dropped, which the slice does not outlive. No file is truncated below it.
         unsafe { std::slice::from_raw_parts(address, self.length) }
     }
 }
 
-impl Drop for Slot {
+impl Blocks {
+    fn start(&self) -> usize {
+        self.first * BLOCK
+    }
+
+    fn length(&self) -> usize {
+        self.count * BLOCK
+    }
+}
+
+impl Drop for Blocks {
     fn drop(&mut self) {
-        let page = self.arena.page;
-        let pages = self.length.div_ceil(page);
         let hole = file::FallocateFlags::PUNCH_HOLE | file::FallocateFlags::KEEP_SIZE;
-        let (at, length) = ((self.first * page) as u64, (pages * page) as u64);
+        let (at, length) = (self.start() as u64, self.length() as u64);
         // Where it cannot be punched the pages stay ours: they may be in a socket still.
         if file::fallocate(&self.arena.file, hole, at, length).is_ok() {
-            self.arena.free().give_back(self.first, pages);
+            self.arena.free().give_back(self.first, self.count);
         }
+    }
+}
+
+impl fmt::Debug for Blocks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let blocks = self.first..self.first + self.count;
+        f.debug_tuple("Blocks").field(&blocks).finish()
     }
 }
 
@@ -189,25 +261,23 @@ impl fmt::Debug for Arena {
     }
 }
 
-/// The setting under which shared memory gets huge pages without having asked for them.
-fn huge_pages() -> Option<String> {
-    const ROOT: &str = "/sys/kernel/mm/transparent_hugepage";
-    let sizes = fs::read_dir(ROOT).into_iter().flatten().flatten();
-    let settings = sizes.map(|size| size.path().join("shmem_enabled"));
-    let settings = settings.chain([format!("{ROOT}/shmem_enabled").into()]);
-    let mut set = settings.filter(|setting| {
-        let text = fs::read_to_string(setting).unwrap_or_default();
-        ["[always]", "[within_size]", "[force]"]
-            .iter()
-            .any(|huge| text.contains(huge))
-    });
-    set.next().map(|setting| setting.display().to_string())
+/// The size of a huge page, if a block may be but a piece of one: a hole in it would be zeros in place.
+fn larger_pages() -> Option<usize> {
+    let size = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size");
+    let size = size.ok()?.trim().parse().ok()?;
+    (size > BLOCK).then_some(size)
 }
 
 static ARENA: OnceLock<Option<Arena>> = OnceLock::new();
 
 /// Addresses, not memory. Every stream's window of an hour would fit; what does not stays on the heap.
 const SIZE: usize = 64 << 30;
+
+/// Of a multiple of every page that there may be in it.
+const BLOCK: usize = 2 << 20;
+
+/// Where objects begin, so that none shares a small page with another.
+const PAGE: usize = 4 << 10;
 
 const SHORT: usize = 4 << 10;
 
@@ -227,16 +297,44 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_the_same_octets_and_lies_in_the_arena() {
+        let mut shelf = Shelf::default();
         let octets: Bytes = (0..100_000u32).flat_map(u32::to_le_bytes).collect();
-        let kept = keep(octets.clone());
+        let kept = shelf.keep(octets.clone());
         assert_eq!(kept, octets);
         let (_, whole) = locate(&kept).unwrap();
         let (_, part) = locate(&kept.slice(5000..6000)).unwrap();
         assert_eq!(part, whole + 5000);
         assert!(locate(&octets).is_none());
-        assert_eq!(keep(kept.clone()).as_ptr(), kept.as_ptr(), "kept once");
+        assert_eq!(
+            shelf.keep(kept.clone()).as_ptr(),
+            kept.as_ptr(),
+            "kept once"
+        );
         let short = object(1, 100);
-        assert_eq!(keep(short.clone()).as_ptr(), short.as_ptr());
+        assert_eq!(shelf.keep(short.clone()).as_ptr(), short.as_ptr());
+    }
+
+    #[test]
+    fn objects_of_one_writer_lie_together_and_each_is_its_own() {
+        let mut shelf = Shelf::default();
+        let lengths = [5000, BLOCK - 20_000, 9000, 3 * BLOCK + 1, 7000];
+        let kept: Vec<_> = (1..)
+            .zip(lengths)
+            .map(|(fill, length)| shelf.keep(object(fill, length)))
+            .collect();
+        let places = kept.iter().map(|kept| locate(kept).unwrap().1 as usize);
+        let places: Vec<_> = places.map(|place| (place / BLOCK, place % BLOCK)).collect();
+        assert_eq!(places[0].0, places[1].0);
+        assert_eq!(
+            (places[1].1, places[2].1),
+            (8192, 0),
+            "the third has no room there"
+        );
+        assert_eq!(places[3].1, 0);
+        assert_eq!(places[4].0, places[3].0 + 3, "in what is left");
+        for (fill, (kept, length)) in (1..).zip(kept.iter().zip(lengths)) {
+            assert_eq!(*kept, object(fill, length));
+        }
     }
 
     #[test]
@@ -262,18 +360,19 @@ mod tests {
         let mut reader = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (writer, _) = listener.accept().unwrap();
         writer.set_nonblocking(true).unwrap();
-        let slot = arena.keep(&object(b'a', LENGTH)).unwrap();
-        let (first, mut sent) = (slot.first, 0);
-        let mut offset = (first * arena.page) as u64;
+        let mut shelf = Shelf::default();
+        let slot = shelf.put(arena, &object(b'a', LENGTH)).unwrap();
+        let first = slot.blocks.first;
+        let (mut offset, mut sent) = (slot.blocks.start() as u64, 0);
         while sent < LENGTH
             && let Ok(more) = file::sendfile(&writer, &arena.file, Some(&mut offset), LENGTH - sent)
         {
             sent += more;
         }
         assert!(sent > 0);
-        drop(slot);
-        let other = arena.keep(&object(b'b', LENGTH)).unwrap();
-        assert_eq!(other.first, first, "the same place");
+        drop((slot, shelf));
+        let other = Shelf::default().put(arena, &object(b'b', LENGTH)).unwrap();
+        assert_eq!(other.blocks.first, first, "the same place");
         drop(writer);
         let mut got = Vec::new();
         reader.read_to_end(&mut got).unwrap();

@@ -12,7 +12,7 @@ use std::{
 
 use axum::{
     body::{Body, HttpBody as _},
-    http::{HeaderMap, HeaderValue, header},
+    http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -28,6 +28,15 @@ struct Forms {
     /// `None`: it would be no shorter.
     gzip: OnceLock<Option<Bytes>>,
     begun: AtomicBool,
+}
+
+/// One of the forms of a text.
+#[derive(Clone, Copy, Debug)]
+pub struct Form<'a> {
+    pub octets: &'a Bytes,
+    pub compressed: bool,
+    /// Others may get another.
+    pub varies: bool,
 }
 
 impl Text {
@@ -61,6 +70,17 @@ impl Text {
         forms.gzip.get_or_init(|| compressed).as_ref()
     }
 
+    /// What to send to who does, or does not, understand gzip.
+    pub fn form(&self, takes_gzip: bool) -> Form<'_> {
+        let varies = self.is_long() && !self.0.gzip.get().is_some_and(Option::is_none);
+        let compressed = (varies && takes_gzip).then(|| self.gzip()).flatten();
+        Form {
+            octets: compressed.unwrap_or(self.plain()),
+            compressed: compressed.is_some(),
+            varies,
+        }
+    }
+
     /// There may be two forms of it.
     fn is_long(&self) -> bool {
         self.0.plain.len() >= WORTH_IT
@@ -85,12 +105,11 @@ impl IntoResponse for Text {
     }
 }
 
-/// Whether whoever sent these headers understands gzip (RFC 9110 section 12.5.3).
-pub fn takes_gzip(headers: &HeaderMap) -> bool {
-    let lines = headers.get_all(header::ACCEPT_ENCODING).iter();
+/// Whether who sent these lines of `Accept-Encoding` understands gzip (RFC 9110 section 12.5.3).
+pub fn takes_gzip<'a>(lines: impl Iterator<Item = &'a [u8]>) -> bool {
     let mut any = None;
     for coding in lines
-        .filter_map(|line| line.to_str().ok())
+        .filter_map(|line| std::str::from_utf8(line).ok())
         .flat_map(|line| line.split(','))
     {
         let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
@@ -110,20 +129,20 @@ pub fn encode(response: &mut Response, gzip: bool) {
     let Some(text) = response.extensions_mut().remove::<Text>() else {
         return;
     };
-    if !text.is_long() || text.0.gzip.get().is_some_and(Option::is_none) {
+    let form = text.form(gzip);
+    let headers = response.headers_mut();
+    if form.varies {
+        // A cache must not give the compressed form to whom did not ask for it.
+        headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
+    }
+    if !form.compressed {
         return;
     }
-    let headers = response.headers_mut();
-    // A cache must not give the compressed form to whom did not ask for it.
-    headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
-    let Some(compressed) = gzip.then(|| text.gzip()).flatten() else {
-        return;
-    };
     headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     // The answer to HEAD says the length of a body that it has not.
-    headers.insert(header::CONTENT_LENGTH, compressed.len().into());
+    headers.insert(header::CONTENT_LENGTH, form.octets.len().into());
     if !response.body().is_end_stream() {
-        *response.body_mut() = Body::from(compressed.clone());
+        *response.body_mut() = Body::from(form.octets.clone());
     }
 }
 
@@ -147,14 +166,6 @@ mod tests {
 
     use super::*;
 
-    fn headers(lines: &[&str]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for line in lines {
-            headers.append(header::ACCEPT_ENCODING, line.parse().unwrap());
-        }
-        headers
-    }
-
     #[test]
     fn gzip_is_for_who_takes_it() {
         for (lines, takes) in [
@@ -168,7 +179,8 @@ mod tests {
             (&["x-gzipped"], false),
             (&[], false),
         ] {
-            assert_eq!(takes_gzip(&headers(lines)), takes, "{lines:?}");
+            let said = lines.iter().map(|line| line.as_bytes());
+            assert_eq!(takes_gzip(said), takes, "{lines:?}");
         }
     }
 

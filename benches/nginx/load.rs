@@ -6,26 +6,31 @@
 use std::{
     io::{self, Read as _, Write as _},
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
+use rustls::{ClientConfig, ClientConnection, crypto::aws_lc_rs};
 
 /// Connections to one server.
 pub(crate) struct Load {
-    poll: Poll,
-    connections: Vec<Connection>,
+    pub(crate) poll: Poll,
+    pub(crate) connections: Vec<Connection>,
     asked: usize,
 }
 
-struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
+    tls: Option<Box<ClientConnection>>,
     since: Instant,
     /// What is read of a head that has not come in full.
     head: Vec<u8>,
     /// Octets of the body that are still to come.
     left: usize,
     busy: bool,
+    /// The body, of an answer that is to be read.
+    pub(crate) text: Option<Vec<u8>>,
 }
 
 /// What a round brought.
@@ -45,25 +50,40 @@ impl Round {
 }
 
 impl Load {
-    pub(crate) fn connect(server: SocketAddr, count: usize) -> io::Result<Self> {
+    /// `tls` is how it is spoken, if it is.
+    pub(crate) fn connect(
+        server: SocketAddr,
+        count: usize,
+        tls: Option<&Arc<ClientConfig>>,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let connections = (0..count).map(|index| {
             // No faster than they are accepted: one that finds the backlog full waits a second for its next try.
             if index % CROWD == CROWD - 1 {
                 std::thread::sleep(PAUSE);
             }
-            let stream = std::net::TcpStream::connect(server)?;
+            let mut stream = std::net::TcpStream::connect(server)?;
             stream.set_nodelay(true)?;
+            let tls = tls.map(|config| {
+                let name = "localhost".try_into().unwrap();
+                let mut tls = ClientConnection::new(config.clone(), name).unwrap();
+                while tls.is_handshaking() {
+                    tls.complete_io(&mut stream).unwrap();
+                }
+                Box::new(tls)
+            });
             stream.set_nonblocking(true)?;
             let mut stream = TcpStream::from_std(stream);
             let registry = poll.registry();
             registry.register(&mut stream, Token(index), Interest::READABLE)?;
             Ok(Connection {
                 stream,
+                tls,
                 since: Instant::now(),
                 head: Vec::new(),
                 left: 0,
                 busy: false,
+                text: None,
             })
         });
         let connections = connections.collect::<io::Result<_>>()?;
@@ -122,23 +142,50 @@ impl Load {
         scratch.clear();
         request(index, self.asked, scratch);
         self.asked += 1;
-        let connection = &mut self.connections[index];
-        connection.since = Instant::now();
-        connection.busy = true;
-        let written = connection.stream.write(scratch).unwrap();
-        assert_eq!(
-            written,
-            scratch.len(),
-            "a request is short, and the one before it was answered"
-        );
+        self.connections[index].ask(scratch);
     }
 }
 
 impl Connection {
-    /// Reads what there is; says whether that made an answer whole.
-    fn read(&mut self, buffer: &mut [u8], round: &mut Round) -> bool {
+    pub(crate) fn ask(&mut self, request: &[u8]) {
+        self.since = Instant::now();
+        self.busy = true;
+        let written = match &mut self.tls {
+            Some(tls) => {
+                let written = tls.writer().write(request).unwrap();
+                tls.write_tls(&mut self.stream).unwrap();
+                assert!(!tls.wants_write(), "a request is short");
+                written
+            }
+            None => self.stream.write(request).unwrap(),
+        };
+        assert_eq!(
+            written,
+            request.len(),
+            "a request is short, and the one before it was answered"
+        );
+    }
+
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else {
+            return self.stream.read(buffer);
+        };
         loop {
-            let octets = match self.stream.read(buffer) {
+            match tls.reader().read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return read,
+            }
+            if tls.read_tls(&mut self.stream)? == 0 {
+                return Ok(0);
+            }
+            tls.process_new_packets().map_err(io::Error::other)?;
+        }
+    }
+
+    /// Reads what there is; says whether that made an answer whole.
+    pub(crate) fn read(&mut self, buffer: &mut [u8], round: &mut Round) -> bool {
+        loop {
+            let octets = match self.receive(buffer) {
                 Ok(0) => panic!(
                     "the server closed a connection: {}",
                     String::from_utf8_lossy(&self.head)
@@ -155,8 +202,8 @@ impl Connection {
                 round.latencies.push(self.since.elapsed());
                 return true;
             }
-            // A short read emptied the socket.
-            if octets < buffer.len() {
+            // A short read emptied the socket, but for what TLS holds.
+            if octets < buffer.len() && self.tls.is_none() {
                 return false;
             }
         }
@@ -174,12 +221,33 @@ impl Connection {
             let body = octets.len() - (end + 4 - before);
             self.left = length(head);
             self.head.clear();
-            self.left -= body;
+            self.keep(&octets[octets.len() - body..]);
         } else {
-            self.left -= octets.len();
+            self.keep(octets);
         }
         self.left == 0
     }
+}
+
+impl Connection {
+    fn keep(&mut self, body: &[u8]) {
+        self.left -= body.len();
+        if let Some(text) = &mut self.text {
+            text.extend_from_slice(body);
+        }
+    }
+}
+
+/// Trusts this certificate, and speaks one cipher only: the usual one of processors that have it.
+pub(crate) fn tls(certificate: rustls::pki_types::CertificateDer<'static>) -> Arc<ClientConfig> {
+    let mut provider = aws_lc_rs::default_provider();
+    provider.cipher_suites = vec![aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256];
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate).unwrap();
+    let config = ClientConfig::builder_with_provider(provider.into())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap();
+    Arc::new(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 fn length(head: &str) -> usize {

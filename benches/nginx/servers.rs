@@ -11,7 +11,7 @@ use std::{
 };
 
 use spillway::{
-    net::{self, Limits},
+    net::{self, FrontConfig, Limits},
     origin::{self, Origin, Terms},
     store::Store,
 };
@@ -28,13 +28,16 @@ pub(crate) struct Server {
     /// The process that serves.
     pid: u32,
     pub(crate) address: SocketAddr,
+    /// Where it speaks TLS.
+    pub(crate) secure: SocketAddr,
 }
 
 impl Server {
-    /// This program again, as a node.
-    pub(crate) fn ours() -> Self {
+    /// This program again, as a node, with the certificate that is in `root`.
+    pub(crate) fn ours(root: &Path) -> Self {
         let mut child = pinned(std::env::current_exe().unwrap().to_str().unwrap())
             .arg(SERVE)
+            .arg(root)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -42,12 +45,17 @@ impl Server {
         let mut line = String::new();
         let said = child.stdout.take().unwrap();
         BufReader::new(said).read_line(&mut line).unwrap();
-        let address = line.trim().parse().expect("a node says its address first");
+        let (address, secure) = line
+            .trim()
+            .split_once(' ')
+            .expect("a node says its addresses first");
+        let (address, secure) = (address.parse().unwrap(), secure.parse().unwrap());
         let pid = child.id();
         Self {
             child,
             pid,
             address,
+            secure,
         }
     }
 
@@ -58,12 +66,10 @@ impl Server {
             .stderr(Stdio::null())
             .status()
             .ok()?;
-        let free = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
+        let listeners = [0; 2].map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+        let [free, secure] = listeners.map(|listener| listener.local_addr().unwrap());
         let config = root.join("nginx.conf");
-        fs::write(&config, configuration(free, root)).unwrap();
+        fs::write(&config, configuration(free, secure, root)).unwrap();
         let child = pinned("nginx")
             .arg("-p")
             .arg(root)
@@ -84,6 +90,7 @@ impl Server {
             child,
             pid,
             address: free,
+            secure,
         })
     }
 
@@ -183,31 +190,53 @@ pub(crate) fn serve() {
             ..Terms::default()
         };
         let origin = Origin::new("bench".into(), Store::default(), terms);
-        let mut feed = Feed::new(
-            origin.store.create(&"demo".parse().unwrap()).unwrap(),
-            super::media(),
-        );
-        feed.segments(super::SEGMENTS as usize);
-        let listener = net::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
-        println!("{}", listener.local_addr().unwrap());
-        let stop = CancellationToken::new();
-        let app = origin::public(origin);
-        let serving = tokio::spawn(net::serve(
-            listener,
-            app,
-            Limits {
-                connections: 30_000,
-                // As long as nginx is told to keep one that waits.
-                head: Duration::from_secs(600),
-                ..Limits::default()
-            },
-            stop.clone(),
-        ));
+        let feed = |name: &str| {
+            let producer = origin.store.create(&name.parse().unwrap()).unwrap();
+            let mut feed = Feed::new(producer, super::media());
+            feed.segments(super::SEGMENTS as usize);
+            feed
+        };
+        let (_still, moving) = (feed("demo"), feed("live").live());
+        let root = std::env::args().next_back().map(PathBuf::from).unwrap();
+        let front = FrontConfig {
+            tls_cert: Some(root.join(CERTIFICATE)),
+            tls_key: Some(root.join(KEY)),
+            ..FrontConfig::default()
+        };
+        let limits = Limits {
+            connections: 30_000,
+            // As long as nginx is told to keep one that waits.
+            head: Duration::from_secs(600),
+            ..Limits::default()
+        };
+        let (stop, mut serving) = (CancellationToken::new(), tokio::task::JoinSet::new());
+        let mut addresses = Vec::new();
+        for mut server in [net::Server::default(), front.open().await.unwrap().server] {
+            server.limits = limits;
+            let listener = net::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+            addresses.push(listener.local_addr().unwrap().to_string());
+            serving.spawn(server.serve(listener, origin::public(origin.clone()), stop.clone()));
+        }
+        serving.spawn(origin.clone().run(stop.clone()));
+        println!("{}", addresses.join(" "));
         let ended = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
         let _ = ended.await;
+        moving.abort();
         stop.cancel();
-        let _ = serving.await;
+        while serving.join_next().await.is_some() {}
     });
+}
+
+/// In the root of nginx.
+const CERTIFICATE: &str = "cert.pem";
+const KEY: &str = "key.pem";
+
+/// A certificate of our own for both, as files and as whoever connects trusts it.
+pub(crate) fn certificate(root: &Path) -> rustls::pki_types::CertificateDer<'static> {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(root.join(CERTIFICATE), made.cert.pem()).unwrap();
+    fs::write(root.join(KEY), made.signing_key.serialize_pem()).unwrap();
+    made.cert.der().clone()
 }
 
 fn pinned(program: &str) -> Command {
@@ -216,7 +245,7 @@ fn pinned(program: &str) -> Command {
     command
 }
 
-fn configuration(address: SocketAddr, root: &Path) -> String {
+fn configuration(address: SocketAddr, secure: SocketAddr, root: &Path) -> String {
     let root = root.display();
     format!(
         "daemon off; worker_processes 1; worker_rlimit_nofile 65536; pid {root}/pid; error_log {root}/error.log;
@@ -224,11 +253,15 @@ fn configuration(address: SocketAddr, root: &Path) -> String {
          http {{
             access_log off; sendfile on; tcp_nopush on; tcp_nodelay on;
             keepalive_requests 1000000000; keepalive_timeout 600s;
-            open_file_cache max=1000; open_file_cache_valid 600s;
+            open_file_cache max=1000; open_file_cache_valid 1s;
             types {{ application/vnd.apple.mpegurl m3u8; video/mp4 m4s; }}
             client_body_temp_path {root}; proxy_temp_path {root}; fastcgi_temp_path {root};
             uwsgi_temp_path {root}; scgi_temp_path {root};
             server {{ listen {address} backlog=4096; root {root}; }}
+            server {{
+                listen {secure} ssl backlog=4096; root {root};
+                ssl_certificate {root}/{CERTIFICATE}; ssl_certificate_key {root}/{KEY}; ssl_protocols TLSv1.3;
+            }}
          }}"
     )
 }

@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ForwardedBy, Limits, PerAddress, Server, Tls, Trust,
+    App, ForwardedBy, Limits, PerAddress, Server, Tls, Trust,
     acme::{Authority, Challenge, Tokens},
     bind,
     certificate::{self, Certificate, Files},
@@ -287,7 +287,7 @@ impl Front {
     pub async fn serve(
         self,
         listener: TcpListener,
-        app: Router,
+        app: impl Into<App>,
         url: &Url,
         stop: CancellationToken,
     ) {

@@ -17,16 +17,22 @@ use axum::{
 use bytes::Bytes;
 use http_body::Body as _;
 
+use super::shortcut::{self, Short};
+use crate::text;
+
 /// A request, and whether its connection may stay open after it.
 pub(super) struct Asked {
-    pub(super) request: Request<Body>,
+    pub(super) what: What,
     pub(super) stays: bool,
 }
 
-#[allow(
-    clippy::large_enum_variant,
-    reason = "taken apart where it is made; a box would be an allocation for every request"
-)]
+pub(super) enum What {
+    /// It has its answer.
+    Answered(Short),
+    /// It is for the router.
+    Request(Box<Request<Body>>),
+}
+
 pub(super) enum Parsed {
     /// A request, and the length of its head.
     Whole(Asked, usize),
@@ -35,12 +41,13 @@ pub(super) enum Parsed {
     Other,
 }
 
-/// Reads the head at the beginning of `octets`.
-pub(super) fn parse(octets: &[u8]) -> Parsed {
+/// Reads the head at the beginning of `octets`. What is asked for in the plainest way is offered to
+/// `short`: its path, and whether who asks understands gzip.
+pub(super) fn parse(octets: &[u8], short: impl FnOnce(&str, bool) -> Option<Short>) -> Parsed {
     let mut headers = [const { std::mem::MaybeUninit::uninit() }; MOST];
     let mut parsed = httparse::Request::new(&mut []);
     match parsed.parse_with_uninit_headers(octets, &mut headers) {
-        Ok(httparse::Status::Complete(length)) => match asked(&parsed, &octets[..length]) {
+        Ok(httparse::Status::Complete(length)) => match asked(&parsed, &octets[..length], short) {
             Some(asked) => Parsed::Whole(asked, length),
             None => Parsed::Other,
         },
@@ -49,7 +56,11 @@ pub(super) fn parse(octets: &[u8]) -> Parsed {
     }
 }
 
-fn asked(parsed: &httparse::Request<'_, '_>, octets: &[u8]) -> Option<Asked> {
+fn asked(
+    parsed: &httparse::Request<'_, '_>,
+    octets: &[u8],
+    short: impl FnOnce(&str, bool) -> Option<Short>,
+) -> Option<Asked> {
     let method = match parsed.method? {
         "GET" => Method::GET,
         "HEAD" => Method::HEAD,
@@ -59,36 +70,57 @@ fn asked(parsed: &httparse::Request<'_, '_>, octets: &[u8]) -> Option<Asked> {
     if parsed.version != Some(1) {
         return None;
     }
+    let path = parsed.path?;
+    let (mut stays, mut plain) = (true, method == Method::GET && !path.contains(['?', '%']));
+    for line in &*parsed.headers {
+        if is(line, &header::CONNECTION) {
+            stays &= stays_open(line.value)?;
+        } else if OTHERS.iter().any(|other| is(line, other)) {
+            return None;
+        }
+        plain &= shortcut::is_plain(line.name);
+    }
+    if plain {
+        let lines = parsed.headers.iter();
+        let codings = lines.filter(|line| is(line, &header::ACCEPT_ENCODING));
+        let gzip = text::takes_gzip(codings.map(|line| line.value));
+        if let Some(short) = short(path, gzip) {
+            let what = What::Answered(short);
+            return Some(Asked { what, stays });
+        }
+    }
+    let what = What::Request(Box::new(request(method, path, parsed.headers, octets)?));
+    Some(Asked { what, stays })
+}
+
+fn is(line: &httparse::Header<'_>, name: &HeaderName) -> bool {
+    line.name.eq_ignore_ascii_case(name.as_str())
+}
+
+/// Of slices of `octets`, the request as the router knows it.
+fn request(
+    method: Method,
+    path: &str,
+    lines: &[httparse::Header<'_>],
+    octets: &[u8],
+) -> Option<Request<Body>> {
     // Names and values are slices of one copy.
     let head = Bytes::copy_from_slice(octets);
     let own = |part: &[u8]| {
         let start = part.as_ptr() as usize - octets.as_ptr() as usize;
         head.slice(start..start + part.len())
     };
-    let mut stays = true;
-    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
-    for line in &*parsed.headers {
+    let mut headers = HeaderMap::with_capacity(lines.len());
+    for line in lines {
         let name = HeaderName::from_bytes(line.name.as_bytes()).ok()?;
-        if name == header::CONNECTION {
-            stays &= stays_open(line.value)?;
-        } else if [
-            header::CONTENT_LENGTH,
-            header::TRANSFER_ENCODING,
-            header::UPGRADE,
-            header::EXPECT,
-        ]
-        .contains(&name)
-        {
-            return None;
-        }
         headers.append(name, HeaderValue::from_maybe_shared(own(line.value)).ok()?);
     }
     let mut request = Request::new(Body::empty());
     *request.method_mut() = method;
-    *request.uri_mut() = Uri::from_maybe_shared(own(parsed.path?.as_bytes())).ok()?;
+    *request.uri_mut() = Uri::from_maybe_shared(own(path.as_bytes())).ok()?;
     *request.version_mut() = Version::HTTP_11;
     *request.headers_mut() = headers;
-    Some(Asked { request, stays })
+    Some(request)
 }
 
 /// What `Connection` says (RFC 9110 section 7.6.1); `None` if that concerns more than staying open.
@@ -115,9 +147,7 @@ pub(super) enum Length {
 }
 
 pub(super) fn length(parts: &response::Parts, body: &Body, bodiless: bool) -> Length {
-    let none = bodiless
-        || parts.status.is_informational()
-        || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&parts.status);
+    let none = bodiless || has_none(parts.status);
     let said = parts.headers.get(header::CONTENT_LENGTH);
     let said = said.and_then(|said| said.to_str().ok()?.parse().ok());
     match said.or_else(|| body.size_hint().exact()) {
@@ -125,6 +155,13 @@ pub(super) fn length(parts: &response::Parts, body: &Body, bodiless: bool) -> Le
         Some(octets) => Length::Known(octets),
         None => Length::Chunked,
     }
+}
+
+/// Answers with this status have no body, nor the length of one: that of 304 would be read as the
+/// length of what it stands for (RFC 9110 section 8.6).
+fn has_none(status: StatusCode) -> bool {
+    let bare = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
+    bare || status.is_informational()
 }
 
 pub(super) fn write(parts: &response::Parts, length: Length, stays: bool) -> Vec<u8> {
@@ -141,14 +178,13 @@ pub(super) fn write(parts: &response::Parts, length: Length, stays: bool) -> Vec
         head.extend_from_slice(value);
         head.extend_from_slice(b"\r\n");
     };
+    let none = has_none(parts.status);
     for (name, value) in &parts.headers {
-        // Ours to say.
-        if ![header::CONNECTION, header::TRANSFER_ENCODING].contains(name) {
+        // Ours to say, or nobody's.
+        let ours = [header::CONNECTION, header::TRANSFER_ENCODING].contains(name);
+        if !ours && !(none && name == header::CONTENT_LENGTH) {
             line(name, value.as_bytes());
         }
-    }
-    if !stays {
-        line(&header::CONNECTION, b"close");
     }
     match length {
         Length::Known(octets) if !parts.headers.contains_key(header::CONTENT_LENGTH) => {
@@ -157,11 +193,27 @@ pub(super) fn write(parts: &response::Parts, length: Length, stays: bool) -> Vec
         Length::Chunked => line(&header::TRANSFER_ENCODING, b"chunked"),
         _ => {}
     }
-    if !parts.headers.contains_key(header::DATE) {
-        with_date(|date| line(&header::DATE, date.as_bytes()));
+    if parts.headers.contains_key(header::DATE) {
+        end(&mut head, stays);
+    } else {
+        end_now(&mut head, stays);
+    }
+    head
+}
+
+/// Ends a head that says no time yet.
+pub(super) fn end_now(head: &mut Vec<u8>, stays: bool) {
+    head.extend_from_slice(b"date: ");
+    with_date(|date| head.extend_from_slice(date.as_bytes()));
+    head.extend_from_slice(b"\r\n");
+    end(head, stays);
+}
+
+fn end(head: &mut Vec<u8>, stays: bool) {
+    if !stays {
+        head.extend_from_slice(b"connection: close\r\n");
     }
     head.extend_from_slice(b"\r\n");
-    head
 }
 
 /// The time as answers say it, written once a second.
@@ -182,6 +234,14 @@ fn with_date(take: impl FnOnce(&str)) {
         take(date);
     });
 }
+
+/// Headers of requests that are not ours: they have a body, or want another protocol.
+const OTHERS: [HeaderName; 4] = [
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::EXPECT,
+];
 
 /// Lines of a request. With more it is hyper's.
 const MOST: usize = 64;

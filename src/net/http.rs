@@ -3,7 +3,10 @@
 
 use std::{convert::Infallible, net::IpAddr, pin::pin, sync::Arc};
 
-use axum::{Router, body::Body};
+use axum::{
+    body::Body,
+    http::{HeaderValue, header},
+};
 use bytes::Bytes;
 use hyper::{Request, Response, server::conn, service::service_fn};
 use hyper_util::{
@@ -23,6 +26,7 @@ use super::{
     activity::{Activity, Answer, Rest},
     http1::{self, Outcome},
     rewound::Rewound,
+    shortcut::App,
     stopping::Stop,
 };
 
@@ -45,7 +49,7 @@ pub(super) struct Ending {
 /// What all connections of a listener have in common.
 #[derive(Clone, Debug)]
 pub(super) struct Http {
-    app: Router,
+    pub(super) app: App,
     trust: Arc<Trust>,
     pub(super) limits: Limits,
     first: conn::http1::Builder,
@@ -53,7 +57,7 @@ pub(super) struct Http {
 }
 
 impl Http {
-    pub(super) fn new(app: Router, trust: Arc<Trust>, limits: Limits) -> Self {
+    pub(super) fn new(app: App, trust: Arc<Trust>, limits: Limits) -> Self {
         let mut first = conn::http1::Builder::new();
         first
             .timer(TokioTimer::new())
@@ -102,7 +106,7 @@ impl Http {
     {
         let (http, known) = (self.clone(), connection.clone());
         let service = service_fn(move |request| {
-            known.requested.notify_waiters();
+            known.answered();
             let (http, known) = (http.clone(), known.clone());
             async move { Ok::<_, Infallible>(http.answer(request, known).await) }
         });
@@ -150,8 +154,9 @@ impl Http {
         let extensions = request.extensions_mut();
         extensions.insert(Client { address });
         extensions.insert(connection);
-        let gzip = text::takes_gzip(request.headers());
-        let Ok(mut response) = self.app.clone().oneshot(request).await;
+        let codings = request.headers().get_all(header::ACCEPT_ENCODING);
+        let gzip = text::takes_gzip(codings.iter().map(HeaderValue::as_bytes));
+        let Ok(mut response) = self.app.router.clone().oneshot(request).await;
         text::encode(&mut response, gzip);
         response
     }

@@ -24,8 +24,9 @@ use tokio::{
 
 use super::{
     Connection,
-    head::{self, Asked, Length, Parsed},
+    head::{self, Asked, Length, Parsed, What},
     http::{Ending, Http},
+    shortcut::{Content, JOINED, Plain, Short},
 };
 
 /// What becomes of a connection.
@@ -67,10 +68,20 @@ async fn answer_all<IO: AsyncRead + AsyncWrite + Unpin>(
         unread: BytesMut::new(),
     };
     let mut alarm = None;
+    let mut sooner = |path: &str, gzip| {
+        let shortcut = http.app.shortcut.as_ref()?;
+        // Before anything is decided: what is decided rests on it.
+        connection.answered();
+        shortcut.answer(&Plain {
+            path,
+            gzip,
+            connection,
+        })
+    };
     loop {
         let deadline = Instant::now() + http.limits.head;
         let next = std::future::poll_fn(|cx| {
-            if let Poll::Ready(next) = wire.poll_head(cx) {
+            if let Poll::Ready(next) = wire.poll_head(cx, &mut sooner) {
                 return Poll::Ready(next.map(Some));
             }
             if stopping.poll(cx).is_ready() && wire.unread.is_empty() {
@@ -84,15 +95,24 @@ async fn answer_all<IO: AsyncRead + AsyncWrite + Unpin>(
             Some(Next::Other) => return Ok(Outcome::Other(wire.io, wire.unread.freeze())),
             Some(Next::Gone) | None => return Ok(Outcome::Over),
         };
-        connection.requested.notify_waiters();
-        let Asked { request, mut stays } = asked;
-        let bodiless = request.method() == axum::http::Method::HEAD;
-        let answer = pin!(http.answer(request, connection.clone()));
-        let Some(response) = wire.until_gone(answer).await? else {
-            return Ok(Outcome::Over);
-        };
-        stays &= !stopping.is_said();
-        wire.answer(response, bodiless, stays).await?;
+        let Asked { what, mut stays } = asked;
+        match what {
+            What::Answered(short) => {
+                stays &= !stopping.is_said();
+                wire.send(short, stays).await?;
+            }
+            What::Request(request) => {
+                connection.answered();
+                let bodiless = request.method() == axum::http::Method::HEAD;
+                // In a box, since a connection that waits would hold room for it.
+                let answer = Box::pin(http.answer(*request, connection.clone()));
+                let Some(response) = wire.until_gone(answer).await? else {
+                    return Ok(Outcome::Over);
+                };
+                stays &= !stopping.is_said();
+                wire.answer(response, bodiless, stays).await?;
+            }
+        }
         if !stays {
             wire.io.shutdown().await?;
             return Ok(Outcome::Over);
@@ -106,10 +126,6 @@ struct Wire<IO> {
     unread: BytesMut,
 }
 
-#[allow(
-    clippy::large_enum_variant,
-    reason = "taken apart where it is made; a box would be an allocation for every request"
-)]
 enum Next {
     Asked(Asked),
     Other,
@@ -117,10 +133,14 @@ enum Next {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Next>> {
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        sooner: &mut impl FnMut(&str, bool) -> Option<Short>,
+    ) -> Poll<io::Result<Next>> {
         loop {
             if !self.unread.is_empty() {
-                match head::parse(&self.unread) {
+                match head::parse(&self.unread, &mut *sooner) {
                     Parsed::Whole(asked, length) => {
                         self.unread.advance(length);
                         return Poll::Ready(Ok(Next::Asked(asked)));
@@ -133,7 +153,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
             let asked = ready!(poll_read(&mut self.io, cx, |octets| {
                 // As a rule a read brings one head, and nothing has to be put aside.
                 if unread.is_empty()
-                    && let Parsed::Whole(asked, length) = head::parse(octets)
+                    && let Parsed::Whole(asked, length) = head::parse(octets, &mut *sooner)
                 {
                     unread.extend_from_slice(&octets[length..]);
                     return Some(Next::Asked(asked));
@@ -150,10 +170,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
     /// What comes of `answer`, or `None` if the client goes away first.
     async fn until_gone<T>(
         &mut self,
-        mut answer: Pin<&mut impl Future<Output = T>>,
+        mut answer: impl Future<Output = T> + Unpin,
     ) -> io::Result<Option<T>> {
         std::future::poll_fn(|cx| {
-            if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            if let Poll::Ready(answer) = Pin::new(&mut answer).poll(cx) {
                 return Poll::Ready(Ok(Some(answer)));
             }
             // Who asks ahead is read ahead, up to a bound.
@@ -178,10 +198,33 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
         bodiless: bool,
         stays: bool,
     ) -> io::Result<()> {
-        let (parts, mut body) = response.into_parts();
+        let (parts, body) = response.into_parts();
         let length = head::length(&parts, &body, bodiless);
+        let head = head::write(&parts, length, stays);
+        drop(parts);
+        self.give(head, body, length).await
+    }
+
+    async fn send(&mut self, short: Short, stays: bool) -> io::Result<()> {
+        let Short { mut head, body } = short;
+        head::end_now(&mut head, stays);
+        let (body, length) = match body {
+            Content::Body(body, length) => (body, Length::Known(length)),
+            Content::Text(text) if text.len() <= JOINED => {
+                head.extend_from_slice(&text);
+                (Body::empty(), Length::None)
+            }
+            Content::Text(text) => {
+                let length = Length::Known(text.len() as u64);
+                (text.into(), length)
+            }
+        };
+        self.give(head, body, length).await
+    }
+
+    async fn give(&mut self, head: Vec<u8>, mut body: Body, length: Length) -> io::Result<()> {
         let mut queue = Queue::default();
-        queue.push(head::write(&parts, length, stays).into());
+        queue.push(head.into());
         let mut left = match length {
             Length::None => None,
             Length::Known(octets) => Some(octets),

@@ -25,7 +25,11 @@ pub(super) fn poll_write(
         .iter()
         .position(|slice| pages::locate(slice).is_some())
     else {
-        return Pin::new(stream).poll_write_vectored(cx, slices);
+        return match slices {
+            // Less work for the kernel.
+            [one] => Pin::new(stream).poll_write(cx, one),
+            slices => Pin::new(stream).poll_write_vectored(cx, slices),
+        };
     };
     let (before, kept) = slices.split_at(first);
     loop {
@@ -67,17 +71,20 @@ fn send(stream: &TcpStream, before: &[IoSlice<'_>], kept: &[IoSlice<'_>]) -> io:
         let Some((file, mut place)) = pages::locate(slice) else {
             break;
         };
-        match rustix::fs::sendfile(stream, file, Some(&mut place), slice.len()) {
-            Ok(sent) => {
-                octets += sent;
-                if sent < slice.len() {
-                    return Ok(Sent { octets, all: false });
+        let mut left = slice.len();
+        while left > 0 {
+            match rustix::fs::sendfile(stream, file, Some(&mut place), left) {
+                // It may have been a signal that cut it short: only the refusal tells that it is full, and
+                // that the word will come when it no longer is.
+                Ok(sent) => {
+                    octets += sent;
+                    left -= sent;
                 }
+                Err(Errno::AGAIN) if octets > 0 => return Ok(Sent { octets, all: false }),
+                // To be met again, if it is more than an interruption, by the next write.
+                Err(_) if octets > 0 => return Ok(Sent { octets, all: true }),
+                Err(error) => return Err(error.into()),
             }
-            Err(Errno::AGAIN) if octets > 0 => return Ok(Sent { octets, all: false }),
-            // To be met again, if it is more than an interruption, by the next write.
-            Err(_) if octets > 0 => break,
-            Err(error) => return Err(error.into()),
         }
     }
     Ok(Sent { octets, all: true })

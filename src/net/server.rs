@@ -3,7 +3,6 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::Router;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -12,10 +11,11 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Limits, Peer, Tls, Trust,
+    Connection, Limits, Peer, Tls, Trust,
     http::{Ending, Http},
     limits::{Addresses, Counted},
     proxy,
+    shortcut::App,
     socket::Stream,
     stopping::Stop,
     tls::Protocol,
@@ -33,7 +33,12 @@ pub struct Server {
 }
 
 /// Serves `app` over plain HTTP/1.1 until `stop`; see [`Server::serve`].
-pub async fn serve(listener: TcpListener, app: Router, limits: Limits, stop: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    app: impl Into<App>,
+    limits: Limits,
+    stop: CancellationToken,
+) {
     let server = Server {
         limits,
         ..Server::default()
@@ -44,12 +49,12 @@ pub async fn serve(listener: TcpListener, app: Router, limits: Limits, stop: Can
 impl Server {
     /// Serves `app` until `stop`, then lets open requests end for at most `limits.shutdown`.
     /// Each request carries its `Arc<Connection>` and its [`super::Client`] among its extensions.
-    pub async fn serve(self, listener: TcpListener, app: Router, stop: CancellationToken) {
+    pub async fn serve(self, listener: TcpListener, app: impl Into<App>, stop: CancellationToken) {
         let limits = self.limits;
         let slots = Arc::new(Semaphore::new(limits.connections));
         let (tracker, ending) = (TaskTracker::new(), Ending::default());
         let door = Arc::new(Door {
-            http: Http::new(app, self.trust.clone(), limits),
+            http: Http::new(app.into(), self.trust.clone(), limits),
             server: self,
             addresses: Addresses::default(),
             ending: ending.clone(),
@@ -121,8 +126,24 @@ impl Door {
             self.http.first(stream, connection, &self.ending).await;
             return Ok(());
         };
-        let (stream, protocol) =
-            before(stop, patience, "for a handshake", tls.accept(stream)).await?;
+        // In a box: one without TLS would hold room for it.
+        Box::pin(self.secured(tls, stream, connection)).await
+    }
+
+    async fn secured(
+        &self,
+        tls: &Tls,
+        stream: Stream,
+        connection: Arc<Connection>,
+    ) -> io::Result<()> {
+        let patience = self.server.limits.handshake;
+        let shaken = before(
+            &self.ending.stop,
+            patience,
+            "for a handshake",
+            tls.accept(stream),
+        );
+        let (stream, protocol) = shaken.await?;
         match protocol {
             Protocol::First => self.http.first(stream, connection, &self.ending).await,
             Protocol::Second => self.http.second(stream, connection, &self.ending).await,

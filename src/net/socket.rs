@@ -4,13 +4,14 @@
 //! gone. (A duplicated descriptor would look safer but keep the connection open: no FIN.)
 
 use std::{
+    fmt,
     io::{self, IoSlice},
     net::SocketAddr,
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, RawFd},
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -20,7 +21,6 @@ use playlists::Bitrate;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    sync::Notify,
     time::{Instant, Sleep},
 };
 
@@ -49,9 +49,15 @@ pub struct Connection {
     /// In bit/s; 0 is as fast as the path allows.
     pace: AtomicU64,
     answers: Answers,
-    /// Another request came in, which proves that the answer before it was read. Not said with
-    /// HTTP/2, where it proves nothing.
-    pub requested: Notify,
+    observers: Mutex<Vec<Weak<dyn Observer>>>,
+    observed: AtomicBool,
+}
+
+/// Whoever wants to know at once that an answer is over.
+pub trait Observer: fmt::Debug + Send + Sync {
+    /// Another request came in, which proves that the answer before it was read, or the connection
+    /// has gone. The former is not said with HTTP/2, where it proves nothing.
+    fn answered(&self);
 }
 
 impl Connection {
@@ -82,6 +88,28 @@ impl Connection {
         self.written.load(Relaxed)
     }
 
+    /// Tells `observer`, if it is there still, of the end of what is answered now.
+    pub fn observe(&self, observer: Weak<dyn Observer>) {
+        let mut observers = lock(&self.observers);
+        // With HTTP/2 nobody else takes them away.
+        observers.retain(|observer| observer.strong_count() > 0);
+        observers.push(observer);
+        self.observed.store(true, Relaxed);
+    }
+
+    /// See [`Observer::answered`].
+    pub(super) fn answered(&self) {
+        if !self.observed.swap(false, Relaxed) {
+            return;
+        }
+        let observers = std::mem::take(&mut *lock(&self.observers));
+        // Not a sample from before the answer was read, be it a moment old.
+        lock(&self.kernel).read();
+        for observer in observers.iter().filter_map(Weak::upgrade) {
+            observer.answered();
+        }
+    }
+
     /// Says that all that was to be written so far has been. Whoever writes to the socket says
     /// it, for only then is known where an answer ends.
     pub fn flushed(&self) {
@@ -99,14 +127,22 @@ struct Kernel {
     /// Open for as long as it is named here: the stream takes it away before it closes it.
     socket: Option<RawFd>,
     last: TcpInfo,
+    at: Option<Instant>,
 }
 
 impl Kernel {
     fn sample(&mut self) -> TcpInfo {
-        if let Some(info) = self.socket.and_then(|socket| tcp_info::read(socket).ok()) {
-            self.last = info;
+        if self.at.is_none_or(|at| at.elapsed() >= FRESH) {
+            self.read();
         }
         self.last
+    }
+
+    fn read(&mut self) {
+        if let Some(info) = self.socket.and_then(|socket| tcp_info::read(socket).ok()) {
+            self.last = info;
+            self.at = Some(Instant::now());
+        }
     }
 }
 
@@ -130,11 +166,13 @@ impl Stream {
             kernel: Mutex::new(Kernel {
                 socket: Some(inner.as_raw_fd()),
                 last: TcpInfo::default(),
+                at: None,
             }),
             written: AtomicU64::new(0),
             pace: AtomicU64::new(0),
             answers: Answers::default(),
-            requested: Notify::new(),
+            observers: Mutex::default(),
+            observed: AtomicBool::new(false),
         });
         Self {
             inner,
@@ -192,11 +230,11 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         let mut kernel = lock(&self.connection.kernel);
-        kernel.sample();
+        kernel.read();
         kernel.socket = None;
         drop(kernel);
         // Whoever waits for acknowledgements on this connection has now seen the last of them.
-        self.connection.requested.notify_waiters();
+        self.connection.answered();
     }
 }
 
@@ -250,6 +288,10 @@ impl AsFd for Stream {
         self.inner.as_fd()
     }
 }
+
+/// A sample holds for so long: one request is reason to look for several, and the kernel's own clock
+/// of acknowledgements is no finer.
+const FRESH: Duration = Duration::from_millis(1);
 
 /// These locks guard plain values, which a panic elsewhere cannot leave half written.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -37,6 +37,8 @@ pub struct Ask<'a> {
     pub hint: Option<Hint>,
     /// The path to the viewer is one that we see.
     pub measured: bool,
+    /// All of the segment is asked for, not a part or what is missing.
+    pub whole: bool,
 }
 
 /// What whoever asks brings along.
@@ -52,6 +54,8 @@ pub(super) struct Brought {
     pub hint: Option<Hint>,
     /// The path to the viewer is one that we see.
     pub measured: bool,
+    /// All of the segment is asked for, not a part or what is missing.
+    pub whole: bool,
 }
 
 /// What choices of the rung of `segment` rest on, if it is not what `window` has for all that is live.
@@ -120,6 +124,7 @@ pub(super) fn ask<'a>(
         table: Some(table),
         hint: brought.hint,
         measured: brought.measured,
+        whole: brought.whole,
     }
 }
 

@@ -8,14 +8,14 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use playlists::MediaTime;
 
-use super::{meter::Meter, seat::Seat, viewers::Viewers};
+use super::{meter::Meter, rounds, seat::Seat, viewers::Viewers};
 use crate::net::Connection;
 
 /// The body of a segment: its parts in order, shared with everyone who gets them.
@@ -106,33 +106,7 @@ impl Measure {
             now,
         ));
         self.viewers.delivering(&self.seat, &meter);
-        tokio::spawn(watch(meter.clone(), self.viewers, self.seat));
+        rounds::watch(&self.viewers, self.seat, &meter);
         meter
     }
 }
-
-/// Looks at a delivery until it is acknowledged in full or its connection is gone; both end, the
-/// latter at the latest when the connection has made no progress for its patience.
-async fn watch(meter: Arc<Meter>, viewers: Arc<Viewers>, seat: Seat) {
-    let mut accounted = 0;
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(SAMPLE_EVERY) => {}
-            // Else the octets of the next answer would be taken for this one's.
-            () = meter.superseded() => {}
-        }
-        let now = Instant::now();
-        let progress = meter.sample(now);
-        viewers.acknowledged(progress.acked - accounted);
-        viewers.strain.note(&progress);
-        accounted = progress.acked;
-        if progress.over {
-            viewers.delivered(&seat, meter, &progress, now);
-            return;
-        }
-    }
-}
-
-/// Fine enough to see a change of the link within a part; the time of the last acknowledgement
-/// comes from the kernel, so the result is finer than this.
-pub(super) const SAMPLE_EVERY: Duration = Duration::from_millis(50);

@@ -85,17 +85,12 @@ pub async fn chosen(
         listed: hint.listed,
         hint: said.map(|said| said.hint(part.is_some())),
         measured: connection.peer.direct,
+        whole: part.is_none() && !headers.contains_key(header::RANGE),
         taken: None,
     };
-    let past = asking::past(&window, segment);
-    let table = past.as_ref().unwrap_or_else(|| window.table());
-    let ask = asking::ask(&origin, &seat, &window, segment, table, brought);
-    let (pin, known) = origin.viewers.decide(&seat, &ask, Instant::now());
-    telling::pace(&origin, &window, &known, &connection);
-    // A pin may be older than the ladder, if the stream began anew with a shorter one.
-    let chosen = pin.rung.min(segment.sizes().len() - 1);
-    let rung = window.format().ladder.rungs()[chosen].name.as_str();
-    tracing::debug!(viewer = %seat.viewer, number, ?part, %rung, ?pin, ?known, "rung chosen");
+    let told = choose(&origin, &seat, (&window, segment), file, brought, asked);
+    telling::pace(&origin, &window, &told.known, &connection);
+    let (chosen, rung) = (told.rung, told.name());
     let mut response = if origin.terms.behind_cdn {
         signalling::elsewhere(segment, rung, &name)
     } else {
@@ -112,16 +107,35 @@ pub async fn chosen(
             there_now(&window, number, piece).await.answer(&headers)
         }
     };
-    let told = Told {
-        window: &window,
-        pin,
-        known,
-        rung: chosen,
-        media: length(segment, part),
-        delay: asked.elapsed(),
-    };
     told.put(&origin, &headers, response.headers_mut());
     Ok(response)
+}
+
+/// Chooses the rung of `segment`, or finds that it was chosen.
+pub(super) fn choose<'a>(
+    origin: &Origin,
+    seat: &Seat,
+    (window, segment): (&'a Published, &Segment),
+    File { number, part, .. }: File,
+    brought: Brought,
+    asked: Instant,
+) -> Told<'a> {
+    let past = asking::past(window, segment);
+    let table = past.as_ref().unwrap_or_else(|| window.table());
+    let ask = asking::ask(origin, seat, window, segment, table, brought);
+    let (pin, known) = origin.viewers.decide(seat, &ask, asked);
+    // A pin may be older than the ladder, if the stream began anew with a shorter one.
+    let rung = pin.rung.min(segment.sizes().len() - 1);
+    let told = Told {
+        window,
+        pin,
+        known,
+        rung,
+        media: length(segment, part),
+        asked,
+    };
+    tracing::debug!(viewer = %seat.viewer, number, ?part, rung = told.name(), ?pin, known = ?told.known, "rung chosen");
+    told
 }
 
 /// `{epoch}/{rung}/{msn}.m4s` and `{epoch}/{rung}/{msn}.{part}.m4s`.
@@ -268,6 +282,15 @@ impl File {
         };
         parsed().ok_or_else(|| Refusal::not_found(format!("{name}: not a segment")))
     }
+
+    /// Whether all of it is in memory, as it will be sent.
+    pub(super) fn is_at_hand(self, window: &Published, segment: &Segment) -> bool {
+        let there = match self.part {
+            Some(part) => part < segment.parts.len(),
+            None => segment.complete,
+        };
+        there && !segment.gap && !self.transport && !window.is_past(self.number)
+    }
 }
 
 /// How the delivery of a segment or part of this number and length is measured.
@@ -302,16 +325,21 @@ pub(super) async fn object(
     if file.transport {
         return signalling::transport(origin, stream, segment, (rung, name)).await;
     }
+    Ok(fragment(segment, file, (rung, name)))
+}
+
+/// The same where nothing has to be made for it.
+pub(super) fn fragment(segment: &Segment, file: File, (rung, name): (usize, &str)) -> Piece {
     let part = file
         .part
         .and_then(|index| Some((index, segment.parts.get(index)?)));
-    Ok(match part {
+    match part {
         Some((index, part)) => piece(
             vec![part.media[rung].clone()],
             tag(segment, name, Some(index)),
         ),
         None => whole(segment, rung, name),
-    })
+    }
 }
 
 /// A segment that is still being made, as it comes. No cache may keep it: should it break off,

@@ -181,11 +181,6 @@ impl Meter {
         now.saturating_duration_since(self.started)
     }
 
-    /// Which connection it is on: the same number for the same one.
-    pub fn connection(&self) -> usize {
-        Arc::as_ptr(self.stretch.connection()).addr()
-    }
-
     /// Octets that were not acknowledged yet when it was looked at last.
     pub fn left(&self) -> u64 {
         let progress = *self.progress.lock().unwrap_or_else(PoisonError::into_inner);
@@ -210,9 +205,9 @@ impl Meter {
         }
     }
 
-    /// Waits until another request on its connection proves that this answer was read.
-    pub async fn superseded(&self) {
-        self.stretch.connection().requested.notified().await;
+    /// What it is sent over.
+    pub fn connection(&self) -> &Arc<Connection> {
+        self.stretch.connection()
     }
 
     /// What came of it, once it is over; said once, to the first who asks. One that broke off lasted

@@ -27,9 +27,11 @@ pub mod profile;
 pub mod reporter;
 mod rewind;
 mod room;
+mod rounds;
 pub mod seat;
 mod seated;
 pub mod share;
+mod shortcut;
 mod shown;
 mod signalling;
 pub mod strain;
@@ -56,9 +58,11 @@ use self::{
     derived::Derived,
     profile::Latency,
     share::Share,
+    shortcut::Sooner,
     viewers::{Rules, Viewers},
 };
 use crate::{
+    net::App,
     store::{Store, StreamName},
     token::keys::Keys,
 };
@@ -163,24 +167,12 @@ impl Origin {
 }
 
 /// What viewers, relays and players reach.
-pub fn public(origin: Arc<Origin>) -> Router {
-    let names = [
-        "accept-ranges",
-        "content-range",
-        "etag",
-        "spillway-rung",
-        "spillway-reason",
-        "spillway-estimate",
-        "spillway-node",
-        "spillway-decision",
-        cmsd::STATIC,
-        cmsd::DYNAMIC,
-    ];
+pub fn public(origin: Arc<Origin>) -> App {
     let cors = CorsLayer::new()
         .allow_origin(Any)
         .allow_methods(Any)
         .allow_headers(Any)
-        .expose_headers(names.map(HeaderName::from_static))
+        .expose_headers(EXPOSED.map(HeaderName::from_static))
         .max_age(Duration::from_secs(86_400));
     let inside = Router::new()
         .route("/live", get(playlist::streams))
@@ -207,8 +199,26 @@ pub fn public(origin: Arc<Origin>) -> Router {
         None => inside,
     };
     // Outermost, so that a page may read why it was refused, and asks before without a token.
-    router.layer(cors)
+    let router = router.layer(cors);
+    match Sooner::of(&origin) {
+        Some(sooner) => App::new(router, Arc::new(sooner)),
+        None => router.into(),
+    }
 }
+
+/// What a page may read of an answer, beside the usual.
+const EXPOSED: [&str; 10] = [
+    "accept-ranges",
+    "content-range",
+    "etag",
+    "spillway-rung",
+    "spillway-reason",
+    "spillway-estimate",
+    "spillway-node",
+    "spillway-decision",
+    cmsd::STATIC,
+    cmsd::DYNAMIC,
+];
 
 /// An answer that says what was wrong, in one line.
 #[derive(Debug)]

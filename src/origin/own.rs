@@ -153,7 +153,7 @@ pub(super) async fn taken(
         known,
         rung: index,
         media: length,
-        delay: asked.elapsed(),
+        asked,
     };
     told.put(&state, &headers, response.headers_mut());
     Ok(response)

@@ -66,9 +66,13 @@ impl Piece {
         self
     }
 
+    pub fn length(&self) -> u64 {
+        self.chunks.iter().map(|chunk| chunk.len() as u64).sum()
+    }
+
     /// The answer to a request with these `headers`.
     pub fn answer(self, headers: &HeaderMap) -> Response {
-        let length: u64 = self.chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        let length = self.length();
         let tag = format!("\"{}\"", self.tag);
         let wanted = wanted(headers, &tag, length);
         let mut answer = HeaderMap::with_capacity(6);

@@ -262,12 +262,14 @@ pub(super) fn playlist(text: impl Into<Text>) -> Response {
 pub(super) fn listing(text: impl IntoResponse) -> Response {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(M3U8));
-    // It changes with every part, and who waits for the next must not get the last from a cache.
     headers.insert(
         header::CACHE_CONTROL,
-        header::HeaderValue::from_static("no-cache"),
+        header::HeaderValue::from_static(CACHE),
     );
     (headers, text).into_response()
 }
 
-const M3U8: &str = "application/vnd.apple.mpegurl";
+/// It changes with every part, and who waits for the next must not get the last from a cache.
+pub(super) const CACHE: &str = "no-cache";
+
+pub(super) const M3U8: &str = "application/vnd.apple.mpegurl";

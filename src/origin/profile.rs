@@ -233,6 +233,10 @@ impl FromStr for Profile {
         const SHAPE: &str =
             "a viewer id ends with fields such as n.t.m720 in the order that a join gives them";
         let mut profile = Self::default();
+        if text.is_empty() {
+            // Nearly everybody.
+            return Ok(profile);
+        }
         for field in text.split('.').filter(|field| !field.is_empty()) {
             let (kind, value) = field.split_at_checked(1).ok_or(SHAPE)?;
             match (kind, value) {

@@ -61,6 +61,12 @@ pub(super) fn telling(uri: Uri, told: Option<Timeline>) -> Uri {
     whole.parse().unwrap_or(uri)
 }
 
+/// Whether a viewer with this profile gets the usual text: what is live, for all who get it the same.
+pub(super) fn is_usual(profile: &Profile) -> bool {
+    let (choosing, container) = (profile.choosing, profile.container);
+    (choosing, container) == (Choosing::AtGet, Container::Fmp4) && !profile.goes_back()
+}
+
 /// A viewer's media playlist, unless it is the usual text; with `skip`, without what it has.
 pub(super) fn playlist(
     origin: &Origin,

@@ -11,7 +11,7 @@ use std::{
 use adaptation::Sight;
 use playlists::Bitrate;
 
-use super::{delivery::SAMPLE_EVERY, meter::Progress};
+use super::{meter::Progress, rounds};
 
 /// Counts of samples since the last look. Every delivery under way is sampled at the same pace, so that
 /// counts of samples stand for deliveries.
@@ -58,7 +58,7 @@ impl Lookout {
             Duration::ZERO => Bitrate::ZERO,
             span => Bitrate::of(octets, span),
         };
-        let each = (span.as_secs_f64() / SAMPLE_EVERY.as_secs_f64()).max(1.0);
+        let each = (span.as_secs_f64() / rounds::EVERY.as_secs_f64()).max(1.0);
         let count = |samples: &AtomicU32| {
             let samples = samples.swap(0, Relaxed);
             (f64::from(samples) / each).round() as u32

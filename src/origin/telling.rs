@@ -1,7 +1,10 @@
 //! What an answer says of how it came about: `Spillway-` headers for people and our own players, CMSD
 //! for any player. What was decided, and why, is said by whoever decided.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{
+    fmt::{Display, Write as _},
+    time::Instant,
+};
 
 use adaptation::Pin;
 use axum::http::{HeaderMap, HeaderValue};
@@ -20,39 +23,54 @@ pub(super) struct Told<'a> {
     pub rung: usize,
     /// Of what is sent.
     pub media: MediaTime,
-    /// From the request to the answer.
-    pub delay: Duration,
+    /// When it was asked for.
+    pub asked: Instant,
 }
 
 impl Told<'_> {
     /// Adds it to the `answer` to a request with the headers `asked`.
     pub(super) fn put(&self, origin: &Origin, asked: &HeaderMap, answer: &mut HeaderMap) {
+        let explain = asked.contains_key(EXPLAIN);
+        self.say(origin, explain, |name, value| {
+            put(answer, name, &value.to_string());
+        });
+    }
+
+    /// What the answer says, line by line; with `explain`, also what the decision was made from.
+    pub(super) fn say(
+        &self,
+        origin: &Origin,
+        explain: bool,
+        mut put: impl FnMut(&'static str, &dyn Display),
+    ) {
         let Some(rung) = self.window.format().ladder.rungs().get(self.rung) else {
             return;
         };
-        put(answer, "spillway-rung", rung.name.as_str());
-        put(answer, "spillway-reason", &self.pin.reason.to_string());
-        put(answer, "spillway-node", &origin.node);
+        put("spillway-rung", &rung.name);
+        put("spillway-reason", &self.pin.reason);
+        put("spillway-node", &origin.node);
         if let Some(estimate) = self.known.estimate {
-            put(answer, "spillway-estimate", &estimate.kbps().to_string());
+            put("spillway-estimate", &estimate.kbps());
         }
         let share = origin.share.load();
-        if asked.contains_key(EXPLAIN) {
-            put(answer, "spillway-decision", &self.decision(share.price()));
+        if explain {
+            put("spillway-decision", &self.decision(share.price()));
         }
-        put(
-            answer,
-            cmsd::STATIC,
-            &object(self.window, self.rung, self.media),
-        );
+        put(cmsd::STATIC, &object(self.window, self.rung, self.media));
         let dynamic = cmsd::Dynamic {
             throughput: self.known.estimate,
             round_trip: Some(self.known.rtt),
             most: Some(self.ceiling()),
-            delay: self.delay,
+            delay: self.asked.elapsed(),
             duress: share.is_overloaded(),
         };
-        put(answer, cmsd::DYNAMIC, &dynamic.header(&origin.node));
+        put(cmsd::DYNAMIC, &dynamic.header(&origin.node));
+    }
+
+    /// Of the rung that is sent.
+    pub(super) fn name(&self) -> &str {
+        let rungs = self.window.format().ladder.rungs();
+        rungs.get(self.rung).map_or("", |rung| rung.name.as_str())
     }
 
     /// The declared rate of the dearest rung that it may have: what players compare with `BANDWIDTH`.

@@ -23,6 +23,7 @@ use super::{
     explain::{Explained, Places},
     meter::{Meter, Progress},
     room::{Crowd, Room, Seating},
+    rounds::Rounds,
     seat::Seat,
     seated::Seated,
     share::Arrivals,
@@ -46,6 +47,8 @@ pub struct Viewers {
     /// Everybody, at the time when it will have been silent for too long, as was known when it was
     /// looked at last.
     silences: Mutex<Wheel<Arc<Seated>>>,
+    /// What is on its way to them.
+    pub(super) rounds: Rounds,
     /// How many seats are taken. Beyond `most`, who asks for media gets the cheapest rung and none.
     taken: AtomicUsize,
     most: usize,
@@ -70,6 +73,7 @@ impl Viewers {
             rooms: ArcSwap::default(),
             regions: Mutex::default(),
             silences: Mutex::new(Wheel::new(LOOK_EVERY, Instant::now())),
+            rounds: Rounds::default(),
             taken: AtomicUsize::new(0),
             most,
             arrivals: AtomicU64::new(0),

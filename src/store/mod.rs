@@ -12,6 +12,8 @@ use arc_swap::ArcSwap;
 use playlists::Window;
 use tokio::sync::watch;
 
+use crate::pages::Shelf;
+
 pub use crate::archive::populate;
 
 pub use self::{
@@ -42,12 +44,20 @@ impl Store {
             store: self.clone(),
             window: None,
             kept: None,
+            shelf: Shelf::default(),
             sender,
         })
     }
 
     pub fn stream(&self, name: &str) -> Option<Consumer> {
         self.0.load().get(name).cloned()
+    }
+
+    /// What is published of a stream now, under the name that the store has for it.
+    pub fn published(&self, name: &str) -> Option<(StreamName, Arc<Published>)> {
+        let streams = self.0.load();
+        let (name, stream) = streams.get_key_value(name)?;
+        Some((name.clone(), stream.now()?))
     }
 
     pub fn streams(&self) -> Vec<(StreamName, Consumer)> {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use playlists::{Format, Head, History, MediaTime, Part, Segment, Window, WindowError};
 use tokio::sync::watch;
 
-use crate::pages;
+use crate::pages::Shelf;
 
 use super::{Published, Store, StreamName};
 use crate::archive::{Archive, Note};
@@ -20,6 +20,7 @@ pub struct Producer {
     pub(super) store: Store,
     pub(super) window: Option<Window>,
     pub(super) kept: Option<Kept>,
+    pub(super) shelf: Shelf,
     pub(super) sender: watch::Sender<Option<Arc<Published>>>,
 }
 
@@ -123,7 +124,7 @@ impl Producer {
     /// Publishes the next part, and with the segment's last one the segment.
     pub fn push(&mut self, mut part: Part, last: bool) -> Result<(), WindowError> {
         for media in &mut part.media {
-            *media = pages::keep(std::mem::take(media));
+            *media = self.shelf.keep(std::mem::take(media));
         }
         let window = self.window.as_mut().ok_or(WindowError::NoSegment)?;
         window.push(part)?;

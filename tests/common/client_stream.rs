@@ -255,7 +255,10 @@ async fn watch(State(to): State<Arc<Mutex<String>>>, Path(playlist): Path<String
     Redirect::temporary(&format!("{node}/live/{stream}/index.m3u8?region=paris")).into_response()
 }
 
-async fn serve(app: Router, stop: CancellationToken) -> (Url, JoinHandle<()>) {
+async fn serve(
+    app: impl Into<net::App> + Send + 'static,
+    stop: CancellationToken,
+) -> (Url, JoinHandle<()>) {
     let listener = net::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let task = tokio::spawn(net::serve(listener, app, Limits::default(), stop));

@@ -36,6 +36,7 @@ fn ask(number: u64) -> Ask<'static> {
         table: None,
         hint: None,
         measured: true,
+        whole: true,
     }
 }
 
