@@ -71,6 +71,9 @@ pub struct NodeConfig {
     /// at least 1.2 [default: as fast as its path allows]
     #[arg(long, env = "SPILLWAY_PACE", value_name = "TIMES")]
     pub pace: Option<f64>,
+    /// Break off deliveries that would come too late, to players that then ask again: browsers' [default: true]
+    #[arg(long, env = "SPILLWAY_ABANDON", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub abandon: Option<bool>,
     /// Viewers at a time; more are asked to come back later [default: 10000]
     #[arg(long, env = "SPILLWAY_MAX_VIEWERS", value_name = "COUNT")]
     pub max_viewers: Option<usize>,
@@ -124,6 +127,7 @@ impl NodeConfig {
             budget_learnt: self.egress_mbps == Some(Egress::Auto),
             weights: self.weight.iter().map(Weight::pair).collect(),
             pace: self.pace()?,
+            abandon: self.abandon.unwrap_or(usual.abandon),
             max_viewers: self.max_viewers.unwrap_or(usual.max_viewers),
             latency: self.latency.unwrap_or(usual.latency),
             behind_cdn: self.behind_cdn.unwrap_or(usual.behind_cdn),

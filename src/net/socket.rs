@@ -79,6 +79,15 @@ impl Connection {
         }
     }
 
+    /// Breaks it off, with all that is on its way.
+    pub fn abort(&self) {
+        if let Some(socket) = lock(&self.kernel).socket
+            && let Err(error) = tcp_info::abort(socket)
+        {
+            tracing::debug!(peer = %self.peer.address, %error, "cannot be broken off");
+        }
+    }
+
     pub fn is_open(&self) -> bool {
         lock(&self.kernel).socket.is_some()
     }

@@ -1,8 +1,9 @@
-//! `TCP_INFO`: the kernel's own account of one connection; and `SO_MAX_PACING_RATE`, how fast it may send.
+//! `TCP_INFO`: the kernel's own account of one connection; `SO_MAX_PACING_RATE`, how fast it may send; and
+//! `SO_LINGER` with `shutdown`, its end at once.
 
 #![allow(
     unsafe_code,
-    reason = "getsockopt(TCP_INFO) has no safe wrapper that returns every field, SO_MAX_PACING_RATE none at all"
+    reason = "getsockopt(TCP_INFO) has no safe wrapper that returns every field, SO_MAX_PACING_RATE none at all; and the descriptor is only looked at, its owner is the stream"
 )]
 
 use std::{io, mem, os::fd::RawFd, time::Duration};
@@ -68,6 +69,33 @@ pub(super) fn read(socket: RawFd) -> io::Result<TcpInfo> {
         sent: info.tcpi_bytes_sent,
         retransmitted: info.tcpi_bytes_retrans,
     })
+}
+
+/// Ends a connection without sending what is left in its buffer: whoever writes to it finds it closed, and
+/// with the descriptor's end the peer is sent a reset (`SO_LINGER` of no time, socket(7)).
+pub(super) fn abort(socket: RawFd) -> io::Result<()> {
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    // SAFETY: a number that is no socket is an error; `linger` is readable for the length that is given.
+    let answer = unsafe {
+        libc::setsockopt(
+            socket,
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const linger).cast(),
+            mem::size_of::<libc::linger>() as libc::socklen_t,
+        )
+    };
+    if answer != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: takes no memory, and a number that is no socket is an error.
+    if unsafe { libc::shutdown(socket, libc::SHUT_RDWR) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 /// Sends no faster than `rate` from now on; `None` is as fast as the path allows. Needs no queueing

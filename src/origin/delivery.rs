@@ -11,6 +11,7 @@ use std::{
     time::Instant,
 };
 
+use adaptation::abandon::Instead;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use playlists::MediaTime;
@@ -39,6 +40,8 @@ pub struct Measure {
     pub number: u64,
     /// Length of what is delivered.
     pub media: MediaTime,
+    /// What its viewer would ask for and get, were it broken off; `None` if it is not to be.
+    pub instead: Option<Instead>,
 }
 
 impl Delivery {
@@ -106,7 +109,7 @@ impl Measure {
             now,
         ));
         self.viewers.delivering(&self.seat, &meter);
-        rounds::watch(&self.viewers, self.seat, &meter);
+        rounds::watch(&self.viewers, self.seat, &meter, self.instead);
         meter
     }
 }

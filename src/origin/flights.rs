@@ -72,6 +72,7 @@ impl Flights {
         let all = self.so_far(now).saturating_sub(begun.before);
         if let Some(delivery) = &mut outcome.delivery
             && !meter.is_shared()
+            && !outcome.abandoned
         {
             let others = all.saturating_sub(outcome.octets);
             delivery.octets += within(others, delivery.elapsed, meter.lasted(now));

@@ -13,7 +13,7 @@ use playlists::{Bitrate, Epoch, MediaTime, Segment, Spot};
 use serde::Deserialize;
 
 use super::{
-    NO_STORE, Origin, Refusal, Stance,
+    NO_STORE, Origin, Refusal, Stance, abandoning,
     asking::{self, Brought},
     beside,
     cmcd::Cmcd,
@@ -98,6 +98,10 @@ pub async fn chosen(
         if part.is_none() && !segment.complete {
             growing(segment, consumer, chosen, Some(measure))
         } else {
+            let measure = Measure {
+                instead: abandoning::instead(&origin, &seat, segment, chosen, brought.whole),
+                ..measure
+            };
             let piece = object(&origin, &seat.stream, segment, file, (chosen, rung)).await?;
             let piece = Piece {
                 cache: NO_STORE,
@@ -306,6 +310,7 @@ pub(super) fn measure(
         connection,
         number,
         media,
+        instead: None,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -30,6 +30,8 @@ pub struct Meter {
     told: AtomicBool,
     info: TcpInfo,
     progress: Mutex<Progress>,
+    /// What was learnt of it when it was broken off.
+    abandoned: OnceLock<adaptation::Delivery>,
 }
 
 /// What was seen of a delivery so far.
@@ -47,7 +49,7 @@ pub struct Progress {
     capacity: Option<Bitrate>,
     /// Share of the busy time in which the viewer's window was the limit.
     receiver_limited: f64,
-    min_rtt: Duration,
+    pub min_rtt: Duration,
     /// It would take more: neither we nor the reader is the limit.
     pub pressing: bool,
     /// It waits in a queue, or loses packets.
@@ -61,6 +63,8 @@ pub struct Outcome {
     pub octets: u64,
     /// What that says of its path, if anything.
     pub delivery: Option<adaptation::Delivery>,
+    /// It was broken off, since it came too late.
+    pub abandoned: bool,
 }
 
 impl Meter {
@@ -93,6 +97,7 @@ impl Meter {
             told: AtomicBool::new(false),
             info,
             progress: Mutex::new(progress),
+            abandoned: OnceLock::new(),
         }
     }
 
@@ -205,6 +210,30 @@ impl Meter {
         }
     }
 
+    /// Breaks it off with its connection. Of its path the last `elapsed` counts, in which `octets` came: before,
+    /// that was another.
+    pub fn abandon(&self, progress: &Progress, octets: u64, elapsed: Duration) {
+        let share = octets as f64 / self.octets.max(1) as f64;
+        let delivery = adaptation::Delivery {
+            number: self.number,
+            octets,
+            media: MediaTime::from_seconds(self.media.seconds() * share),
+            elapsed,
+            min_rtt: progress.min_rtt,
+            capacity: None,
+            receiver_limited: progress.receiver_limited,
+            complete: false,
+        };
+        if self.abandoned.set(delivery).is_ok() {
+            self.stretch.connection().abort();
+        }
+    }
+
+    /// Whether what holds it up is its path: not the reader, nor anything else on its connection.
+    pub fn is_held_up(&self, progress: &Progress) -> bool {
+        progress.receiver_limited < READER_LIMITED && !self.stretch.is_shared()
+    }
+
     /// What it is sent over.
     pub fn connection(&self) -> &Arc<Connection> {
         self.stretch.connection()
@@ -217,10 +246,14 @@ impl Meter {
         over.then(|| Outcome {
             octets: progress.acked,
             delivery: self.tells().then(|| self.delivery(progress, now)),
+            abandoned: self.abandoned.get().is_some(),
         })
     }
 
     fn delivery(&self, progress: &Progress, now: Instant) -> adaptation::Delivery {
+        if let Some(abandoned) = self.abandoned.get() {
+            return *abandoned;
+        }
         let complete = progress.over && progress.acked >= self.octets;
         let until = if complete { progress.at } else { now };
         adaptation::Delivery {

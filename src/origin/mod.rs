@@ -2,6 +2,7 @@
 //!
 //! Knows the store, not who fills it; obeys a [`Stance`], not the manager that may be behind it.
 
+mod abandoning;
 pub mod admission;
 pub mod arms;
 mod asking;
@@ -87,6 +88,8 @@ pub struct Terms {
     pub weights: BTreeMap<StreamName, f64>,
     /// Who is held down by the budget is sent no faster than so many times the rate of its ceiling.
     pub pace: Option<f64>,
+    /// Deliveries that are lost are broken off, to players that ask again.
+    pub abandon: bool,
     /// Viewers at a time; beyond it, who joins is asked to come back later.
     pub max_viewers: usize,
     /// For viewers who ask for nothing, and whose player is not known to ignore parts.
@@ -106,6 +109,7 @@ impl Default for Terms {
             budget_learnt: false,
             weights: BTreeMap::new(),
             pace: None,
+            abandon: true,
             max_viewers: 10_000,
             latency: Latency::Low,
             behind_cdn: false,

@@ -24,6 +24,8 @@ pub struct Profile {
     pub start: Start,
     /// Tenths of a second of picture that this player loses where the size of the picture changes.
     pub lost: u8,
+    /// It asks again for all of a segment of which the delivery breaks off.
+    pub asks_again: bool,
 }
 
 /// Whether playlists tell of parts (RFC 8216bis section 4.4.4.9).
@@ -156,6 +158,8 @@ impl Profile {
             rung: asked.rung.as_deref().map(rung).transpose()?,
             start: asked.start.as_deref().map_or(Ok(Start::Live), start)?,
             lost,
+            // Players in browsers load a segment in one piece, and begin anew where that fails.
+            asks_again: known.is_none() && agent.contains("Mozilla/"),
         })
     }
 
@@ -218,6 +222,7 @@ impl fmt::Display for Profile {
             Start::At(time) => field(true, format!("a{}", time.millis())),
         }
         field(self.lost > 0, format!("w{}", self.lost));
+        field(self.asks_again, "g".into());
         if let Some(rung) = &self.rung {
             field(true, format!("r{rung}"));
         }
@@ -256,6 +261,7 @@ impl FromStr for Profile {
                     let millis = millis.parse().map_err(|_| SHAPE)?;
                     profile.start = Start::At(WallTime::from_millis(millis));
                 }
+                ("g", "") => profile.asks_again = true,
                 ("w", tenths) => profile.lost = tenths.parse().map_err(|_| SHAPE)?,
                 ("r", name) => {
                     let name = RungName::try_from(name.to_owned());
@@ -366,7 +372,7 @@ mod tests {
 
     #[test]
     fn whoever_asks_for_nothing_has_no_profile() {
-        let plain = of(&[], BROWSER).unwrap();
+        let plain = of(&[], "curl/8.1").unwrap();
         assert!(plain.is_plain());
         assert_eq!(plain.to_string(), "");
     }
@@ -378,6 +384,7 @@ mod tests {
             ("Lavf/59.27.100", "n"),
             ("GStreamer souphttpsrc 1.22", "n.x"),
             ("AppleCoreMedia/1.0.0.21A329 (iPhone)", "n.t"),
+            (BROWSER, "g"),
         ] {
             assert_eq!(of(&[], agent).unwrap().to_string(), text, "{agent}");
         }
@@ -387,7 +394,7 @@ mod tests {
         let fmp4 = of(&[("format", "fmp4")], "VLC/3.0.24").unwrap();
         assert_eq!(fmp4.to_string(), "n.w9");
         let node = Profile::of(&asked(&[]), BROWSER, Latency::Normal).unwrap();
-        assert_eq!(node.to_string(), "n");
+        assert_eq!(node.to_string(), "n.g");
     }
 
     #[test]
@@ -474,6 +481,7 @@ mod tests {
         fn what_is_written_is_read_back(
             low: bool, how in 0..3u8, ts: bool, lines in prop::option::of(1..4320u16),
             rung in prop::option::of("[a-zA-Z0-9_-]{1,32}"), start in 0..4u8, when: u32, lost: u8,
+            asks_again: bool,
         ) {
             let profile = Profile {
                 latency: if low { Latency::Low } else { Latency::Normal },
@@ -489,6 +497,7 @@ mod tests {
                     _ => Start::At(WallTime::from_millis(i64::from(when))),
                 },
                 lost,
+                asks_again,
             };
             let text = profile.to_string();
             prop_assert!(text.len() < 80, "{}", text);

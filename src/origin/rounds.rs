@@ -10,7 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{meter::Meter, seat::Seat, viewers::Viewers};
+use adaptation::abandon::Instead;
+
+use super::{abandoning::Abandoning, meter::Meter, seat::Seat, viewers::Viewers};
 use crate::net::Observer;
 
 /// What is looked at in rounds.
@@ -38,17 +40,27 @@ struct Open {
     meter: Arc<Meter>,
     /// Acknowledged octets that are in the node's account.
     accounted: u64,
+    /// Looks whether it is lost, where it may be broken off.
+    abandoning: Option<Abandoning>,
 }
 
 /// Looks at a delivery until it is acknowledged in full or its connection is gone; both end, the
 /// latter at the latest when the connection has made no progress for its patience.
-pub(super) fn watch(viewers: &Arc<Viewers>, seat: Seat, meter: &Arc<Meter>) {
+///
+/// Where something can be had `instead`, it is broken off if it is lost.
+pub(super) fn watch(
+    viewers: &Arc<Viewers>,
+    seat: Seat,
+    meter: &Arc<Meter>,
+    instead: Option<Instead>,
+) {
     let watched = Arc::new(Watched {
         viewers: viewers.clone(),
         seat,
         open: Mutex::new(Some(Open {
             meter: meter.clone(),
             accounted: 0,
+            abandoning: instead.map(|instead| Abandoning::new(instead, Instant::now())),
         })),
     });
     // Else the octets of the next answer would be taken for this one's.
@@ -92,7 +104,12 @@ impl Watched {
     /// Whether it is over.
     fn look(&self, now: Instant) -> bool {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Open { meter, accounted }) = &mut *open else {
+        let Some(Open {
+            meter,
+            accounted,
+            abandoning,
+        }) = &mut *open
+        else {
             return true;
         };
         let progress = meter.sample(now);
@@ -100,6 +117,10 @@ impl Watched {
         self.viewers.strain.note(&progress);
         *accounted = progress.acked;
         if !progress.over {
+            if let Some(abandoning) = abandoning {
+                let level = || self.viewers.level(&self.seat, now);
+                abandoning.look(meter, &progress, level, now);
+            }
             return false;
         }
         let ended = open.take();

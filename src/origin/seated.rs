@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adaptation::{Choice, Fixed, Limits, Pin, Rule, Viewer};
+use adaptation::{Choice, Fixed, Level, Limits, Pin, Rule, Viewer};
 use playlists::{Bitrate, Timeline};
 
 use super::{
@@ -50,6 +50,8 @@ struct State {
     segments: u64,
     ceiling: usize,
     flights: Flights,
+    /// Deliveries that were broken off.
+    abandoned: u32,
     /// What it asked for last, where its path cannot be seen.
     cadence: Option<Box<Cadence>>,
     /// What it was told, if its rungs are chosen when they are listed.
@@ -92,6 +94,7 @@ impl Seated {
             segments: 0,
             ceiling: ask.ceiling,
             flights: Flights::default(),
+            abandoned: 0,
             cadence: None,
             told: None,
             media_ms: 0,
@@ -214,6 +217,9 @@ impl Seated {
             ceiling: ceiling.max(ask.taken.unwrap_or(0)),
             price: ask.price,
         };
+        if ask.whole {
+            state.viewer.asked_anew(ask.offer.number);
+        }
         let decided = state
             .viewer
             .decide(&ask.offer, limits, in_flight, rule, now);
@@ -327,6 +333,11 @@ impl Seated {
         self.state().told.as_deref().cloned()
     }
 
+    /// What it has ahead, by our account.
+    pub(super) fn level(&self, now: Instant) -> Option<Level> {
+        self.state().viewer.buffer(now)
+    }
+
     /// A delivery begins.
     pub(super) fn delivering(&self, meter: &Arc<Meter>) {
         self.state().flights.begin(meter, Instant::now());
@@ -378,6 +389,7 @@ impl Seated {
                 .map(|level| level.media.as_millis()),
             stalls: state.viewer.stalls().0,
             arm: self.arm,
+            abandoned: state.abandoned,
             switches: state.viewer.switches(),
             segments: state.segments,
             octets: state.octets,
@@ -431,9 +443,14 @@ impl State {
     fn learn(&mut self, id: &ViewerId, outcome: &Outcome, now: Instant) {
         self.octets += outcome.octets;
         if let Some(delivery) = &outcome.delivery {
-            let evidence = self.viewer.delivered(delivery, now);
-            let estimate = self.viewer.estimate();
-            tracing::debug!(viewer = %id, ?delivery, ?evidence, ?estimate, "delivered");
+            let evidence = if outcome.abandoned {
+                self.abandoned = self.abandoned.saturating_add(1);
+                self.viewer.abandoned(delivery, now)
+            } else {
+                self.viewer.delivered(delivery, now)
+            };
+            let (estimate, abandoned) = (self.viewer.estimate(), outcome.abandoned);
+            tracing::debug!(viewer = %id, ?delivery, abandoned, ?evidence, ?estimate, "delivered");
         }
     }
 

@@ -12,9 +12,9 @@ use axum::body::Body;
 use playlists::render::View;
 
 use super::{
-    EXPOSED, NO_STORE, Origin, Stance,
+    EXPOSED, NO_STORE, Origin, Stance, abandoning,
     asking::Brought,
-    delivery::Delivery,
+    delivery::{Delivery, Measure},
     media::{self, File},
     playlist,
     seat::Seat,
@@ -92,7 +92,10 @@ impl Sooner {
         let piece = media::fragment(segment, file, (told.rung, told.name()));
         let length = media::length(segment, file.part);
         let connection = asked.connection.clone();
-        let measure = media::measure(origin, &seat, connection, (file.number, length));
+        let measure = Measure {
+            instead: abandoning::instead(origin, &seat, segment, told.rung, brought.whole),
+            ..media::measure(origin, &seat, connection, (file.number, length))
+        };
         let length = piece.length();
         let body = Body::new(Delivery::new(piece.chunks, Some(measure)));
         let mut short = Short::new(body, length, &self.media)

@@ -43,6 +43,8 @@ pub struct ViewerReport {
     /// Which rule it has, of those that are assigned by share.
     pub arm: Option<u8>,
     pub switches: u32,
+    /// Deliveries that were broken off, since they would have come too late.
+    pub abandoned: u32,
     pub segments: u64,
     pub octets: u64,
     pub moved: bool,

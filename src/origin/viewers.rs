@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adaptation::{Demand, Pin, Reason, region::Region};
+use adaptation::{Demand, Level, Pin, Reason, region::Region};
 use arc_swap::ArcSwap;
 use playlists::{Bitrate, Timeline};
 
@@ -131,6 +131,11 @@ impl Viewers {
     /// What a viewer was told whose rungs are chosen when they are listed.
     pub fn told(&self, seat: &Seat, now: Instant) -> Option<Timeline> {
         self.find(seat, now)?.told()
+    }
+
+    /// What a viewer has ahead, by our account.
+    pub(super) fn level(&self, seat: &Seat, now: Instant) -> Option<Level> {
+        self.find(seat, now)?.level(now)
     }
 
     /// A delivery begins.

@@ -1,0 +1,182 @@
+//! Deliveries that are broken off, since what is left of them would come too late: when, and to whom. Whether one
+//! is lost is `adaptation`'s to say; here is what it is told, and what is done then.
+//!
+//! A browser's player loads a segment in one piece. When its connection ends before the last octet, it throws away
+//! what it has and asks again for all of it (hls.js after a second), and is given what its path carries now. Other
+//! players keep what they have and ask for the rest, or end (VLC), so their deliveries are let go on.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use adaptation::{
+    Level,
+    abandon::{Instead, LOOKS_BACK, Outstanding, TELLING},
+};
+use playlists::{Bitrate, Segment};
+
+use super::{
+    Origin,
+    meter::{Meter, Progress},
+    profile::Choosing,
+    seat::Seat,
+};
+
+/// What a viewer would be given were its delivery of `segment` in `rung` broken off; `None` if that is not to
+/// happen. All of the segment is asked for if it is `whole`.
+pub(super) fn instead(
+    origin: &Origin,
+    seat: &Seat,
+    segment: &Segment,
+    rung: usize,
+    whole: bool,
+) -> Option<Instead> {
+    let profile = &seat.viewer.profile;
+    let may = origin.terms.abandon && whole && segment.complete && rung > 0;
+    let asks = profile.asks_again && profile.choosing == Choosing::AtGet && profile.rung.is_none();
+    (may && asks).then(|| Instead {
+        octets: segment.octets(0),
+        after: ASKS_AFTER,
+    })
+}
+
+/// How one delivery went lately.
+#[derive(Debug)]
+pub(super) struct Abandoning {
+    instead: Instead,
+    /// Octets acknowledged by then; the oldest is about [`LOOKS_BACK`] ago.
+    looks: VecDeque<(Instant, u64)>,
+}
+
+impl Abandoning {
+    pub(super) fn new(instead: Instead, now: Instant) -> Self {
+        Self {
+            instead,
+            looks: VecDeque::from([(now, 0)]),
+        }
+    }
+
+    /// Breaks the delivery off if it is lost to a viewer who has so much ahead.
+    pub(super) fn look(
+        &mut self,
+        meter: &Meter,
+        progress: &Progress,
+        level: impl FnOnce() -> Option<Level>,
+        now: Instant,
+    ) {
+        self.looks.push_back((now, progress.acked));
+        let old = |(at, _): &(Instant, u64)| now.saturating_duration_since(*at) >= LOOKS_BACK;
+        while self.looks.get(1).is_some_and(old) {
+            self.looks.pop_front();
+        }
+        let Some((then, before)) = self.looks.front().copied() else {
+            return;
+        };
+        let elapsed = now.saturating_duration_since(then);
+        if elapsed < TELLING || !meter.tells() || !meter.is_held_up(progress) {
+            return;
+        }
+        let octets = progress.acked.saturating_sub(before);
+        let outstanding = Outstanding {
+            left: meter.left(),
+            stuck: 0,
+            pace: Bitrate::of(octets, elapsed),
+            rtt: progress.min_rtt,
+        };
+        // Nobody's buffer is asked for unless it would matter.
+        let empty = Level {
+            media: Duration::ZERO,
+            playing: false,
+        };
+        if !outstanding.is_lost(empty, self.instead) {
+            return;
+        }
+        if level().is_some_and(|level| outstanding.is_lost(level, self.instead)) {
+            tracing::debug!(?outstanding, instead = ?self.instead, "delivery broken off");
+            meter.abandon(progress, octets, elapsed);
+        }
+    }
+}
+
+/// What hls.js waits for before it asks again (`fragLoadPolicy`); others are no sooner.
+const ASKS_AFTER: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use playlists::MediaTime;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+    use crate::net::{Peer, socket::Stream};
+
+    const OCTETS: usize = 2_000_000;
+    const AHEAD: Level = Level {
+        media: Duration::from_secs(5),
+        playing: true,
+    };
+
+    /// A delivery of a megabyte or two that goes at so many kbit/s.
+    async fn under_way(kbps: u64) -> (Stream, TcpStream, Arc<Meter>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let reader = TcpStream::connect(listener.local_addr().unwrap());
+        let (reader, accepted) = tokio::join!(reader, listener.accept());
+        let (stream, address) = accepted.unwrap();
+        let peer = Peer {
+            address,
+            direct: true,
+        };
+        let stream = Stream::new(stream, peer, Duration::from_secs(10));
+        let connection = stream.connection().clone();
+        connection.pace(Some(Bitrate::from_kbps(kbps)));
+        let media = (7, MediaTime::from_seconds(2.0));
+        let meter = Meter::begin(connection, OCTETS as u64, media, Instant::now());
+        (stream, reader.unwrap(), Arc::new(meter))
+    }
+
+    /// What the reader gets, looked at as it goes for as long as it takes.
+    async fn read(kbps: u64) -> std::io::Result<usize> {
+        let (mut stream, mut reader, meter) = under_way(kbps).await;
+        let writing = tokio::spawn(async move {
+            let _ = stream.write_all(&vec![0; OCTETS]).await;
+        });
+        let instead = Instead {
+            octets: 10_000,
+            after: ASKS_AFTER,
+        };
+        let looking = tokio::spawn(async move {
+            let mut abandoning = Abandoning::new(instead, Instant::now());
+            loop {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                let now = Instant::now();
+                let progress = meter.sample(now);
+                if progress.over {
+                    return;
+                }
+                abandoning.look(&meter, &progress, || Some(AHEAD), now);
+            }
+        });
+        let mut all = Vec::new();
+        let done = tokio::time::timeout(Duration::from_secs(30), reader.read_to_end(&mut all));
+        let done = done.await.expect("it ends, one way or the other");
+        writing.await.unwrap();
+        drop(looking);
+        done
+    }
+
+    #[tokio::test]
+    async fn what_would_come_too_late_is_broken_off_by_a_reset() {
+        let error = read(200).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn what_comes_in_time_comes_whole() {
+        assert_eq!(read(40_000).await.unwrap(), OCTETS);
+    }
+}
