@@ -114,8 +114,8 @@ pub(crate) fn play(
 }
 
 fn newest(playlist: &str) -> &str {
-    let names = playlist.lines().filter(|line| !line.starts_with('#'));
-    names.filter(|name| !name.is_empty()).next_back().unwrap()
+    let is_name = |line: &&str| !line.is_empty() && !line.starts_with('#');
+    playlist.lines().rfind(is_name).unwrap()
 }
 
 /// Writes to `folder` what the viewer with this `path` is told, until `over`.

@@ -180,9 +180,9 @@ pub(super) fn write(parts: &response::Parts, length: Length, stays: bool) -> Vec
     };
     let none = has_none(parts.status);
     for (name, value) in &parts.headers {
-        // Ours to say, or nobody's.
         let ours = [header::CONNECTION, header::TRANSFER_ENCODING].contains(name);
-        if !ours && !(none && name == header::CONTENT_LENGTH) {
+        let nobodys = none && name == header::CONTENT_LENGTH;
+        if !ours && !nobodys {
             line(name, value.as_bytes());
         }
     }

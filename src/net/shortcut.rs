@@ -134,7 +134,7 @@ pub(super) fn is_plain(header: &str) -> bool {
 }
 
 /// Headers begin so that bear on an answer, or may come to: conditions and ranges, what says who
-/// asks, what players tell of themselves.
+/// asks, what players tell of themselves or want to be told.
 const BEARING: &[&str] = &["if-", "range", "authorization", "cmcd-", "spillway-"];
 
 /// Octets that a head has room for at once.

@@ -112,8 +112,6 @@ impl Connection {
             return;
         }
         let observers = std::mem::take(&mut *lock(&self.observers));
-        // Not a sample from before the answer was read, be it a moment old.
-        lock(&self.kernel).read();
         for observer in observers.iter().filter_map(Weak::upgrade) {
             observer.answered();
         }
@@ -136,22 +134,14 @@ struct Kernel {
     /// Open for as long as it is named here: the stream takes it away before it closes it.
     socket: Option<RawFd>,
     last: TcpInfo,
-    at: Option<Instant>,
 }
 
 impl Kernel {
     fn sample(&mut self) -> TcpInfo {
-        if self.at.is_none_or(|at| at.elapsed() >= FRESH) {
-            self.read();
-        }
-        self.last
-    }
-
-    fn read(&mut self) {
         if let Some(info) = self.socket.and_then(|socket| tcp_info::read(socket).ok()) {
             self.last = info;
-            self.at = Some(Instant::now());
         }
+        self.last
     }
 }
 
@@ -175,7 +165,6 @@ impl Stream {
             kernel: Mutex::new(Kernel {
                 socket: Some(inner.as_raw_fd()),
                 last: TcpInfo::default(),
-                at: None,
             }),
             written: AtomicU64::new(0),
             pace: AtomicU64::new(0),
@@ -239,7 +228,7 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         let mut kernel = lock(&self.connection.kernel);
-        kernel.read();
+        kernel.sample();
         kernel.socket = None;
         drop(kernel);
         // Whoever waits for acknowledgements on this connection has now seen the last of them.
@@ -297,10 +286,6 @@ impl AsFd for Stream {
         self.inner.as_fd()
     }
 }
-
-/// A sample holds for so long: one request is reason to look for several, and the kernel's own clock
-/// of acknowledgements is no finer.
-const FRESH: Duration = Duration::from_millis(1);
 
 /// These locks guard plain values, which a panic elsewhere cannot leave half written.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
