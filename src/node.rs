@@ -105,7 +105,7 @@ pub struct NodeConfig {
     /// several by the share of the viewers that has each, as in mpc=90,rate=10 [default: mpc]
     #[arg(long, env = "SPILLWAY_RULE", value_name = "RULE")]
     pub rule: Option<RuleShares>,
-    /// Of how many viewers the last decisions are kept, for /v1/viewers/ID/decisions [default: 1000]
+    /// Of how many viewers the last decisions are kept, for /v1/viewers/ID/decisions [default: 256]
     #[arg(long, env = "SPILLWAY_EXPLAINED_VIEWERS", value_name = "COUNT")]
     pub explained_viewers: Option<usize>,
     /// Write each decision with all that it was made from to this file, a line of JSON each; opened anew

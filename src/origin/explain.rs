@@ -227,8 +227,8 @@ impl Drop for Place {
     }
 }
 
-/// Five megabytes of decisions, where it is not said otherwise.
-pub const EXPLAINED: usize = 1000;
+/// A megabyte and a half of decisions, where it is not said otherwise.
+pub const EXPLAINED: usize = 256;
 
 /// Decisions kept of a viewer: half a minute of them.
 pub const KEPT: usize = 16;
