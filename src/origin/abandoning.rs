@@ -142,30 +142,31 @@ mod tests {
     /// What the reader gets, looked at as it goes for as long as it takes.
     async fn read(kbps: u64) -> std::io::Result<usize> {
         let (mut stream, mut reader, meter) = under_way(kbps).await;
-        let writing = tokio::spawn(async move {
-            let _ = stream.write_all(&vec![0; OCTETS]).await;
-        });
         let instead = Instead {
             octets: 10_000,
             after: ASKS_AFTER,
         };
-        let looking = tokio::spawn(async move {
+        let serving = tokio::spawn(async move {
             let mut abandoning = Abandoning::new(instead, Instant::now());
-            loop {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                let now = Instant::now();
-                let progress = meter.sample(now);
-                if progress.over {
-                    return;
+            let looking = async {
+                loop {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    let now = Instant::now();
+                    let progress = meter.sample(now);
+                    if progress.acked == OCTETS as u64 || meter.was_abandoned() {
+                        return;
+                    }
+                    abandoning.look(&meter, &progress, || Some(AHEAD), now);
                 }
-                abandoning.look(&meter, &progress, || Some(AHEAD), now);
-            }
+            };
+            // The stream stays until then: what the kernel has taken of it is not yet delivered.
+            let octets = vec![0; OCTETS];
+            let (_, ()) = tokio::join!(stream.write_all(&octets), looking);
         });
         let mut all = Vec::new();
         let done = tokio::time::timeout(Duration::from_secs(30), reader.read_to_end(&mut all));
         let done = done.await.expect("it ends, one way or the other");
-        writing.await.unwrap();
-        drop(looking);
+        serving.await.unwrap();
         done
     }
 

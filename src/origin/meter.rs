@@ -229,6 +229,10 @@ impl Meter {
         }
     }
 
+    pub fn was_abandoned(&self) -> bool {
+        self.abandoned.get().is_some()
+    }
+
     /// Whether what holds it up is its path: not the reader, nor anything else on its connection.
     pub fn is_held_up(&self, progress: &Progress) -> bool {
         progress.receiver_limited < READER_LIMITED && !self.stretch.is_shared()
@@ -246,7 +250,7 @@ impl Meter {
         over.then(|| Outcome {
             octets: progress.acked,
             delivery: self.tells().then(|| self.delivery(progress, now)),
-            abandoned: self.abandoned.get().is_some(),
+            abandoned: self.was_abandoned(),
         })
     }
 
