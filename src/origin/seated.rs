@@ -38,7 +38,8 @@ pub(super) struct Seated {
     since: Instant,
     /// Milliseconds after `since`.
     seen: AtomicU64,
-    patience: Duration,
+    /// In milliseconds: a viewer is kept small.
+    patience: u32,
     state: Mutex<State>,
 }
 
@@ -47,8 +48,8 @@ struct State {
     viewer: Viewer,
     place: Place,
     octets: u64,
-    segments: u64,
-    ceiling: usize,
+    segments: u32,
+    ceiling: u8,
     flights: Flights,
     /// Deliveries that were broken off.
     abandoned: u32,
@@ -57,7 +58,7 @@ struct State {
     /// What it was told, if its rungs are chosen when they are listed.
     told: Option<Box<Timeline>>,
     /// Of the segments that were chosen for it: their length in milliseconds, their octets.
-    media_ms: u64,
+    media_ms: u32,
     chosen: u64,
     /// Sum of the estimates that choices were made with, in kbit/s, and how many there were.
     estimates_kbps: u64,
@@ -92,7 +93,7 @@ impl Seated {
             place: Place::Looking,
             octets: 0,
             segments: 0,
-            ceiling: ask.ceiling,
+            ceiling: small(ask.ceiling),
             flights: Flights::default(),
             abandoned: 0,
             cadence: None,
@@ -111,7 +112,7 @@ impl Seated {
             arm,
             since: now,
             seen: AtomicU64::new(0),
-            patience: ask.patience,
+            patience: u32::try_from(ask.patience.as_millis()).unwrap_or(u32::MAX),
             state: Mutex::new(state),
         }
     }
@@ -145,7 +146,7 @@ impl Seated {
             deviation: estimate.map_or(0.0, |estimate| estimate.deviation),
             rtt: state.viewer.rtt(),
             buffer: state.viewer.buffer(now),
-            ceiling: state.ceiling,
+            ceiling: state.ceiling.into(),
             held: state.viewer.is_held(),
             arm: self.arm,
             rule: match ask.taken {
@@ -201,7 +202,7 @@ impl Seated {
         } else {
             ask.ceiling
         };
-        state.ceiling = ceiling;
+        state.ceiling = small(ceiling);
         state.look(&self.id, now);
         if !ask.measured {
             state.follow(&self.id, ask.offer.number, now);
@@ -229,7 +230,8 @@ impl Seated {
         };
         state.segments += 1;
         let length = ask.offer.duration.duration().as_millis();
-        state.media_ms += u64::try_from(length).unwrap_or(0);
+        let length = u32::try_from(length).unwrap_or(0);
+        state.media_ms = state.media_ms.saturating_add(length);
         let octets = because.sizes.this().get(pin.rung).copied().unwrap_or(0);
         state.chosen += octets;
         if !ask.measured {
@@ -304,7 +306,7 @@ impl Seated {
             stalled_ms: u64::try_from(stalled.as_millis()).unwrap_or(u64::MAX),
             stalls,
             switches: state.viewer.switches(),
-            media_ms: state.media_ms,
+            media_ms: state.media_ms.into(),
             octets: state.chosen,
             estimates_kbps: state.estimates_kbps,
             estimated: state.estimated,
@@ -358,13 +360,13 @@ impl Seated {
     /// When it will have been silent for too long, if it is not seen before; `None` if it has been.
     pub(super) fn stays_until(&self, now: Instant) -> Option<Instant> {
         let seen = self.since + Duration::from_millis(self.seen.load(Relaxed));
-        let until = seen + self.patience;
+        let until = seen + self.patience();
         if until > now {
             return Some(until);
         }
         // Whoever is still being sent something has not been silent.
         let mut state = self.state();
-        state.flights.forget().then_some(now + self.patience)
+        state.flights.forget().then_some(now + self.patience())
     }
 
     /// It counts no more.
@@ -381,7 +383,7 @@ impl Seated {
             region: self.crowd.name.to_string(),
             rung: state.viewer.current(),
             reason: state.viewer.reason(),
-            ceiling: state.ceiling,
+            ceiling: state.ceiling.into(),
             estimate_kbps: state.viewer.estimate().map(|estimate| estimate.rate.kbps()),
             buffer_ms: state
                 .viewer
@@ -391,7 +393,7 @@ impl Seated {
             arm: self.arm,
             abandoned: state.abandoned,
             switches: state.viewer.switches(),
-            segments: state.segments,
+            segments: state.segments.into(),
             octets: state.octets,
             moved: state.place == Place::Moved,
             since_s: now.saturating_duration_since(self.since).as_secs(),
@@ -422,6 +424,10 @@ impl Seated {
             Place::Moved => _ = self.room.moved.fetch_add(1, Relaxed),
             Place::Looking | Place::Gone => {}
         }
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_millis(self.patience.into())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -464,12 +470,17 @@ impl State {
     }
 }
 
+/// No ladder has more rungs.
+fn small(rung: usize) -> u8 {
+    u8::try_from(rung).unwrap_or(u8::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_viewer_takes_no_more_than_three_quarters_of_a_kilobyte() {
-        assert!(size_of::<Seated>() <= 768, "{}", size_of::<Seated>());
+        assert!(size_of::<Seated>() <= 720, "{}", size_of::<Seated>());
     }
 }
