@@ -17,9 +17,15 @@ pub fn one_variant(rungs: &[Rung], renditions: &Renditions, folder: &str) -> Str
     write(variant.into_iter().collect(), renditions, folder)
 }
 
-/// Each of `rungs` for itself, dearest first, in `folder` like the renditions; `query` goes with its name.
+/// Each of `rungs` for itself, in `folder` like the renditions; `query` goes with its name.
+///
+/// The second cheapest comes first, the others dearest first: players begin with the first, and hls.js takes it
+/// for what the path carries until it knows better. With the dearest there a slow path would wait for its first picture.
 pub fn all_variants(rungs: &[Rung], renditions: &Renditions, folder: &str, query: &str) -> String {
-    let rungs = rungs.iter().rev();
+    let begins = 1.min(rungs.len().saturating_sub(1));
+    let others = rungs.iter().enumerate().rev();
+    let others = others.filter_map(|(at, rung)| (at != begins).then_some(rung));
+    let rungs = rungs.get(begins).into_iter().chain(others);
     let named = |rung: &Rung| format!("{folder}{}.m3u8{query}", rung.name);
     let variants = rungs.map(|rung| variant(rung, renditions, named(rung)));
     write(variants.collect(), renditions, folder)
