@@ -64,7 +64,7 @@ async fn a_player_that_adapts_by_itself_gets_the_whole_ladder() {
     let all =
         parse::multivariant(&text(&node, "index.m3u8?abr=client&names=canonical").await).unwrap();
     assert_eq!(all.len(), 3);
-    let list = parse::media(&text(&node, &all[0].uri).await).unwrap();
+    let list = parse::media(&text(&node, &all[1].uri).await).unwrap();
     let uri = list.segments[0].uri.clone().unwrap();
     let media = ok(&node, &uri).await;
     assert_eq!(
