@@ -132,7 +132,7 @@ impl Buffer {
     }
 
     /// The player says how much it has. It is believed where it has less, and where it has more within
-    /// [`CORRECTED`]: a wrong word must not make a viewer's rungs dearer than its path allows.
+    /// 1.5 s: a wrong word must not make a viewer's rungs dearer than its path allows.
     pub fn told(&mut self, media: Duration, now: Instant) {
         self.play(now);
         let told = media
