@@ -46,8 +46,10 @@ pub struct Viewer {
     since_switch: u32,
     /// The dearest rate that the player wants, by its own word.
     wanted: Option<Bitrate>,
-    /// The segment of which a delivery was broken off.
-    abandoned: Option<u64>,
+    /// The segment of which a delivery was broken off: the low half of its number.
+    abandoned: Option<u32>,
+    /// When a delivery to it was over last.
+    informed: Option<Instant>,
 }
 
 /// The newest decision, and what bounded it.
@@ -70,6 +72,7 @@ impl Viewer {
             since_switch: 0,
             wanted: None,
             abandoned: None,
+            informed: None,
         }
     }
 
@@ -124,7 +127,7 @@ impl Viewer {
             pictures: offer.pictures,
             lost: offer.lost,
             start: offer.start,
-            estimate: self.estimate(),
+            estimate: self.estimate_at(now),
             recent: self.throughput.recent(),
             rtt: self.throughput.rtt(),
             in_flight,
@@ -177,6 +180,8 @@ impl Viewer {
         if delivery.complete {
             self.buffer.arrived(delivery.number, delivery.media, now);
         }
+        // What says nothing new says that the path is as it was.
+        self.informed = Some(now);
         self.throughput.observe(delivery)
     }
 
@@ -184,13 +189,13 @@ impl Viewer {
     /// [lost](crate::abandon::Outstanding::is_lost). When all of the segment is asked for the next time, its rung
     /// is chosen anew.
     pub fn abandoned(&mut self, delivery: &Delivery, now: Instant) -> Option<Evidence> {
-        self.abandoned = Some(delivery.number);
+        self.abandoned = Some(delivery.number as u32);
         self.delivered(delivery, now)
     }
 
     /// Whether a delivery of segment `number` was broken off, and it was not asked for since.
     pub fn has_abandoned(&self, number: u64) -> bool {
-        self.abandoned == Some(number)
+        self.abandoned == Some(number as u32)
     }
 
     /// All of segment `number` is asked for, not the rest of it: whoever got half of it in another rung has
@@ -198,7 +203,7 @@ impl Viewer {
     pub fn asked_anew(&mut self, number: u64) {
         if self
             .abandoned
-            .take_if(|abandoned| *abandoned == number)
+            .take_if(|abandoned| *abandoned == number as u32)
             .is_some()
         {
             self.pins.forget(number);
@@ -248,6 +253,16 @@ impl Viewer {
         self.throughput.estimate()
     }
 
+    /// The estimate as it is worth at `now`: what was measured long ago, before a pause, is less certain.
+    fn estimate_at(&self, now: Instant) -> Option<Estimate> {
+        let age = self.informed.map(|at| now.saturating_duration_since(at));
+        let stale = age.map_or(0.0, |age| age.saturating_sub(FRESH).as_secs_f64() * STALE);
+        self.estimate().map(|estimate| Estimate {
+            deviation: estimate.deviation.hypot(stale).min(1.0),
+            ..estimate
+        })
+    }
+
     /// The rung decided last.
     pub fn current(&self) -> Option<usize> {
         self.last.map(|last| last.choice.rung)
@@ -287,6 +302,12 @@ impl Viewer {
         self.wish().cap(rates)
     }
 }
+
+/// For so long evidence is as good as new: longer than any segment takes.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// Standard deviation of ln(rate) that each second adds after that; after a minute it is a factor of 1.6.
+const STALE: f64 = 0.01;
 
 #[cfg(test)]
 mod tests {
@@ -390,6 +411,19 @@ mod tests {
                 .fresh,
             "the oldest made room"
         );
+    }
+
+    #[test]
+    fn what_was_seen_before_a_long_pause_is_less_certain() {
+        let mut viewer = Viewer::new(None, now());
+        delivered_in(&mut viewer, 400_000, Duration::from_millis(500));
+        let deviation = |seconds| {
+            let at = now() + Duration::from_secs(seconds);
+            viewer.estimate_at(at).map(|estimate| estimate.deviation)
+        };
+        assert_eq!(deviation(0), deviation(10));
+        assert!(deviation(60) > deviation(10).map(|fresh| fresh + 0.2));
+        assert_eq!(deviation(100_000), Some(1.0));
     }
 
     #[test]
