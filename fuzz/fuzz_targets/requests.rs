@@ -65,7 +65,7 @@ impl Node {
         let producer = publish(&store);
         let origin = Origin::new("fuzzed".into(), store, Terms::default());
         Self {
-            app: origin::public(origin),
+            app: origin::public(origin).into_router(),
             connection: stream.connection().clone(),
             address,
             _stream: stream,
