@@ -152,6 +152,31 @@ fn a_fast_link_is_at_the_top_with_the_third_segment() {
 }
 
 #[test]
+fn a_player_that_loses_picture_at_a_change_climbs_all_the_same_and_seldom_changes() {
+    let vlc = || Story {
+        lost: 0.9,
+        ..Story::default()
+    };
+    let wide = vlc().play(&|_| 1e5, 60.0);
+    assert!(
+        wide.fetches[12..].iter().all(|fetch| fetch.rung == TOP),
+        "{:?}",
+        wide.fetches
+    );
+    let switches = |story: Story| {
+        let pairs = story.fetches.windows(2);
+        pairs.filter(|pair| pair[0].rung != pair[1].rung).count()
+    };
+    let (mut often, mut seldom) = (0, 0);
+    for seed in 0..5 {
+        let link = noisy(2000.0, 0.3, 3.0, seed);
+        often += switches(Story::default().play(&link, 300.0));
+        seldom += switches(vlc().play(&link, 300.0));
+    }
+    assert!(seldom < often, "{seldom} {often}");
+}
+
+#[test]
 fn a_gigabit_path_that_breaks_down_is_left_at_once() {
     let story = Story::default().play(&|at| if at < 40.0 { 1e6 } else { 1000.0 }, 100.0);
     let after: Vec<_> = story
@@ -203,6 +228,8 @@ struct Story {
     rule: Box<dyn Rule>,
     ceiling: Box<dyn Fn(f64) -> usize>,
     joined: f64,
+    /// Seconds of picture that the player loses at each change.
+    lost: f64,
     fetches: Vec<Fetch>,
     /// In seconds each.
     stalls: Vec<f64>,
@@ -222,6 +249,7 @@ impl Default for Story {
             rule: Box::new(Mpc::default()),
             ceiling: Box::new(|_| TOP),
             joined: 10.0,
+            lost: 0.0,
             fetches: Vec::new(),
             stalls: Vec::new(),
         }
@@ -252,6 +280,8 @@ impl Story {
             let published = ((now - phase) / length + 1e-9) as u64;
             let offer = Offer {
                 ahead: segment() * published.saturating_sub(number + 1) as i64,
+                pictures: &[0, 1, 2, 3],
+                lost: Duration::from_secs_f64(self.lost),
                 ..Offer::new(number, &sizes, segment())
             };
             let limits = Limits::ceiling((self.ceiling)(now));

@@ -24,7 +24,8 @@ pub struct Mpc {
     /// What a second costs by which the buffer has shrunk at the horizon: quality that only the buffer pays
     /// for is given back later, and the buffer is what the next surprise is met with.
     pub drain: f64,
-    /// What a second of lost picture costs at a change of its size.
+    /// What a second of lost picture costs at a change of its size, right after another. A rung that
+    /// was kept for long was paid for, and the next will be kept beyond the horizon: half of it after eight segments.
     pub lost: f64,
     /// The share of a rate, once known, that is reckoned with for what follows.
     pub margin: f64,
@@ -42,7 +43,7 @@ impl Default for Mpc {
             stall: 25.0,
             change: 1.0,
             drain: 0.5,
-            lost: 3.0,
+            lost: 1.5,
             margin: 0.85,
             floor: 0.05,
             max_up: 2,
@@ -153,7 +154,8 @@ impl<'a> Plan<'a> {
     }
 
     fn outlook(&self, rung: usize) -> Outlook {
-        let mut value = self.utility.rung(rung) - self.change(self.previous, rung);
+        let mut value =
+            self.utility.rung(rung) - self.change(self.previous, rung, self.situation.since_switch);
         let mut stalls = false;
         for (at, Scenario { rate, share }) in self.scenarios.into_iter().enumerate() {
             let mut playout = self.now;
@@ -180,7 +182,7 @@ impl<'a> Plan<'a> {
         let mut best = f64::NEG_INFINITY;
         for then in (0..self.situation.sizes.rungs()).rev() {
             let seconds = rest * self.rtt + self.total[then] * second_per_octet;
-            let most = rest * self.utility.rung(then) - self.change(rung, then);
+            let most = rest * self.utility.rung(then) - self.change(rung, then, 0);
             // Most are seen to be worth less without being played.
             if most - self.rule.stall * (seconds - held).max(0.0) > best {
                 best = best.max(most - self.price(first, second_per_octet, then));
@@ -203,13 +205,13 @@ impl<'a> Plan<'a> {
         &self.following[..self.rule.horizon.saturating_sub(1).min(FURTHEST)]
     }
 
-    fn change(&self, from: usize, to: usize) -> f64 {
+    fn change(&self, from: usize, to: usize, kept: u32) -> f64 {
         let between = (self.utility.rung(to) - self.utility.rung(from)).abs();
         let picture = |rung| self.situation.pictures.get(rung);
         let lost = if picture(from) == picture(to) {
             0.0
         } else {
-            self.situation.lost.as_secs_f64()
+            self.situation.lost.as_secs_f64() / (1.0 + f64::from(kept) / PAID_OFF)
         };
         self.rule.change * between + self.rule.lost * lost
     }
@@ -268,6 +270,9 @@ const ERRORS: [Error; 6] = [
 ];
 /// The one that is expected.
 const EXPECTED: usize = 4;
+
+/// Segments after which a change of the picture's size costs half of what it does right after another.
+const PAID_OFF: f64 = 8.0;
 
 /// Segments behind the one that is asked for.
 const FURTHEST: usize = 7;
