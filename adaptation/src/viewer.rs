@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use playlists::{Bitrate, MediaTime};
+use playlists::Bitrate;
 
 use crate::{
     buffer::{Buffer, Level},
@@ -193,11 +193,6 @@ impl Viewer {
         self.delivered(delivery, now)
     }
 
-    /// Whether a delivery of segment `number` was broken off, and it was not asked for since.
-    pub fn has_abandoned(&self, number: u64) -> bool {
-        self.abandoned == Some(number as u32)
-    }
-
     /// All of segment `number` is asked for, not the rest of it: whoever got half of it in another rung has
     /// thrown that away.
     pub fn asked_anew(&mut self, number: u64) {
@@ -208,11 +203,6 @@ impl Viewer {
         {
             self.pins.forget(number);
         }
-    }
-
-    /// Learns that media has arrived over a path of which nothing can be said.
-    pub fn arrived(&mut self, number: u64, media: MediaTime, now: Instant) {
-        self.buffer.arrived(number, media, now);
     }
 
     /// Takes a player at its word, within limits; `measured` if its path is measured here.
@@ -311,6 +301,8 @@ const STALE: f64 = 0.01;
 
 #[cfg(test)]
 mod tests {
+    use playlists::MediaTime;
+
     use super::*;
     use crate::rule::{Fixed, Rate};
 

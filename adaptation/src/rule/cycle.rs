@@ -3,7 +3,7 @@
 //! It is for trying players, which have to take any switch at any time. It depends on the segment's
 //! number alone, so that all viewers of a node, and any who look at its log, see the same.
 
-use super::{Choice, Reason, Rule, Situation};
+use super::{Choice, Rule, Situation};
 
 /// Another rung every one to four segments.
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,19 +15,8 @@ impl Rule for Cycle {
     }
 
     fn choose(&self, situation: &Situation<'_>) -> Choice {
-        let ceiling = situation.ceiling.min(situation.top());
         let wanted = rung(situation.number, situation.sizes.rungs());
-        let reason = match situation.previous {
-            _ if wanted > ceiling => Reason::Ceiling,
-            None => Reason::Start,
-            Some(previous) if wanted > previous => Reason::Up,
-            Some(previous) if wanted < previous => Reason::Down,
-            Some(_) => Reason::Steady,
-        };
-        Choice {
-            rung: wanted.min(ceiling),
-            reason,
-        }
+        situation.within(wanted, situation.compared(wanted))
     }
 }
 

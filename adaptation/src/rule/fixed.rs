@@ -12,17 +12,6 @@ impl Rule for Fixed {
 
     /// The node's budget still counts: a wish must not cost others theirs.
     fn choose(&self, situation: &Situation<'_>) -> Choice {
-        let (top, ceiling) = (situation.top(), situation.ceiling);
-        if top > ceiling {
-            Choice {
-                rung: ceiling,
-                reason: Reason::Ceiling,
-            }
-        } else {
-            Choice {
-                rung: top,
-                reason: Reason::Fixed,
-            }
-        }
+        situation.within(situation.top(), Reason::Fixed)
     }
 }

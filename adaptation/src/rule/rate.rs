@@ -40,21 +40,11 @@ impl Rule for Rate {
     }
 
     fn choose(&self, situation: &Situation<'_>) -> Choice {
-        let ceiling = situation.ceiling.min(situation.top());
         let (wanted, reason) = match situation.previous {
             Some(previous) => self.follow(previous.min(situation.top()), situation),
             None => self.start(situation),
         };
-        if wanted > ceiling {
-            return Choice {
-                rung: ceiling,
-                reason: Reason::Ceiling,
-            };
-        }
-        Choice {
-            rung: wanted,
-            reason,
-        }
+        situation.within(wanted, reason)
     }
 }
 
