@@ -61,9 +61,19 @@ pub trait Observer: fmt::Debug + Send + Sync {
 }
 
 impl Connection {
-    /// The kernel's account now, or the last one taken if the connection is closed.
-    pub fn sample(&self) -> TcpInfo {
-        lock(&self.kernel).sample()
+    /// The kernel's account at `now`, or the last one taken if the connection is closed.
+    pub fn sample(&self, now: std::time::Instant) -> TcpInfo {
+        lock(&self.kernel).sample(now)
+    }
+
+    /// The kernel's account as it was [a moment](MOMENT) before `now` at the earliest: where one answer follows
+    /// another, the end of the one and the beginning of the next are told by the same.
+    pub fn sampled(&self, now: std::time::Instant) -> TcpInfo {
+        let mut kernel = lock(&self.kernel);
+        match kernel.sampled {
+            Some(at) if now.saturating_duration_since(at) < MOMENT => kernel.last,
+            _ => kernel.sample(now),
+        }
     }
 
     /// Sends no faster than `rate` from now on; `None` is as fast as the path allows. A kernel that
@@ -134,16 +144,21 @@ struct Kernel {
     /// Open for as long as it is named here: the stream takes it away before it closes it.
     socket: Option<RawFd>,
     last: TcpInfo,
+    /// When that was.
+    sampled: Option<std::time::Instant>,
 }
 
 impl Kernel {
-    fn sample(&mut self) -> TcpInfo {
+    fn sample(&mut self, now: std::time::Instant) -> TcpInfo {
         if let Some(info) = self.socket.and_then(|socket| tcp_info::read(socket).ok()) {
-            self.last = info;
+            (self.last, self.sampled) = (info, Some(now));
         }
         self.last
     }
 }
+
+/// In so short a time nothing changes that anything is decided by.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// The byte stream of a connection. A write that makes no progress for `patience` is an error,
 /// so that a reader who went away without a word cannot hold media for good.
@@ -165,6 +180,7 @@ impl Stream {
             kernel: Mutex::new(Kernel {
                 socket: Some(inner.as_raw_fd()),
                 last: TcpInfo::default(),
+                sampled: None,
             }),
             written: AtomicU64::new(0),
             pace: AtomicU64::new(0),
@@ -228,7 +244,7 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         let mut kernel = lock(&self.connection.kernel);
-        kernel.sample();
+        kernel.sample(std::time::Instant::now());
         kernel.socket = None;
         drop(kernel);
         // Whoever waits for acknowledgements on this connection has now seen the last of them.

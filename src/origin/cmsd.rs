@@ -4,7 +4,10 @@
 //! `CMSD-Static` is true of the object wherever it is kept; `CMSD-Dynamic` of this one answer, under the
 //! name of this node. Pure: only the writing is here.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{
+    fmt::{self, Write as _},
+    time::Duration,
+};
 
 use playlists::{Bitrate, MediaTime};
 
@@ -25,7 +28,9 @@ pub struct Static {
 
 /// Of this answer.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Dynamic {
+pub struct Dynamic<'a> {
+    /// Who says it.
+    pub node: &'a str,
     /// `etp`: what the path is thought to carry.
     pub throughput: Option<Bitrate>,
     /// `rtt`: the smallest seen.
@@ -38,9 +43,9 @@ pub struct Dynamic {
     pub duress: bool,
 }
 
-impl Static {
-    /// The value of `CMSD-Static`.
-    pub fn header(&self) -> String {
+/// The value of `CMSD-Static`.
+impl fmt::Display for Static {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match (self.ended, self.parts) {
             (true, _) => "v",
             (false, true) => "ll",
@@ -48,42 +53,41 @@ impl Static {
         };
         let millis = self.duration.duration().as_millis();
         let object = if self.sound { "av" } else { "v" };
-        format!(
+        write!(
+            f,
             "br={},d={millis},ot={object},sf=h,st={kind}",
             self.rate.kbps()
         )
     }
 }
 
-impl Dynamic {
-    /// The value of `CMSD-Dynamic`, said by `node`.
-    pub fn header(&self, node: &str) -> String {
-        let mut text = String::with_capacity(64);
-        text.push('"');
+/// The value of `CMSD-Dynamic`.
+impl fmt::Display for Dynamic<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
         // A string of RFC 8941 section 3.3.3.
-        for c in node.chars().filter(|c| matches!(c, ' '..='~')) {
+        for c in self.node.chars().filter(|c| matches!(c, ' '..='~')) {
             if matches!(c, '"' | '\\') {
-                text.push('\\');
+                f.write_char('\\')?;
             }
-            text.push(c);
+            f.write_char(c)?;
         }
-        text.push('"');
-        // Writing to a String does not fail.
+        f.write_char('"')?;
         if self.duress {
-            text.push_str(";du");
+            f.write_str(";du")?;
         }
         if let Some(rate) = self.throughput {
-            let _ = write!(text, ";etp={}", rate.kbps());
+            write!(f, ";etp={}", rate.kbps())?;
         }
         if let Some(rate) = self.most {
-            let _ = write!(text, ";mb={}", rate.kbps());
+            write!(f, ";mb={}", rate.kbps())?;
         }
-        let _ = write!(text, ";rd={}", self.delay.as_millis());
+        write!(f, ";rd={}", self.delay.as_millis())?;
         if let Some(round_trip) = self.round_trip.filter(|time| !time.is_zero()) {
             let millis = round_trip.as_micros().div_ceil(1000);
-            let _ = write!(text, ";rtt={millis}");
+            write!(f, ";rtt={millis}")?;
         }
-        text
+        Ok(())
     }
 }
 
@@ -103,16 +107,20 @@ mod tests {
             parts: true,
             ended: false,
         };
-        assert_eq!(object.header(), "br=3200,d=2000,ot=av,sf=h,st=ll");
+        assert_eq!(object.to_string(), "br=3200,d=2000,ot=av,sf=h,st=ll");
         (object.ended, object.sound) = (true, false);
-        assert_eq!(object.header(), "br=3200,d=2000,ot=v,sf=h,st=v");
+        assert_eq!(object.to_string(), "br=3200,d=2000,ot=v,sf=h,st=v");
     }
 
     #[test]
     fn a_path_is_told_as_far_as_it_is_known() {
-        let unknown = Dynamic::default();
-        assert_eq!(unknown.header("node-1"), "\"node-1\";rd=0");
+        let unknown = Dynamic {
+            node: "node-1",
+            ..Dynamic::default()
+        };
+        assert_eq!(unknown.to_string(), "\"node-1\";rd=0");
         let known = Dynamic {
+            node: "a \"b\"\n",
             throughput: Some(Bitrate::from_kbps(5100)),
             round_trip: Some(Duration::from_micros(23_400)),
             most: Some(Bitrate::from_kbps(3200)),
@@ -120,7 +128,7 @@ mod tests {
             duress: true,
         };
         assert_eq!(
-            known.header("a \"b\"\n"),
+            known.to_string(),
             "\"a \\\"b\\\"\";du;etp=5100;mb=3200;rd=180;rtt=24"
         );
     }

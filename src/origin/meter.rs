@@ -75,7 +75,7 @@ impl Meter {
         (number, media): (u64, MediaTime),
         now: Instant,
     ) -> Self {
-        let info = connection.sample();
+        let info = connection.sampled(now);
         let progress = Progress {
             acked: 0,
             carried: 0,
@@ -111,7 +111,7 @@ impl Meter {
         let connection = self.stretch.connection();
         // Looked at before the sample, which then holds the last that the connection saw.
         let (open, end) = (connection.is_open(), self.stretch.end());
-        let info = connection.sample();
+        let info = connection.sample(now);
         let busy = info.busy.saturating_sub(self.info.busy);
         let limited = info
             .receiver_limited

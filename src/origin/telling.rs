@@ -58,13 +58,14 @@ impl Told<'_> {
         }
         put(cmsd::STATIC, &object(self.window, self.rung, self.media));
         let dynamic = cmsd::Dynamic {
+            node: &origin.node,
             throughput: self.known.estimate,
             round_trip: Some(self.known.rtt),
             most: Some(self.ceiling()),
             delay: self.asked.elapsed(),
             duress: share.is_overloaded(),
         };
-        put(cmsd::DYNAMIC, &dynamic.header(&origin.node));
+        put(cmsd::DYNAMIC, &dynamic);
     }
 
     /// Of the rung that is sent.
@@ -116,7 +117,7 @@ pub(super) fn pace(origin: &Origin, window: &Published, known: &Known, connectio
 }
 
 /// The value of `CMSD-Static` of a segment or part of the length `media` in one rung.
-pub(super) fn object(window: &Published, rung: usize, media: MediaTime) -> String {
+pub(super) fn object(window: &Published, rung: usize, media: MediaTime) -> cmsd::Static {
     let format = window.format();
     let rate = format.ladder.rungs().get(rung).map(|rung| rung.average);
     cmsd::Static {
@@ -126,7 +127,6 @@ pub(super) fn object(window: &Published, rung: usize, media: MediaTime) -> Strin
         parts: format.part < format.segment,
         ended: window.has_ended(),
     }
-    .header()
 }
 
 /// Names and numbers are all that is ever put here; what could not be a header is left out.
