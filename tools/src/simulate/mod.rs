@@ -9,6 +9,7 @@ pub mod contender;
 pub mod figure;
 pub mod harmonic;
 pub mod hls;
+pub mod lab;
 pub mod link;
 pub mod many;
 pub mod measure;

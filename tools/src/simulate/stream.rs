@@ -77,6 +77,27 @@ impl Stream {
         }
     }
 
+    /// Of segments with these octets in every rung, the first of which is number 0.
+    pub fn sized(rates: &[f64], duration: f64, segments: &[&[u64]]) -> anyhow::Result<Self> {
+        ensure!(
+            !segments.is_empty() && segments.iter().all(|row| row.len() == rates.len()),
+            "{} segments, not each with sizes in {} rungs",
+            segments.len(),
+            rates.len()
+        );
+        Ok(Self {
+            duration,
+            parts: 1,
+            rates: rates.to_vec(),
+            peak: 1.0,
+            shift: 0,
+            phase: 0.0,
+            sizes: segments.concat(),
+            quality: Vec::new(),
+            worth: Vec::new(),
+        })
+    }
+
     /// Recorded sizes and VMAF, each segment cut into as many as `duration` asks for.
     pub fn read(path: &Path, duration: f64) -> anyhow::Result<Self> {
         let read = || -> anyhow::Result<Self> {

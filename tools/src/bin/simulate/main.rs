@@ -3,6 +3,7 @@
 
 #![allow(clippy::print_stdout, reason = "the tables are what it is for")]
 
+mod lab;
 mod many;
 mod options;
 mod scale;
@@ -41,6 +42,8 @@ enum What {
     Many(many::Many),
     /// What deciding for many viewers costs
     Scale(scale::Scale),
+    /// Rounds of the lab once more, to see how far the two agree
+    Lab(lab::Lab),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         (Some(What::Single(single)), _) => single.run(),
         (Some(What::Many(many)), _) => many.run(),
         (Some(What::Scale(scale)), _) => scale.run(),
+        (Some(What::Lab(lab)), _) => lab.run(),
         (None, Some(log)) => again(&log),
         (None, None) => Ok(ExitCode::from(2)),
     };

@@ -136,7 +136,7 @@ pub(crate) const DURATION: f64 = 2.0;
 pub(crate) const SPREAD: f64 = 0.2;
 
 /// hls.js's `maxBufferLength`, in seconds.
-const GOAL: f64 = 30.0;
+pub(crate) const GOAL: f64 = 30.0;
 
 /// Traces of each synthetic family.
 const SYNTHETIC: usize = 24;
