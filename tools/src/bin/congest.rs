@@ -57,6 +57,9 @@ struct Arguments {
     /// How the primary chooses rungs, as its --rule [default: its own]
     #[arg(long, value_name = "NAME")]
     rule: Option<String>,
+    /// What the primary shares out, as its --egress-mbps: a rate, or `auto` [default: nothing is held back]
+    #[arg(long, value_name = "MBPS")]
+    egress_mbps: Option<String>,
     /// What is played: `lavfi:GRAPH`, a file, or `test` [default: a pattern with noise, which fills its rungs]
     #[arg(long, value_name = "INPUT", default_value = NOISE, hide_default_value = true)]
     source: String,
@@ -144,6 +147,7 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         seconds: arguments.seconds,
         seed: arguments.seed,
         rule: arguments.rule.clone(),
+        egress_mbps: arguments.egress_mbps.clone(),
         encoded: if arguments.live { "live" } else { "once" },
         segment_s: stage.segment_s,
         shared: arguments.shared,
@@ -230,6 +234,7 @@ fn programme(arguments: &Arguments) -> anyhow::Result<Programme> {
         rungs,
         live: arguments.live,
         rule: arguments.rule.clone(),
+        egress_mbps: arguments.egress_mbps.clone(),
         length: Duration::try_from_secs_f64(arguments.loop_seconds).context("loop-seconds")?,
     })
 }

@@ -14,7 +14,7 @@
 //! JSON, of [`report::Report`]. All times named `t`, `at` or `_s` are in seconds since the beginning of their round, when the trace
 //! begins and the players are started; a negative one was before it. Rates are in kbit/s, sizes in octets.
 //!
-//! - `about`: what was run: `seconds`, `seed`, `rule` (none if it was the node's own), `encoded` (`once` or `live`), `segment_s`, and the
+//! - `about`: what was run: `seconds`, `seed`, `rule` and `egress_mbps` (none if it was the node's own), `encoded` (`once` or `live`), `segment_s`, and the
 //!   `rungs` as `/v1/streams` has them, cheapest first. A rung's `kbps` is its average, sound included.
 //! - `rounds`, one for each trace and run (`run`, from 0):
 //!   - `trace`: its `name`, and the `points` as they were meant, `[duration_ms, kbps]`, cut at the end of the round;

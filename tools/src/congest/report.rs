@@ -27,6 +27,7 @@ pub struct About {
     pub seconds: f64,
     pub seed: u64,
     pub rule: Option<String>,
+    pub egress_mbps: Option<String>,
     pub encoded: &'static str,
     pub segment_s: f64,
     /// All players are behind one link.
@@ -357,6 +358,7 @@ mod tests {
             seconds: 60.0,
             seed: 0,
             rule: None,
+            egress_mbps: None,
             encoded: "once",
             segment_s: 2.0,
             shared: false,

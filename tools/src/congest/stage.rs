@@ -29,6 +29,8 @@ pub struct Programme {
     /// Encoded as it goes, and not once before.
     pub live: bool,
     pub rule: Option<String>,
+    /// The primary's budget, as its `--egress-mbps`.
+    pub egress_mbps: Option<String>,
     /// How long a stream is that is encoded once; it is played over and over.
     pub length: Duration,
 }
@@ -65,6 +67,9 @@ impl Stage {
         command.args(["--listen", "0.0.0.0:0", "--private-listen", "127.0.0.1:0"]);
         if let Some(rule) = &programme.rule {
             command.args(["--rule", rule]);
+        }
+        if let Some(budget) = &programme.egress_mbps {
+            command.args(["--egress-mbps", budget]);
         }
         command
             .env("RUST_LOG", "info,spillway=debug")
