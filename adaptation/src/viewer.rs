@@ -177,8 +177,16 @@ impl Viewer {
 
     /// Learns from a delivery that is over; returns what was taken from it.
     pub fn delivered(&mut self, delivery: &Delivery, now: Instant) -> Option<Evidence> {
+        let Delivery {
+            number,
+            begins,
+            media,
+            ..
+        } = *delivery;
         if delivery.complete {
-            self.buffer.arrived(delivery.number, delivery.media, now);
+            self.buffer.arrived(number, begins, media, now);
+        } else {
+            self.buffer.broken(number, begins);
         }
         // What says nothing new says that the path is as it was.
         self.informed = Some(now);
@@ -332,6 +340,7 @@ mod tests {
         let delivery = Delivery {
             number: 1,
             octets,
+            begins: MediaTime::ZERO,
             media,
             elapsed,
             min_rtt,

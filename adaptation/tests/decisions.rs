@@ -47,6 +47,7 @@ proptest! {
                 viewer.delivered(&Delivery {
                     number: number as u64,
                     octets: sizes.this()[choice.rung],
+                    begins: MediaTime::ZERO,
                     media: offer.duration,
                     elapsed: Duration::from_millis(*elapsed),
                     min_rtt: Duration::from_millis(30),

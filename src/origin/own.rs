@@ -21,6 +21,7 @@ use super::{
     cmcd::Cmcd,
     edge::{self, Reload},
     media::{self, File},
+    meter::Span,
     piece::Piece,
     playlist::{elsewhere, playlist, stream_of},
     profile::Container,
@@ -132,8 +133,8 @@ pub(super) async fn taken(
     let ask = asking::ask(&state, &seat, &window, segment, table, brought);
     let (pin, known) = state.viewers.decide(&seat, &ask, asked);
     tracing::debug!(viewer = %seat.viewer, number = file.number, part = ?file.part, %rung, ?known, "rung taken");
-    let length = media::length(segment, file.part);
-    let measure = media::measure(&state, &seat, connection, (file.number, length));
+    let span = Span::of(segment, file.part);
+    let measure = media::measure(&state, &seat, connection, span);
     let mut response = if file.part.is_none() && !segment.complete {
         media::growing(segment, consumer, index, Some(measure))
     } else {
@@ -152,7 +153,7 @@ pub(super) async fn taken(
         pin,
         known,
         rung: index,
-        media: length,
+        media: span.media,
         asked,
     };
     told.put(&state, &headers, response.headers_mut());
