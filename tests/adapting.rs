@@ -252,7 +252,7 @@ async fn the_last_decisions_of_a_viewer_can_be_made_again() {
         );
         // Those behind it are known as well, up to the edge.
         assert_eq!(decision.sizes.len() as u64, FIRST + 12 - number);
-        assert!(decision.buffer.is_some() || number == FIRST, "{line}");
+        assert!(decision.viewer.buffer.is_some() || number == FIRST, "{line}");
         let again = decision.again().unwrap();
         assert_eq!(
             (again.rung, again.reason),
