@@ -20,6 +20,7 @@ use spillway::{
         explain::{Explained, KEPT},
         journal, ops,
         viewers::Rules,
+        weights::Weights,
     },
     player::{Config, Event, Player},
     store::Store,
@@ -252,7 +253,10 @@ async fn the_last_decisions_of_a_viewer_can_be_made_again() {
         );
         // Those behind it are known as well, up to the edge.
         assert_eq!(decision.sizes.len() as u64, FIRST + 12 - number);
-        assert!(decision.viewer.buffer.is_some() || number == FIRST, "{line}");
+        assert!(
+            decision.viewer.buffer.is_some() || number == FIRST,
+            "{line}"
+        );
         let again = decision.again().unwrap();
         assert_eq!(
             (again.rung, again.reason),
@@ -486,7 +490,10 @@ async fn viewers_of_a_stream_that_weighs_more_are_held_down_last() {
     let heavy: spillway::store::StreamName = "heavy".parse().unwrap();
     let terms = Terms {
         budget: Some(playlists::Bitrate::from_kbps(3000)),
-        weights: [(heavy.clone(), 4.0)].into(),
+        weights: Weights {
+            streams: [(heavy.clone(), 4.0)].into(),
+            ..Weights::default()
+        },
         ..Terms::default()
     };
     let (node, _feed) = ruled(one(Rate::default()), terms).await;
@@ -502,9 +509,12 @@ async fn viewers_of_a_stream_that_weighs_more_are_held_down_last() {
     let shared = async {
         loop {
             let share = node.origin.share.load();
-            let all = (share.ceiling("heavy", 0), share.ceiling("heavy", 1));
+            let all = (share.ceiling("heavy", 0, 0), share.ceiling("heavy", 0, 1));
             if share.budget.is_some() && share.price() > 0.0 {
-                return (all, share.ceiling("demo", 0).min(share.ceiling("demo", 1)));
+                return (
+                    all,
+                    share.ceiling("demo", 0, 0).min(share.ceiling("demo", 0, 1)),
+                );
             }
             drop(share);
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;

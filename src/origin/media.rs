@@ -19,6 +19,7 @@ use super::{
     cmcd::Cmcd,
     delivery::Measure,
     edge::{self, Growing},
+    gate::Pass,
     meter::Span,
     piece::Piece,
     playlist::{elsewhere, stream_of},
@@ -42,11 +43,12 @@ pub struct Hint {
 
 /// `v/{viewer}/{msn}.m4s` and `v/{viewer}/{msn}.{part}.m4s`: here the rung is chosen and pinned,
 /// by whichever of them is asked for first.
-pub async fn chosen(
+pub(super) async fn chosen(
     State(origin): State<Arc<Origin>>,
     Path((stream, viewer, name)): Path<(String, String, String)>,
     Query(hint): Query<Hint>,
     Extension(connection): Extension<Arc<Connection>>,
+    pass: Option<Extension<Pass>>,
     headers: HeaderMap,
     uri: axum::http::Uri,
 ) -> Result<Response, Refusal> {
@@ -88,6 +90,7 @@ pub async fn chosen(
         measured: connection.peer.direct,
         whole: part.is_none() && !headers.contains_key(header::RANGE),
         taken: None,
+        place: origin.place(pass.as_ref()),
     };
     let told = choose(&origin, &seat, (&window, segment), file, brought, asked);
     telling::pace(&origin, &window, &told.known, &connection);

@@ -20,6 +20,7 @@ use super::{
     asking::{self, Brought},
     cmcd::Cmcd,
     edge::{self, Reload},
+    gate::Pass,
     media::{self, File},
     meter::Span,
     piece::Piece,
@@ -93,6 +94,7 @@ pub(super) async fn taken(
     state: State<Arc<Origin>>,
     Path((stream, viewer, epoch, rung, name)): Path<(String, String, u64, String, String)>,
     Extension(connection): Extension<Arc<Connection>>,
+    pass: Option<Extension<Pass>>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Refusal> {
@@ -126,6 +128,7 @@ pub(super) async fn taken(
         hint: said.map(|said| said.hint(file.part.is_some())),
         measured: connection.peer.direct,
         taken: Some(index),
+        place: state.place(pass.as_ref()),
         ..Brought::default()
     };
     let past = asking::past(&window, segment);
