@@ -207,7 +207,7 @@ impl Bench {
         let window = self.origin.store.stream("demo").unwrap().now().unwrap();
         let rates = BTreeMap::from([("demo".parse().unwrap(), window.rates())]);
         // Enough for half of what they would take.
-        let mut demand = self.origin.viewers.demand(&rates);
+        let mut demand = self.origin.viewers.demand(&rates, 1);
         let all = Allocator::new(None)
             .allocate(&classes(&rates, &mut demand), 0)
             .demand;
@@ -220,9 +220,12 @@ impl Bench {
             self.origin.viewers.expire(start);
             looking.push(start.elapsed());
             let start = Instant::now();
-            let mut demand = self.origin.viewers.demand(&rates);
+            let mut demand = self.origin.viewers.demand(&rates, 1);
             asking.push(start.elapsed());
-            assert!(demand["demo"].len() >= viewers, "everybody is still there");
+            assert!(
+                demand["demo"][0].len() >= viewers,
+                "everybody is still there"
+            );
             let start = Instant::now();
             // A new turn with every fourth: then all is shared anew.
             allocator.allocate(&classes(&rates, &mut demand), round / 4);
@@ -249,7 +252,7 @@ impl Bench {
             keys: Some(keys.clone()),
             ..Terms::default()
         };
-        let prefix = format!("/~{}", keys.session("demo", 0));
+        let prefix = format!("/~{}", keys.session("demo", None, 0));
         let guarded = Self::new(terms, self.origin.store.clone(), prefix).await;
         feed.segments(1);
         let rounds = 4;
@@ -327,12 +330,12 @@ fn seat(key: usize) -> Seat {
 
 fn classes(
     rates: &BTreeMap<StreamName, Vec<Bitrate>>,
-    demand: &mut BTreeMap<StreamName, Vec<adaptation::Demand>>,
+    demand: &mut BTreeMap<StreamName, Vec<Vec<adaptation::Demand>>>,
 ) -> Vec<Class> {
     let class = |(name, rates): (&StreamName, &Vec<Bitrate>)| Class {
         rates: rates.clone(),
         weight: 1.0,
-        viewers: demand.remove(name).unwrap_or_default(),
+        viewers: demand.remove(name).unwrap_or_default().concat(),
     };
     rates.iter().map(class).collect()
 }

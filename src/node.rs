@@ -57,13 +57,13 @@ pub struct NodeConfig {
     /// full [default: unlimited]
     #[arg(long, env = "SPILLWAY_EGRESS_MBPS", value_name = "MBPS|auto")]
     pub egress_mbps: Option<Egress>,
-    /// How much each viewer of a stream counts where egress is short; 1 is usual. May be given several
-    /// times [default: none]
+    /// How much each viewer of a stream counts where egress is short, or of a class that playback tokens name; 1 is
+    /// usual, and both multiply. May be given several times [default: none]
     #[arg(
         long = "weight",
         env = "SPILLWAY_WEIGHT",
         value_delimiter = ',',
-        value_name = "STREAM=WEIGHT"
+        value_name = "STREAM=WEIGHT|class:CLASS=WEIGHT"
     )]
     #[serde(default)]
     pub weight: Vec<Weight>,
@@ -125,7 +125,7 @@ impl NodeConfig {
         Ok(Terms {
             budget: self.budget()?,
             budget_learnt: self.egress_mbps == Some(Egress::Auto),
-            weights: self.weight.iter().map(Weight::pair).collect(),
+            weights: Weight::all(&self.weight)?,
             pace: self.pace()?,
             abandon: self.abandon.unwrap_or(usual.abandon),
             max_viewers: self.max_viewers.unwrap_or(usual.max_viewers),

@@ -1,7 +1,8 @@
 //! Playback tokens: whoever holds one may watch what its scope says, until it expires.
 //!
-//! A token is `{key id}.{expiry}.{scope}.{mac}`, all of it safe in URLs: the expiry in seconds since
-//! 1970, the mac of what stands before it (HMAC-SHA256, RFC 2104, its first 16 octets in hexadecimal).
+//! A token is `{key id}.{expiry}.{scope}.{mac}` or `{key id}.{expiry}.{scope}.{class}.{mac}`, all of it safe in
+//! URLs: the expiry in seconds since 1970, the class of viewers that its holder is of, the mac of what stands before
+//! it (HMAC-SHA256, RFC 2104, its first 16 octets in hexadecimal).
 //! It stands in the path, before `/live/`, so that every relative name in a playlist inherits it.
 //!
 //! Two kinds. What an operator signs is for *joining* a stream, or several. What a node gives to who
@@ -29,6 +30,8 @@ struct Key {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Token<'a> {
     pub scope: &'a str,
+    /// Of whom its holder is one, by the word of whoever signed it.
+    pub class: Option<&'a str>,
     /// Seconds since 1970.
     pub expires: u64,
 }
@@ -38,7 +41,7 @@ pub struct Token<'a> {
 pub enum Fault {
     #[error("a token is needed here")]
     Missing,
-    #[error("this is no token; one is KEY.EXPIRY.SCOPE.MAC")]
+    #[error("this is no token; one is KEY.EXPIRY.SCOPE.MAC or KEY.EXPIRY.SCOPE.CLASS.MAC")]
     Shape,
     #[error("the token's key {0:?} is none of this node's")]
     Key(String),
@@ -66,8 +69,21 @@ impl Ring {
 
     /// A token for `scope` until `expires`, in seconds since 1970.
     pub fn sign(&self, scope: &str, expires: u64) -> String {
+        let class = None;
+        self.sign_all(&Token {
+            scope,
+            class,
+            expires,
+        })
+    }
+
+    /// A token that says all this.
+    pub fn sign_all(&self, token: &Token<'_>) -> String {
         let key = &self.0[0];
-        let said = format!("{}.{expires}.{scope}", key.id);
+        let mut said = format!("{}.{}.{}", key.id, token.expires, token.scope);
+        if let Some(class) = token.class {
+            said.extend([".", class]);
+        }
         let mac = key.mac.clone().chain_update(CONTEXT).chain_update(&said);
         let mac = mac.finalize().into_bytes();
         let head = mac
@@ -80,11 +96,14 @@ impl Ring {
     pub fn verify<'a>(&self, text: &'a str, now: u64) -> Result<Token<'a>, Fault> {
         let (said, mac) = text.rsplit_once('.').ok_or(Fault::Shape)?;
         let mut fields = said.split('.');
-        let (Some(id), Some(expires), Some(scope), None) =
-            (fields.next(), fields.next(), fields.next(), fields.next())
+        let (Some(id), Some(expires), Some(scope)) = (fields.next(), fields.next(), fields.next())
         else {
             return Err(Fault::Shape);
         };
+        let class = fields.next();
+        if fields.next().is_some() || class.is_some_and(str::is_empty) {
+            return Err(Fault::Shape);
+        }
         let digits = mac.len() == 2 * MAC && mac.bytes().all(|b| b.is_ascii_hexdigit());
         let mac = u128::from_str_radix(mac, 16).ok().filter(|_| digits);
         let mac = mac.ok_or(Fault::Shape)?.to_be_bytes();
@@ -98,7 +117,11 @@ impl Ring {
         }
         match now.checked_sub(expires) {
             Some(late) if late > LEEWAY => Err(Fault::Expired(late)),
-            _ => Ok(Token { scope, expires }),
+            _ => Ok(Token {
+                scope,
+                class,
+                expires,
+            }),
         }
     }
 }
@@ -172,7 +195,8 @@ pub fn is_scope(text: &str) -> bool {
     !text.is_empty() && name.len() <= 64 && name.bytes().all(named)
 }
 
-fn is_id(text: &str) -> bool {
+/// A name of a class that can be signed, or of a key.
+pub fn is_id(text: &str) -> bool {
     (1..=LONGEST_ID).contains(&text.len()) && is_scope(text) && !text.ends_with('*')
 }
 
@@ -233,7 +257,9 @@ mod tests {
             ("k1", "k2", Fault::Forged),
             ("k1", "k3", Fault::Key("k3".into())),
             (".demo", "", Fault::Shape),
-            ("demo", "demo.demo", Fault::Shape),
+            ("demo", "demo.premium", Fault::Forged),
+            ("demo", "demo.", Fault::Shape),
+            ("demo", "demo.a.b", Fault::Shape),
         ] {
             assert_eq!(
                 ring.verify(&text.replacen(from, to, 1), NOW),
@@ -249,6 +275,26 @@ mod tests {
             "k1.x.demo.00000000000000000000000000000000",
         ] {
             assert_eq!(ring.verify(text, NOW), Err(Fault::Shape), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_class_is_signed_like_all_else() {
+        let ring = ring(&["k1"]);
+        let premium = Token {
+            scope: "demo",
+            class: Some("premium"),
+            expires: NOW + 60,
+        };
+        let text = ring.sign_all(&premium);
+        assert_eq!(ring.verify(&text, NOW), Ok(premium));
+        for (from, to) in [
+            (".premium", ""),
+            ("premium", "other"),
+            ("demo.premium", "premium.demo"),
+        ] {
+            let bent = text.replacen(from, to, 1);
+            assert_eq!(ring.verify(&bent, NOW), Err(Fault::Forged), "{bent}");
         }
     }
 
@@ -276,6 +322,7 @@ mod tests {
         ] {
             let token = Token {
                 scope,
+                class: None,
                 expires: NOW,
             };
             assert_eq!(token.joins(stream), joins, "{scope} {stream}");
@@ -301,6 +348,7 @@ mod tests {
             for (scope, allowed) in [(&own, viewer), (&ladder, whole)] {
                 let token = Token {
                     scope,
+                    class: None,
                     expires: NOW,
                 };
                 assert_eq!(
@@ -322,12 +370,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_signed_is_verified_and_safe_in_a_path(scope in "[a-zA-Z0-9_-]{1,64}[*]?", ahead in 0u64..1_000_000) {
-            prop_assert!(is_scope(&scope));
+        fn what_is_signed_is_verified_and_safe_in_a_path(
+            scope in "[a-zA-Z0-9_-]{1,64}[*]?", class in prop::option::of("[a-zA-Z0-9_-]{1,32}"), ahead in 0u64..1_000_000,
+        ) {
+            prop_assert!(is_scope(&scope) && class.as_deref().is_none_or(is_id));
             let ring = ring(&["k1"]);
-            let text = ring.sign(&scope, NOW + ahead);
+            let token = Token { scope: &scope, class: class.as_deref(), expires: NOW + ahead };
+            let text = ring.sign_all(&token);
             prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~*".contains(&b)));
-            prop_assert_eq!(ring.verify(&text, NOW), Ok(Token { scope: &scope, expires: NOW + ahead }));
+            prop_assert_eq!(ring.verify(&text, NOW), Ok(token));
         }
 
         #[test]

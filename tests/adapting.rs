@@ -20,6 +20,7 @@ use spillway::{
         explain::{Explained, KEPT},
         journal, ops,
         viewers::Rules,
+        weights::Weights,
     },
     player::{Config, Event, Player},
     store::Store,
@@ -172,6 +173,59 @@ async fn a_segment_says_what_its_path_carries_and_how_much_may_be_taken() {
 }
 
 #[tokio::test]
+async fn what_a_viewer_fetches_twice_it_has_once() {
+    let (node, _feed) = ruled(one(Rate::default()), Terms::default()).await;
+    let fetch = async |name: &str, range: &str| {
+        let request =
+            reqwest::Client::new().get(format!("{}/live/demo/v/{VIEWER}/{name}", node.url));
+        let request = match range {
+            "" => request,
+            range => request.header("range", range),
+        };
+        let body = request.send().await.unwrap().bytes().await.unwrap();
+        body.len() as u64
+    };
+    let level = async |octets: u64| {
+        // Octets count once they are known to have arrived.
+        loop {
+            let shown = json(&node, &format!("/v1/viewers/{VIEWER}")).await;
+            let viewer = &shown[0];
+            if viewer["octets"].as_u64().unwrap() >= octets {
+                return viewer["buffer_ms"].as_u64().unwrap();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    const SEGMENT: u64 = 800;
+    // Whole segments.
+    let name = format!("{FIRST}.m4s");
+    let whole = fetch(&name, "").await;
+    let mut octets = whole + fetch(&name, "").await;
+    assert!(level(octets).await <= SEGMENT);
+    // What is left of one, after what came of it.
+    octets += fetch(&name, &format!("bytes={}-", whole / 2)).await;
+    assert!(level(octets).await <= SEGMENT);
+    let next = format!("{}.m4s", FIRST + 1);
+    octets += fetch(&next, "bytes=0-9999").await;
+    octets += fetch(&next, "bytes=10000-").await;
+    octets += fetch(&next, "bytes=5000-").await;
+    assert!(level(octets).await <= 2 * SEGMENT);
+    // Parts, and the segment that they are of.
+    let part = |part: u32| format!("{}.{part}.m4s", FIRST + 2);
+    for name in [
+        part(0),
+        part(0),
+        part(1),
+        part(0),
+        format!("{}.m4s", FIRST + 2),
+    ] {
+        octets += fetch(&name, "").await;
+    }
+    let level = level(octets).await;
+    assert!(level <= 3 * SEGMENT, "{level}");
+}
+
+#[tokio::test]
 async fn the_last_decisions_of_a_viewer_can_be_made_again() {
     let (node, _feed) = ruled(one(Mpc::default()), Terms::default()).await;
     for number in FIRST..FIRST + 12 {
@@ -199,7 +253,10 @@ async fn the_last_decisions_of_a_viewer_can_be_made_again() {
         );
         // Those behind it are known as well, up to the edge.
         assert_eq!(decision.sizes.len() as u64, FIRST + 12 - number);
-        assert!(decision.buffer.is_some() || number == FIRST, "{line}");
+        assert!(
+            decision.viewer.buffer.is_some() || number == FIRST,
+            "{line}"
+        );
         let again = decision.again().unwrap();
         assert_eq!(
             (again.rung, again.reason),
@@ -433,7 +490,10 @@ async fn viewers_of_a_stream_that_weighs_more_are_held_down_last() {
     let heavy: spillway::store::StreamName = "heavy".parse().unwrap();
     let terms = Terms {
         budget: Some(playlists::Bitrate::from_kbps(3000)),
-        weights: [(heavy.clone(), 4.0)].into(),
+        weights: Weights {
+            streams: [(heavy.clone(), 4.0)].into(),
+            ..Weights::default()
+        },
         ..Terms::default()
     };
     let (node, _feed) = ruled(one(Rate::default()), terms).await;
@@ -449,9 +509,12 @@ async fn viewers_of_a_stream_that_weighs_more_are_held_down_last() {
     let shared = async {
         loop {
             let share = node.origin.share.load();
-            let all = (share.ceiling("heavy", 0), share.ceiling("heavy", 1));
+            let all = (share.ceiling("heavy", 0, 0), share.ceiling("heavy", 0, 1));
             if share.budget.is_some() && share.price() > 0.0 {
-                return (all, share.ceiling("demo", 0).min(share.ceiling("demo", 1)));
+                return (
+                    all,
+                    share.ceiling("demo", 0, 0).min(share.ceiling("demo", 0, 1)),
+                );
             }
             drop(share);
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;

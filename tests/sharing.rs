@@ -6,7 +6,7 @@
 mod node;
 
 use std::{
-    sync::atomic::Ordering::Relaxed,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -14,7 +14,12 @@ use node::{TestNode, patient, short};
 use playlists::Bitrate;
 use spillway::{
     net::Fetcher,
+    origin::{Terms, weights::Weights},
     player::{Config, Player, Summary},
+    token::{
+        Token,
+        keys::{self, Keys},
+    },
 };
 use tokio::task::JoinHandle;
 
@@ -99,9 +104,56 @@ async fn what_leavers_free_goes_to_those_who_stay() {
     assert_eq!(stayed.stalls, 0, "{stayed:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_of_a_class_that_counts_more_is_held_down_last() {
+    let file = std::env::temp_dir().join(format!("spillway-sharing-{}", std::process::id()));
+    std::fs::write(&file, keys::new_key("k1").unwrap()).unwrap();
+    let keys = Arc::new(Keys::load(&file, Duration::from_secs(3600)).unwrap());
+    std::fs::remove_file(&file).unwrap();
+    let terms = Terms {
+        budget: Some(BUDGET),
+        keys: Some(keys.clone()),
+        weights: Weights {
+            classes: [("premium".to_owned(), 4.0)].into(),
+            ..Weights::default()
+        },
+        ..Terms::default()
+    };
+    let node = TestNode::on("node", terms, patient()).await;
+    let mut feed = node.feed(short());
+    feed.segments(4);
+    let live = feed.live();
+    let of = |class: Option<&str>| {
+        let token = keys.ring().sign_all(&Token {
+            scope: "demo",
+            class,
+            expires: keys::now() + 60,
+        });
+        let query = format!("?token={token}");
+        let watch = |_| watch_with(&node, &query, Duration::from_secs(14));
+        (0..VIEWERS / 2).map(watch).collect::<Vec<_>>()
+    };
+    let (premium, others) = (of(Some("premium")), of(Some("unheard-of")));
+    let (premium, others) = (ended(premium).await, ended(others).await);
+    live.abort();
+    let rates = |all: &[Summary]| all.iter().map(Summary::rate).collect::<Vec<_>>();
+    let (more, less) = (rates(&premium), rates(&others));
+    println!("of a class that counts fourfold: {more:?}; of none: {less:?}");
+    // A step to the middle rung is worth more to them than any is to the others, and all of them can have it.
+    assert!(more.iter().min() > less.iter().max());
+    for summary in premium.iter().chain(&others) {
+        assert_eq!((summary.stalls, summary.faults), (0, 0), "{summary:?}");
+    }
+}
+
 /// A player of the node's stream for `span`.
 fn watch(node: &TestNode, span: Duration) -> JoinHandle<Summary> {
-    let url = format!("{}/live/demo/index.m3u8", node.url)
+    watch_with(node, "", span)
+}
+
+/// The same who joins with this query.
+fn watch_with(node: &TestNode, query: &str, span: Duration) -> JoinHandle<Summary> {
+    let url = format!("{}/live/demo/index.m3u8{query}", node.url)
         .parse()
         .unwrap();
     tokio::spawn(async move {

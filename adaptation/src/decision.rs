@@ -8,13 +8,11 @@ use playlists::MediaTime;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    buffer::Level,
-    offer::{Flight, Sizes},
-    rule::{self, Choice, Reason, Situation},
-    throughput::{Estimate, Recent},
+    offer::{Offer, Sizes},
+    rule::{self, Choice, Reason, Situation, Standing},
 };
 
-/// One decision, its inputs owned; see [`Situation`] for each.
+/// One decision, its inputs owned; see [`Offer`] and [`Standing`] for each.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
     /// The rule's name.
@@ -34,45 +32,32 @@ pub struct Decision {
     pub pictures: Vec<u8>,
     pub lost: Duration,
     pub start: usize,
-    pub estimate: Option<Estimate>,
-    pub recent: Recent,
-    pub rtt: Duration,
-    pub in_flight: Option<Flight>,
-    pub buffer: Option<Level>,
-    pub previous: Option<usize>,
-    pub since_switch: u32,
-    pub since_stall: Option<Duration>,
-    pub ceiling: usize,
-    pub price: f32,
+    #[serde(flatten)]
+    pub viewer: Standing,
 }
 
 impl Decision {
     pub fn of(rule: &str, situation: &Situation<'_>, choice: Choice) -> Self {
-        let rows = (0..).map_while(|nth| situation.sizes.after(nth));
+        let Situation { offer, viewer } = situation;
+        let rows = (0..).map_while(|nth| offer.sizes.after(nth));
         Self {
             rule: rule.to_owned(),
             rung: choice.rung,
             reason: choice.reason,
-            number: situation.number,
+            number: offer.number,
             sizes: rows.map(<[u64]>::to_vec).collect(),
-            expected: situation.expected.to_vec(),
-            duration: situation.duration.flicks(),
-            ahead: situation.ahead.flicks(),
-            quality: situation.quality.to_vec(),
-            pictures: situation.pictures.to_vec(),
-            lost: situation.lost,
-            start: situation.start,
-            estimate: situation.estimate,
-            recent: situation.recent,
-            rtt: situation.rtt,
-            in_flight: situation.in_flight,
-            buffer: situation.buffer,
-            previous: situation.previous,
-            since_switch: situation.since_switch,
-            since_stall: situation.since_stall,
-            // No ladder has more rungs, and JSON's numbers end before `usize` does.
-            ceiling: situation.ceiling.min(situation.top()),
-            price: situation.price,
+            expected: offer.expected.to_vec(),
+            duration: offer.duration.flicks(),
+            ahead: offer.ahead.flicks(),
+            quality: offer.quality.to_vec(),
+            pictures: offer.pictures.to_vec(),
+            lost: offer.lost,
+            start: offer.start,
+            viewer: Standing {
+                // No ladder has more rungs, and JSON's numbers end before `usize` does.
+                ceiling: viewer.ceiling.min(situation.top()),
+                ..*viewer
+            },
         }
     }
 
@@ -81,7 +66,7 @@ impl Decision {
         let rule = rule::named(&self.rule)?;
         let rungs = self.sizes.first().map_or(0, Vec::len);
         let flat: Vec<u64> = self.sizes.concat();
-        let situation = Situation {
+        let offer = Offer {
             number: self.number,
             sizes: Sizes::of(&flat, rungs, rungs),
             expected: &self.expected,
@@ -91,17 +76,8 @@ impl Decision {
             pictures: &self.pictures,
             lost: self.lost,
             start: self.start,
-            estimate: self.estimate,
-            recent: self.recent,
-            rtt: self.rtt,
-            in_flight: self.in_flight,
-            buffer: self.buffer,
-            previous: self.previous,
-            since_switch: self.since_switch,
-            since_stall: self.since_stall,
-            ceiling: self.ceiling,
-            price: self.price,
         };
-        Some(rule.choose(&situation))
+        let viewer = self.viewer;
+        Some(rule.choose(&Situation { offer, viewer }))
     }
 }

@@ -28,7 +28,9 @@ pub use buffer::{Buffer, Level};
 pub use decision::Decision;
 pub use hint::Hint;
 pub use offer::{Flight, Limits, Offer, Sizes};
-pub use rule::{Bba, Bola, Choice, Cycle, Fixed, Mpc, Rate, Reason, RobustMpc, Rule, Situation};
+pub use rule::{
+    Bba, Bola, Choice, Cycle, Fixed, Mpc, Rate, Reason, RobustMpc, Rule, Situation, Standing,
+};
 pub use saturation::{Saturation, Sight};
 pub use throughput::{Delivery, Estimate, Evidence, Recent, Throughput};
 pub use viewer::{Decided, Pin, Viewer};

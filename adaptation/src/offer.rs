@@ -51,7 +51,7 @@ impl<'a> Sizes<'a> {
 }
 
 /// A segment as it is offered to a viewer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Offer<'a> {
     /// Of the segment in its stream.
     pub number: u64,
@@ -86,6 +86,16 @@ impl<'a> Offer<'a> {
             pictures: &[],
             lost: Duration::ZERO,
             start: 1.min(sizes.len().saturating_sub(1)),
+        }
+    }
+
+    /// Without what is its stream's, and can be had from there again.
+    pub fn bare(&self) -> Offer<'static> {
+        Offer {
+            ahead: self.ahead,
+            lost: self.lost,
+            start: self.start,
+            ..Offer::new(self.number, &[], self.duration)
         }
     }
 }

@@ -19,6 +19,8 @@ pub struct Delivery {
     pub number: u64,
     /// Acknowledged by the peer; less than the object's size only if not `complete`.
     pub octets: u64,
+    /// Where in its segment it begins: later than that does a part, or the rest of what broke off.
+    pub begins: MediaTime,
     /// Duration of the object: of a part, or of a segment.
     pub media: MediaTime,
     /// First octet written to last octet acknowledged, or to the end of the connection if not
@@ -363,6 +365,7 @@ mod tests {
         Delivery {
             number: 1,
             octets,
+            begins: MediaTime::ZERO,
             media: MediaTime::from_seconds(2.0),
             elapsed: Duration::from_millis(elapsed_ms),
             min_rtt: Duration::from_millis(50),
@@ -556,6 +559,7 @@ mod tests {
                 path.observe(&Delivery {
                     number: 1,
                     octets,
+                    begins: MediaTime::ZERO,
                     media: MediaTime::from_flicks(media),
                     elapsed: Duration::from_nanos(elapsed),
                     min_rtt: Duration::from_secs(rtt),

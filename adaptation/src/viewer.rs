@@ -13,7 +13,7 @@ use crate::{
     hint::Hint,
     offer::{Flight, Limits, Offer},
     pins::Pins,
-    rule::{self, Choice, Reason, Rule, Situation},
+    rule::{self, Choice, Reason, Rule, Situation, Standing},
     throughput::{Delivery, Estimate, Evidence, Throughput},
     wish::Wish,
 };
@@ -96,7 +96,7 @@ impl Viewer {
         self.buffer.asked(offer.number, offer.ahead, now);
         let situation = self.situation(offer, limits, in_flight, now);
         let mut choice = rule.choose(&situation);
-        choice.rung = choice.rung.min(situation.ceiling);
+        choice.rung = choice.rung.min(situation.viewer.ceiling);
         self.pin(&situation, choice);
         let pin = Pin {
             rung: choice.rung,
@@ -117,16 +117,7 @@ impl Viewer {
         now: Instant,
     ) -> Situation<'a> {
         let top = offer.sizes.rungs().saturating_sub(1);
-        Situation {
-            number: offer.number,
-            sizes: offer.sizes,
-            expected: offer.expected,
-            duration: offer.duration,
-            ahead: offer.ahead,
-            quality: offer.quality,
-            pictures: offer.pictures,
-            lost: offer.lost,
-            start: offer.start,
+        let viewer = Standing {
             estimate: self.estimate_at(now),
             recent: self.throughput.recent(),
             rtt: self.throughput.rtt(),
@@ -137,6 +128,10 @@ impl Viewer {
             since_stall: self.buffer.since_stall(now),
             ceiling: limits.ceiling.min(top).min(self.playable(offer)),
             price: limits.price,
+        };
+        Situation {
+            offer: *offer,
+            viewer,
         }
     }
 
@@ -160,10 +155,10 @@ impl Viewer {
         };
         self.last = Some(Last {
             choice,
-            ceiling: situation.ceiling,
+            ceiling: situation.viewer.ceiling,
             top: situation.top(),
         });
-        self.pins.push(situation.number, choice);
+        self.pins.push(situation.offer.number, choice);
     }
 
     /// The pin of a segment whose rung was told before it was asked for.
@@ -177,8 +172,16 @@ impl Viewer {
 
     /// Learns from a delivery that is over; returns what was taken from it.
     pub fn delivered(&mut self, delivery: &Delivery, now: Instant) -> Option<Evidence> {
+        let Delivery {
+            number,
+            begins,
+            media,
+            ..
+        } = *delivery;
         if delivery.complete {
-            self.buffer.arrived(delivery.number, delivery.media, now);
+            self.buffer.arrived(number, begins, media, now);
+        } else {
+            self.buffer.broken(number, begins);
         }
         // What says nothing new says that the path is as it was.
         self.informed = Some(now);
@@ -332,6 +335,7 @@ mod tests {
         let delivery = Delivery {
             number: 1,
             octets,
+            begins: MediaTime::ZERO,
             media,
             elapsed,
             min_rtt,

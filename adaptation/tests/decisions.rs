@@ -47,6 +47,7 @@ proptest! {
                 viewer.delivered(&Delivery {
                     number: number as u64,
                     octets: sizes.this()[choice.rung],
+                    begins: MediaTime::ZERO,
                     media: offer.duration,
                     elapsed: Duration::from_millis(*elapsed),
                     min_rtt: Duration::from_millis(30),
@@ -58,4 +59,20 @@ proptest! {
             }
         }
     }
+}
+
+/// As operators' files have it: the names and their order are part of what is promised.
+#[test]
+fn a_line_of_a_file_reads_as_it_was_written() {
+    let line = concat!(
+        r#"{"rule":"rate","rung":1,"reason":"steady","number":7,"sizes":[[1000,2000],[1100,2100]],"#,
+        r#""expected":[1050,2050],"duration":1411200000,"ahead":1411200000,"pictures":[0,1],"#,
+        r#""lost":{"secs":0,"nanos":900000000},"start":1,"estimate":{"rate":900000,"deviation":0.25},"#,
+        r#""recent":{"rates":[900000.0,0.0,0.0,0.0,0.0],"errors":[0.5,0.0,0.0,0.0,0.0]},"#,
+        r#""rtt":{"secs":0,"nanos":40000000},"in_flight":{"pace":800000,"left":1200},"#,
+        r#""buffer":{"media":{"secs":3,"nanos":500000000},"playing":true},"previous":1,"since_switch":4,"#,
+        r#""since_stall":null,"ceiling":1,"price":0.5}"#,
+    );
+    let decision: Decision = serde_json::from_str(line).expect("it is a decision");
+    assert_eq!(serde_json::to_string(&decision).expect("it is JSON"), line);
 }

@@ -299,6 +299,7 @@ impl Story {
             let delivery = Delivery {
                 number,
                 octets,
+                begins: MediaTime::ZERO,
                 media: segment(),
                 elapsed: Duration::from_secs_f64(elapsed),
                 min_rtt: Duration::from_secs_f64(self.rtt),

@@ -71,7 +71,7 @@ fn forwarded(octets: &[u8]) {
 fn signed(text: &str) {
     let ring = Ring::new([("k1".to_owned(), vec![7; 32])]).expect("one key");
     if let Ok(read) = ring.verify(text, 1000) {
-        let again = ring.sign(read.scope, read.expires);
+        let again = ring.sign_all(&read);
         assert!(again.eq_ignore_ascii_case(text), "{text:?} was not signed");
         let _ = (read.allows("demo", text), read.joins("demo"));
     }

@@ -8,8 +8,12 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    origin::arms::{ARMS, Arms},
+    origin::{
+        arms::{ARMS, Arms},
+        weights::{CLASSES, Weights},
+    },
     store::StreamName,
+    token,
 };
 
 /// What a node may send: so much, or what it finds out that it can.
@@ -51,14 +55,32 @@ impl FromStr for Egress {
     }
 }
 
-/// A stream, and how much each of its viewers counts.
+/// A stream or a class of viewers, and how much each of its viewers counts.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Weight(StreamName, f64);
+pub struct Weight(Whose, f64);
+
+#[derive(Clone, Debug, PartialEq)]
+enum Whose {
+    Stream(StreamName),
+    Class(String),
+}
 
 impl Weight {
-    pub(super) fn pair(&self) -> (StreamName, f64) {
-        (self.0.clone(), self.1)
+    pub(super) fn all(weights: &[Self]) -> anyhow::Result<Weights> {
+        let mut all = Weights::default();
+        for Self(whose, weight) in weights.iter().cloned() {
+            match whose {
+                Whose::Stream(stream) => all.streams.insert(stream, weight),
+                Whose::Class(class) => all.classes.insert(class, weight),
+            };
+        }
+        anyhow::ensure!(
+            all.classes.len() <= CLASSES,
+            "weight: {} classes are more than {CLASSES}",
+            all.classes.len()
+        );
+        Ok(all)
     }
 }
 
@@ -66,12 +88,21 @@ impl FromStr for Weight {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let why = || format!("{text:?} is no STREAM=WEIGHT, with a weight of 0.01 to 100");
-        let (stream, weight) = text.split_once('=').ok_or_else(why)?;
+        let why = || {
+            format!(
+                "{text:?} is no STREAM=WEIGHT or class:CLASS=WEIGHT, with a weight of 0.01 to 100"
+            )
+        };
+        let (whose, weight) = text.split_once('=').ok_or_else(why)?;
         let weight: f64 = weight.trim().parse().map_err(|_| why())?;
-        let stream = stream.trim().parse().map_err(|_| why())?;
+        // No stream's name has a colon in it.
+        let whose = match whose.trim().strip_prefix("class:") {
+            Some(class) if token::is_id(class) => Whose::Class(class.to_owned()),
+            Some(_) => return Err(why()),
+            None => Whose::Stream(whose.trim().parse().map_err(|_| why())?),
+        };
         let usual = (0.01..=100.0).contains(&weight);
-        usual.then_some(Self(stream, weight)).ok_or_else(why)
+        usual.then_some(Self(whose, weight)).ok_or_else(why)
     }
 }
 
@@ -84,8 +115,11 @@ impl TryFrom<String> for Weight {
 }
 
 impl From<Weight> for String {
-    fn from(Weight(stream, weight): Weight) -> Self {
-        format!("{stream}={weight}")
+    fn from(Weight(whose, weight): Weight) -> Self {
+        match whose {
+            Whose::Stream(stream) => format!("{stream}={weight}"),
+            Whose::Class(class) => format!("class:{class}={weight}"),
+        }
     }
 }
 
@@ -196,13 +230,32 @@ mod tests {
     }
 
     #[test]
-    fn a_weight_is_of_a_stream() {
-        assert_eq!(
-            String::from("gold=2.5".parse::<Weight>().unwrap()),
-            "gold=2.5"
-        );
-        for wrong in ["gold", "gold=", "gold=0", "gold=-1", "a b=1", "gold=NaN"] {
-            assert!(wrong.parse::<Weight>().is_err(), "{wrong}");
+    fn a_weight_is_of_a_stream_or_of_a_class() {
+        let read = |text: &str| text.parse::<Weight>();
+        for text in ["gold=2.5", "class:gold=0.5", "class=3"] {
+            assert_eq!(read(text).map(String::from).as_deref(), Ok(text));
         }
+        for wrong in [
+            "gold",
+            "gold=",
+            "gold=0",
+            "gold=-1",
+            "a b=1",
+            "gold=NaN",
+            "class:=2",
+            "class:a b=2",
+            "class:a:b=2",
+            "klass:gold=2",
+            "gold:2",
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+        let all = ["demo=2", "class:gold=3"].map(|text| read(text).unwrap());
+        let all = Weight::all(&all).unwrap();
+        assert_eq!((all.streams["demo"], all.classes["gold"]), (2.0, 3.0));
+        let many: Vec<_> = (0..=CLASSES)
+            .map(|nth| read(&format!("class:c{nth}=2")).unwrap())
+            .collect();
+        assert!(Weight::all(&many).is_err());
     }
 }

@@ -112,7 +112,7 @@ mod tests {
         net::{TcpListener, TcpStream},
     };
 
-    use super::*;
+    use super::{super::meter::Span, *};
     use crate::net::{Peer, socket::Stream};
 
     const OCTETS: usize = 2_000_000;
@@ -134,8 +134,12 @@ mod tests {
         let stream = Stream::new(stream, peer, Duration::from_secs(10));
         let connection = stream.connection().clone();
         connection.pace(Some(Bitrate::from_kbps(kbps)));
-        let media = (7, MediaTime::from_seconds(2.0));
-        let meter = Meter::begin(connection, OCTETS as u64, media, Instant::now());
+        let span = Span {
+            number: 7,
+            begins: MediaTime::ZERO,
+            media: MediaTime::from_seconds(2.0),
+        };
+        let meter = Meter::begin(connection, OCTETS as u64, span, Instant::now());
         (stream, reader.unwrap(), Arc::new(meter))
     }
 

@@ -39,6 +39,8 @@ pub struct Ask<'a> {
     pub measured: bool,
     /// All of the segment is asked for, not a part or what is missing.
     pub whole: bool,
+    /// The place of its class; see [`Weights`](super::weights::Weights).
+    pub place: u8,
 }
 
 /// What whoever asks brings along.
@@ -56,6 +58,8 @@ pub(super) struct Brought {
     pub measured: bool,
     /// All of the segment is asked for, not a part or what is missing.
     pub whole: bool,
+    /// The place of its class.
+    pub place: u8,
 }
 
 /// What choices of the rung of `segment` rest on, if it is not what `window` has for all that is live.
@@ -97,7 +101,7 @@ pub(super) fn ask<'a>(
         format.segment.max(segment.duration())
     };
     let share = origin.share.load();
-    let ceiling = share.ceiling(seat.stream.as_str(), seat.viewer.key);
+    let ceiling = share.ceiling(seat.stream.as_str(), brought.place, seat.viewer.key);
     let taken = brought.taken.map(|rung| rung.min(most));
     Ask {
         offer: Offer {
@@ -125,6 +129,7 @@ pub(super) fn ask<'a>(
         hint: brought.hint,
         measured: brought.measured,
         whole: brought.whole,
+        place: brought.place,
     }
 }
 

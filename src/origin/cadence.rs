@@ -37,6 +37,7 @@ impl Cadence {
         Some(Delivery {
             number: self.number,
             octets: self.octets,
+            begins: MediaTime::ZERO,
             media: self.media,
             elapsed,
             min_rtt: Duration::ZERO,

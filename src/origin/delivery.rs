@@ -5,6 +5,7 @@
 
 use std::{
     convert::Infallible,
+    ops::Range,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -14,9 +15,13 @@ use std::{
 use adaptation::abandon::Instead;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use playlists::MediaTime;
 
-use super::{meter::Meter, rounds, seat::Seat, viewers::Viewers};
+use super::{
+    meter::{Meter, Span},
+    rounds,
+    seat::Seat,
+    viewers::Viewers,
+};
 use crate::net::Connection;
 
 /// The body of a segment: its parts in order, shared with everyone who gets them.
@@ -36,10 +41,8 @@ pub struct Measure {
     pub viewers: Arc<Viewers>,
     pub seat: Seat,
     pub connection: Arc<Connection>,
-    /// Of the segment.
-    pub number: u64,
-    /// Length of what is delivered.
-    pub media: MediaTime,
+    /// What is delivered.
+    pub span: Span,
     /// What its viewer would ask for and get, were it broken off; `None` if it is not to be.
     pub instead: Option<Instead>,
 }
@@ -93,21 +96,16 @@ impl Body for Delivery {
 }
 
 impl Measure {
-    /// For a delivery of `share` of the octets, 0 to 1.
-    pub fn of_share(self, share: f64) -> Self {
-        let media = MediaTime::from_seconds(self.media.seconds() * share);
-        Self { media, ..self }
+    /// For a delivery of some of the octets, from this share of them to that.
+    pub fn cut(self, shares: Range<f64>) -> Self {
+        let span = self.span.cut(shares);
+        Self { span, ..self }
     }
 
     /// The first of `octets` is about to be given to the connection.
     pub(super) fn begin(self, octets: u64) -> Arc<Meter> {
         let (connection, now) = (self.connection, Instant::now());
-        let meter = Arc::new(Meter::begin(
-            connection,
-            octets,
-            (self.number, self.media),
-            now,
-        ));
+        let meter = Arc::new(Meter::begin(connection, octets, self.span, now));
         self.viewers.delivering(&self.seat, &meter);
         rounds::watch(&self.viewers, self.seat, &meter, self.instead);
         meter

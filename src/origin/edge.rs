@@ -7,10 +7,14 @@ use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
-use playlists::{Epoch, Format, MediaTime, Segment, Spot, Window};
+use playlists::{Epoch, Format, Part, Segment, Spot, Window};
 use serde::Deserialize;
 
-use super::{Refusal, delivery::Measure, meter::Meter};
+use super::{
+    Refusal,
+    delivery::Measure,
+    meter::{Meter, Span},
+};
 use crate::store::{Consumer, Published, StreamName};
 
 /// Blocking playlist reload and delta update (RFC 8216bis sections 6.2.5.1 and 6.2.5.2).
@@ -225,7 +229,8 @@ impl Growth {
             .segment(growing.number)
             .filter(|segment| segment.head.epoch == growing.epoch)
             .ok_or_else(cut)?;
-        let parts = segment.parts.get(*taken..).ok_or_else(cut)?;
+        let before = *taken;
+        let parts = segment.parts.get(before..).ok_or_else(cut)?;
         self.ready
             .extend(parts.iter().map(|part| part.media[growing.rung].clone()));
         self.taken = segment.parts.len();
@@ -234,9 +239,14 @@ impl Growth {
         if octets > 0
             && let Some(measure) = &growing.measure
         {
-            let media: MediaTime = parts.iter().map(|part| part.duration).sum();
+            let length = |parts: &[Part]| parts.iter().map(|part| part.duration).sum();
+            let span = Span {
+                number: growing.number,
+                begins: length(&segment.parts[..before]),
+                media: length(parts),
+            };
             let measure = Measure {
-                media,
+                span,
                 ..measure.clone()
             };
             self.meter = Some(measure.begin(octets));

@@ -14,7 +14,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use adaptation::{Choice, Decision, Rule, Situation, Sizes};
+use adaptation::{Choice, Decision, Offer, Rule, Situation, Sizes, Standing};
 use serde::{Deserialize, Serialize};
 
 use super::{arms::Arms, journal::Journal, seat::ViewerId};
@@ -50,7 +50,8 @@ pub struct Kept {
     choice: Choice,
     table: Arc<Table>,
     /// Without what the table has.
-    bare: Situation<'static>,
+    bare: Offer<'static>,
+    viewer: Standing,
     /// How many rungs of the table were on offer.
     rungs: u8,
 }
@@ -83,28 +84,9 @@ impl Kept {
             rule,
             choice,
             table: table.clone(),
-            bare: Situation {
-                sizes: Sizes::one(&[]),
-                expected: &[],
-                quality: &[],
-                pictures: &[],
-                number: situation.number,
-                duration: situation.duration,
-                ahead: situation.ahead,
-                lost: situation.lost,
-                start: situation.start,
-                estimate: situation.estimate,
-                recent: situation.recent,
-                rtt: situation.rtt,
-                in_flight: situation.in_flight,
-                buffer: situation.buffer,
-                previous: situation.previous,
-                since_switch: situation.since_switch,
-                since_stall: situation.since_stall,
-                ceiling: situation.ceiling,
-                price: situation.price,
-            },
-            rungs: u8::try_from(situation.sizes.rungs()).unwrap_or(u8::MAX),
+            bare: situation.offer.bare(),
+            viewer: situation.viewer,
+            rungs: u8::try_from(situation.offer.sizes.rungs()).unwrap_or(u8::MAX),
         }
     }
 
@@ -112,10 +94,13 @@ impl Kept {
     pub fn explained(&self, stream: &StreamName, viewer: &ViewerId) -> Explained {
         let laid = Laid::out(&self.table, self.bare.number, self.rungs.into());
         let situation = Situation {
-            sizes: laid.sizes,
-            expected: laid.expected,
-            pictures: laid.pictures,
-            ..self.bare
+            offer: Offer {
+                sizes: laid.sizes,
+                expected: laid.expected,
+                pictures: laid.pictures,
+                ..self.bare
+            },
+            viewer: self.viewer,
         };
         Explained {
             at_ms: self.at_ms,

@@ -150,7 +150,7 @@ mod tests {
         net::{TcpListener, TcpStream},
     };
 
-    use super::*;
+    use super::{super::meter::Span, *};
     use crate::net::{Peer, socket::Stream};
 
     #[test]
@@ -185,10 +185,14 @@ mod tests {
         // The kernel's clock of acknowledgements is coarser than a loopback's transfer is long.
         let start = Instant::now() - Duration::from_millis(50);
         let mut flights = Flights::default();
-        let media = (7, MediaTime::from_seconds(2.0));
+        let span = Span {
+            number: 7,
+            begins: MediaTime::ZERO,
+            media: MediaTime::from_seconds(2.0),
+        };
         let meter = |stream: &Stream| {
             let connection = stream.connection().clone();
-            Arc::new(Meter::begin(connection, OCTETS as u64, media, start))
+            Arc::new(Meter::begin(connection, OCTETS as u64, span, start))
         };
         let (first, second) = (meter(&one), meter(&two));
         flights.begin(&first, start);

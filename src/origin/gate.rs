@@ -25,7 +25,7 @@ use super::Refusal;
 use crate::{
     store::StreamName,
     token::{
-        Fault,
+        Fault, Token,
         keys::{self, Keys},
     },
 };
@@ -34,6 +34,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct Pass {
     scope: String,
+    class: Option<String>,
     /// Seconds since 1970.
     expires: u64,
     /// The way from where a stream is joined up to what stands before `/live` or a token.
@@ -90,6 +91,7 @@ fn check(request: &mut Request, own: Option<&str>, keys: &Keys) -> Result<(), Fa
     }
     let pass = Pass {
         scope: token.scope.to_owned(),
+        class: token.class.map(str::to_owned),
         expires: token.expires,
         up,
     };
@@ -137,8 +139,17 @@ fn refusal(fault: &Fault) -> Response<Body> {
 impl Pass {
     /// Whether its holder may know of a stream.
     pub(super) fn shows(&self, stream: &str) -> bool {
-        let (scope, expires) = (self.scope.as_str(), self.expires);
-        crate::token::Token { scope, expires }.joins(stream)
+        let token = Token {
+            scope: &self.scope,
+            class: self.class(),
+            expires: self.expires,
+        };
+        token.joins(stream)
+    }
+
+    /// Of whom its holder is one.
+    pub(super) fn class(&self) -> Option<&str> {
+        self.class.as_deref()
     }
 
     /// The multivariant playlist `text` of `stream`, with its names under a token to play with.
@@ -149,7 +160,7 @@ impl Pass {
         role: &str,
         text: &str,
     ) -> String {
-        let token = keys.session(role, self.expires);
+        let token = keys.session(role, self.class(), self.expires);
         let under = format!("{}~{token}/live/{stream}/", self.up);
         let (mut handed, uri) = (
             String::with_capacity(text.len() * 2),
@@ -223,6 +234,7 @@ mod tests {
         std::fs::remove_file(&file).unwrap();
         let pass = Pass {
             scope: "demo".into(),
+            class: None,
             expires: 0,
             up: "../../",
         };

@@ -39,6 +39,7 @@ struct Entry {
 pub(super) struct Line {
     page: Arc<Page>,
     index: u32,
+    place: u8,
 }
 
 /// What a line says.
@@ -46,13 +47,15 @@ pub(super) struct Line {
 pub(super) struct Written {
     pub index: u32,
     pub key: u64,
+    /// Of the viewer's class among the weights.
+    pub place: usize,
     /// `None`: it takes nothing here now.
     pub wish: Option<Wish>,
 }
 
 impl Ledger {
-    /// A line for a viewer; `None` once the ledger is closed.
-    pub(super) fn open(&self, key: u64) -> Option<Line> {
+    /// A line for a viewer whose class has this place; `None` once the ledger is closed.
+    pub(super) fn open(&self, key: u64, place: u8) -> Option<Line> {
         let mut book = self.lock();
         if book.closed {
             return None;
@@ -64,9 +67,9 @@ impl Ledger {
         }
         book.used += 1;
         let page = book.pages[index as usize / LINES].clone();
-        let line = Line { page, index };
+        let line = Line { page, index, place };
         line.entry().key.store(key, Relaxed);
-        line.entry().state.store(TAKEN, Relaxed);
+        line.write(None);
         Some(line)
     }
 
@@ -110,7 +113,8 @@ impl Ledger {
 impl Line {
     /// `None`: this viewer takes nothing here now.
     pub(super) fn write(&self, wish: Option<Wish>) {
-        let state = wish.map_or(TAKEN, |wish| wish.to_bits() | WISHES | TAKEN);
+        let wish = wish.map_or(0, |wish| wish.to_bits() | WISHES);
+        let state = wish | u64::from(self.place) << PLACE | TAKEN;
         self.entry().state.store(state, Relaxed);
     }
 
@@ -125,6 +129,7 @@ impl Entry {
         (state & TAKEN != 0).then(|| Written {
             index,
             key: self.key.load(Relaxed),
+            place: usize::from((state >> PLACE) as u8),
             wish: (state & WISHES != 0).then(|| Wish::from_bits(state)),
         })
     }
@@ -135,6 +140,8 @@ const LINES: usize = 256;
 
 const TAKEN: u64 = 1 << 63;
 const WISHES: u64 = 1 << 62;
+/// Above the bits of a wish.
+const PLACE: u32 = 49;
 
 #[cfg(test)]
 mod tests {
@@ -149,20 +156,20 @@ mod tests {
     #[test]
     fn lines_are_gone_through_in_a_lasting_order() {
         let ledger = Ledger::default();
-        let lines: Vec<_> = (0..1000).map(|key| ledger.open(key).unwrap()).collect();
+        let lines: Vec<_> = (0..1000).map(|key| ledger.open(key, 0).unwrap()).collect();
         assert_eq!(keys(&ledger, 0), (0..1000).collect::<Vec<_>>());
         assert_eq!(keys(&ledger, 700), (700..1000).collect::<Vec<_>>());
         assert_eq!(keys(&ledger, 5000), [0; 0]);
         ledger.give_back(&lines[3]);
         assert_eq!(keys(&ledger, 0)[..5], [0, 1, 2, 4, 5]);
-        let _back = ledger.open(7777).unwrap();
+        let _back = ledger.open(7777, 0).unwrap();
         assert_eq!(keys(&ledger, 0)[..5], [0, 1, 2, 7777, 4]);
     }
 
     #[test]
     fn a_line_says_what_was_written_last() {
         let ledger = Ledger::default();
-        let line = ledger.open(1).unwrap();
+        let line = ledger.open(1, 0).unwrap();
         let wish = |ledger: &Ledger| ledger.lines(0).next().map(|written| written.wish);
         assert_eq!(wish(&ledger), Some(None));
         let wanted = Viewer::new(None, std::time::Instant::now()).wish();
@@ -177,14 +184,14 @@ mod tests {
     #[test]
     fn a_crowd_that_has_gone_leaves_nothing_behind() {
         let ledger = Ledger::default();
-        let lines: Vec<_> = (0..1000).map(|key| ledger.open(key).unwrap()).collect();
+        let lines: Vec<_> = (0..1000).map(|key| ledger.open(key, 0).unwrap()).collect();
         assert!(!ledger.close(), "somebody is there");
         lines.iter().for_each(|line| ledger.give_back(line));
         assert_eq!(ledger.lock().pages.len(), 0);
-        let line = ledger.open(1).unwrap();
+        let line = ledger.open(1, 0).unwrap();
         assert_eq!(keys(&ledger, 0), [1]);
         ledger.give_back(&line);
         assert!(ledger.close());
-        assert!(ledger.open(2).is_none());
+        assert!(ledger.open(2, 0).is_none());
     }
 }

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use playlists::{Bitrate, Epoch, MediaTime, Segment, Spot};
+use playlists::{Bitrate, Epoch, Segment, Spot};
 use serde::Deserialize;
 
 use super::{
@@ -19,6 +19,8 @@ use super::{
     cmcd::Cmcd,
     delivery::Measure,
     edge::{self, Growing},
+    gate::Pass,
+    meter::Span,
     piece::Piece,
     playlist::{elsewhere, stream_of},
     seat::{Seat, ViewerId},
@@ -41,11 +43,12 @@ pub struct Hint {
 
 /// `v/{viewer}/{msn}.m4s` and `v/{viewer}/{msn}.{part}.m4s`: here the rung is chosen and pinned,
 /// by whichever of them is asked for first.
-pub async fn chosen(
+pub(super) async fn chosen(
     State(origin): State<Arc<Origin>>,
     Path((stream, viewer, name)): Path<(String, String, String)>,
     Query(hint): Query<Hint>,
     Extension(connection): Extension<Arc<Connection>>,
+    pass: Option<Extension<Pass>>,
     headers: HeaderMap,
     uri: axum::http::Uri,
 ) -> Result<Response, Refusal> {
@@ -87,6 +90,7 @@ pub async fn chosen(
         measured: connection.peer.direct,
         whole: part.is_none() && !headers.contains_key(header::RANGE),
         taken: None,
+        place: origin.place(pass.as_ref()),
     };
     let told = choose(&origin, &seat, (&window, segment), file, brought, asked);
     telling::pace(&origin, &window, &told.known, &connection);
@@ -94,7 +98,7 @@ pub async fn chosen(
     let mut response = if origin.terms.behind_cdn {
         signalling::elsewhere(segment, rung, &name)
     } else {
-        let measure = measure(&origin, &seat, connection, (number, length(segment, part)));
+        let measure = measure(&origin, &seat, connection, Span::of(segment, part));
         if part.is_none() && !segment.complete {
             growing(segment, consumer, chosen, Some(measure))
         } else {
@@ -135,7 +139,7 @@ pub(super) fn choose<'a>(
         pin,
         known,
         rung,
-        media: length(segment, part),
+        media: Span::of(segment, part).media,
         asked,
     };
     tracing::debug!(viewer = %seat.viewer, number, ?part, rung = told.name(), ?pin, known = ?told.known, "rung chosen");
@@ -297,26 +301,20 @@ impl File {
     }
 }
 
-/// How the delivery of a segment or part of this number and length is measured.
+/// How the delivery of some media is measured.
 pub(super) fn measure(
     origin: &Origin,
     seat: &Seat,
     connection: Arc<Connection>,
-    (number, media): (u64, MediaTime),
+    span: Span,
 ) -> Measure {
     Measure {
         viewers: origin.viewers.clone(),
         seat: seat.clone(),
         connection,
-        number,
-        media,
+        span,
         instead: None,
     }
-}
-
-pub(super) fn length(segment: &Segment, part: Option<usize>) -> MediaTime {
-    let part = part.and_then(|part| segment.parts.get(part));
-    part.map_or_else(|| segment.duration(), |part| part.duration)
 }
 
 /// A part that is there, or the whole of a complete segment, in the rung of this index and name.

@@ -2,6 +2,7 @@
 //! `delivery`'s business.
 
 use std::{
+    ops::Range,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -9,9 +10,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use playlists::{Bitrate, MediaTime};
+use playlists::{Bitrate, MediaTime, Segment};
 
 use crate::net::{Connection, Stretch, tcp_info::TcpInfo};
+
+/// Which media a delivery is of.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// Of its segment.
+    pub number: u64,
+    /// Where in the segment it begins.
+    pub begins: MediaTime,
+    /// How long it plays.
+    pub media: MediaTime,
+}
 
 /// How one delivery goes, by the kernel's account of its connection.
 #[derive(Debug)]
@@ -19,10 +31,7 @@ pub struct Meter {
     stretch: Stretch,
     /// Length of the media. On the wire there is more: heads, frames, records of TLS.
     octets: u64,
-    /// Of the segment that it is, or is a part of.
-    number: u64,
-    /// How long it plays.
-    media: MediaTime,
+    span: Span,
     started: Instant,
     /// All of the media was given to the connection.
     whole: AtomicBool,
@@ -67,14 +76,39 @@ pub struct Outcome {
     pub abandoned: bool,
 }
 
+impl Span {
+    /// Of a part of `segment`, or of all of it.
+    pub fn of(segment: &Segment, part: Option<usize>) -> Self {
+        let number = segment.number();
+        let whole = Self {
+            number,
+            begins: MediaTime::ZERO,
+            media: segment.duration(),
+        };
+        let Some((before, [part, ..])) = part.and_then(|part| segment.parts.split_at_checked(part))
+        else {
+            return whole;
+        };
+        Self {
+            number,
+            begins: before.iter().map(|part| part.duration).sum(),
+            media: part.duration,
+        }
+    }
+
+    /// Some of its octets, from this share of them to that: they are taken to play as evenly as they lie.
+    pub fn cut(self, shares: Range<f64>) -> Self {
+        let at = |share: f64| MediaTime::from_seconds(self.media.seconds() * share);
+        Self {
+            begins: self.begins + at(shares.start),
+            media: at(shares.end - shares.start),
+            ..self
+        }
+    }
+}
+
 impl Meter {
-    /// `media` is the number of its segment and how long it plays.
-    pub fn begin(
-        connection: Arc<Connection>,
-        octets: u64,
-        (number, media): (u64, MediaTime),
-        now: Instant,
-    ) -> Self {
+    pub fn begin(connection: Arc<Connection>, octets: u64, span: Span, now: Instant) -> Self {
         let info = connection.sampled(now);
         let progress = Progress {
             acked: 0,
@@ -90,8 +124,7 @@ impl Meter {
         Self {
             stretch: Stretch::begin(connection),
             octets,
-            number,
-            media,
+            span,
             started: now,
             whole: AtomicBool::new(false),
             told: AtomicBool::new(false),
@@ -215,9 +248,10 @@ impl Meter {
     pub fn abandon(&self, progress: &Progress, octets: u64, elapsed: Duration) {
         let share = octets as f64 / self.octets.max(1) as f64;
         let delivery = adaptation::Delivery {
-            number: self.number,
+            number: self.span.number,
             octets,
-            media: MediaTime::from_seconds(self.media.seconds() * share),
+            begins: self.span.begins,
+            media: MediaTime::from_seconds(self.span.media.seconds() * share),
             elapsed,
             min_rtt: progress.min_rtt,
             capacity: None,
@@ -261,9 +295,10 @@ impl Meter {
         let complete = progress.over && progress.acked >= self.octets;
         let until = if complete { progress.at } else { now };
         adaptation::Delivery {
-            number: self.number,
+            number: self.span.number,
             octets: self.evident(progress),
-            media: self.media,
+            begins: self.span.begins,
+            media: self.span.media,
             elapsed: until.saturating_duration_since(self.started),
             min_rtt: progress.min_rtt,
             capacity: progress.capacity,

@@ -38,9 +38,10 @@ mod signalling;
 pub mod strain;
 mod telling;
 pub mod viewers;
+pub mod weights;
 pub mod wheel;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use adaptation::Rate;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -61,12 +62,9 @@ use self::{
     share::Share,
     shortcut::Sooner,
     viewers::{Rules, Viewers},
+    weights::Weights,
 };
-use crate::{
-    net::App,
-    store::{Store, StreamName},
-    token::keys::Keys,
-};
+use crate::{net::App, store::Store, token::keys::Keys};
 
 /// What a node does with viewers.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -84,8 +82,8 @@ pub struct Terms {
     pub budget: Option<Bitrate>,
     /// The budget is to be learnt from when more could not be sent.
     pub budget_learnt: bool,
-    /// How much a viewer of each of these streams counts against one of another, which is 1.
-    pub weights: BTreeMap<StreamName, f64>,
+    /// How much viewers count where the budget is short.
+    pub weights: Weights,
     /// Who is held down by the budget is sent no faster than so many times the rate of its ceiling.
     pub pace: Option<f64>,
     /// Deliveries that are lost are broken off, to players that ask again.
@@ -107,7 +105,7 @@ impl Default for Terms {
         Self {
             budget: None,
             budget_learnt: false,
-            weights: BTreeMap::new(),
+            weights: Weights::default(),
             pace: None,
             abandon: true,
             max_viewers: 10_000,

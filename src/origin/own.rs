@@ -20,7 +20,9 @@ use super::{
     asking::{self, Brought},
     cmcd::Cmcd,
     edge::{self, Reload},
+    gate::Pass,
     media::{self, File},
+    meter::Span,
     piece::Piece,
     playlist::{elsewhere, playlist, stream_of},
     profile::Container,
@@ -92,6 +94,7 @@ pub(super) async fn taken(
     state: State<Arc<Origin>>,
     Path((stream, viewer, epoch, rung, name)): Path<(String, String, u64, String, String)>,
     Extension(connection): Extension<Arc<Connection>>,
+    pass: Option<Extension<Pass>>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Refusal> {
@@ -125,6 +128,7 @@ pub(super) async fn taken(
         hint: said.map(|said| said.hint(file.part.is_some())),
         measured: connection.peer.direct,
         taken: Some(index),
+        place: state.place(pass.as_ref()),
         ..Brought::default()
     };
     let past = asking::past(&window, segment);
@@ -132,8 +136,8 @@ pub(super) async fn taken(
     let ask = asking::ask(&state, &seat, &window, segment, table, brought);
     let (pin, known) = state.viewers.decide(&seat, &ask, asked);
     tracing::debug!(viewer = %seat.viewer, number = file.number, part = ?file.part, %rung, ?known, "rung taken");
-    let length = media::length(segment, file.part);
-    let measure = media::measure(&state, &seat, connection, (file.number, length));
+    let span = Span::of(segment, file.part);
+    let measure = media::measure(&state, &seat, connection, span);
     let mut response = if file.part.is_none() && !segment.complete {
         media::growing(segment, consumer, index, Some(measure))
     } else {
@@ -152,7 +156,7 @@ pub(super) async fn taken(
         pin,
         known,
         rung: index,
-        media: length,
+        media: span.media,
         asked,
     };
     told.put(&state, &headers, response.headers_mut());

@@ -100,8 +100,9 @@ impl Piece {
             Wanted::Part(range) => {
                 let said = format!("bytes {}-{}/{length}", range.start, range.end - 1);
                 put(header::CONTENT_RANGE, &said);
-                let share = (range.end - range.start) as f64 / length.max(1) as f64;
-                let measure = self.measure.map(|measure| measure.of_share(share));
+                let share = |at: u64| at as f64 / length.max(1) as f64;
+                let shares = share(range.start)..share(range.end);
+                let measure = self.measure.map(|measure| measure.cut(shares));
                 let chunks = cut(&self.chunks, &range);
                 let body = Body::new(Delivery::new(chunks, measure));
                 (StatusCode::PARTIAL_CONTENT, answer, body).into_response()

@@ -151,11 +151,12 @@ fn wanted<'a>(ladder: &'a Ladder, profile: &Profile) -> Result<&'a [Rung], Refus
 }
 
 /// A viewer's media playlist: the same text for all who know parts, and for all who do not.
-pub async fn viewer(
+pub(super) async fn viewer(
     State(origin): State<Arc<Origin>>,
     Path((stream, viewer)): Path<(String, String)>,
     Query(reload): Query<Reload>,
     Query(known): Query<Known>,
+    pass: Option<Extension<Pass>>,
     uri: axum::http::Uri,
 ) -> Result<Response, Refusal> {
     let (name, stream) = stream_of(&origin, &stream)?;
@@ -186,7 +187,8 @@ pub async fn viewer(
             },
         );
     }
-    let own = signalling::playlist(&origin, &seat, &window, &known, reload.skips());
+    let known = (&known, origin.place(pass.as_ref()));
+    let own = signalling::playlist(&origin, &seat, &window, known, reload.skips());
     Ok(playlist(own.unwrap_or_else(|| {
         window.playlist(View::Viewer { parts }, reload.skips())
     })))

@@ -75,10 +75,10 @@ impl Room {
         self.seats.get(&key).map(|seated| seated.clone())
     }
 
-    /// A seat for the viewer `key`.
+    /// A seat for the viewer `key`, whose class has this place among the weights.
     pub(super) fn seat(
         &self,
-        key: u64,
+        (key, place): (u64, u8),
         seated: impl FnOnce(Line) -> Seated,
         now: Instant,
     ) -> Seating {
@@ -87,7 +87,7 @@ impl Room {
                 found.get().touch(now);
                 Seating::Found(found.get().clone())
             }
-            Entry::Vacant(vacant) => match self.ledger.open(key) {
+            Entry::Vacant(vacant) => match self.ledger.open(key, place) {
                 Some(line) => Seating::New(vacant.insert(Arc::new(seated(line))).clone()),
                 None => Seating::Closed,
             },

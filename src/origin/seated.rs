@@ -232,7 +232,13 @@ impl Seated {
         let length = ask.offer.duration.duration().as_millis();
         let length = u32::try_from(length).unwrap_or(0);
         state.media_ms = state.media_ms.saturating_add(length);
-        let octets = because.sizes.this().get(pin.rung).copied().unwrap_or(0);
+        let octets = because
+            .offer
+            .sizes
+            .this()
+            .get(pin.rung)
+            .copied()
+            .unwrap_or(0);
         state.chosen += octets;
         if !ask.measured {
             state.cadence = Some(Box::new(Cadence {
@@ -242,7 +248,7 @@ impl Seated {
                 answered: now,
             }));
         }
-        if let Some(estimate) = because.estimate {
+        if let Some(estimate) = because.viewer.estimate {
             state.estimates_kbps += estimate.rate.kbps();
             state.estimated += 1;
         }

@@ -20,7 +20,7 @@ use crate::store::{Store, StreamName};
 #[derive(Debug, Default)]
 pub struct Share {
     allocation: Allocation,
-    /// Where each stream stands in the allocation.
+    /// Where in the allocation each stream's viewers begin, one class after another.
     classes: BTreeMap<StreamName, usize>,
     /// Octets acknowledged by viewers, as a rate over the last seconds.
     pub egress: Bitrate,
@@ -45,11 +45,11 @@ pub struct Arrivals {
 }
 
 impl Share {
-    /// The highest rung that the budget allows this viewer.
-    pub fn ceiling(&self, stream: &str, viewer: u64) -> usize {
-        self.classes
-            .get(stream)
-            .map_or(usize::MAX, |class| self.allocation.ceiling(*class, viewer))
+    /// The highest rung that the budget allows this viewer, whose class has this place among the weights.
+    pub fn ceiling(&self, stream: &str, place: u8, viewer: u64) -> usize {
+        self.classes.get(stream).map_or(usize::MAX, |first| {
+            self.allocation.ceiling(first + usize::from(place), viewer)
+        })
     }
 
     /// Not even the cheapest rung for everybody fits.
@@ -138,19 +138,19 @@ fn share_out(
     let floor = Bitrate::from_bps(floor.sum());
     // Where there is enough for everybody nobody has to be asked.
     let mut demand = match allocator.budget {
-        Some(_) => viewers.demand(&rates),
+        Some(_) => viewers.demand(&rates, terms.weights.places()),
         None => BTreeMap::new(),
     };
     let (mut classes, mut places) = (Vec::new(), BTreeMap::new());
     for (name, rates) in rates {
-        let viewers = demand.remove(&name).unwrap_or_default();
-        let weight = terms.weights.get(&name).copied().unwrap_or(1.0);
-        places.insert(name, classes.len());
-        classes.push(Class {
-            rates,
+        let mut demand = demand.remove(&name).unwrap_or_default().into_iter();
+        let first = classes.len();
+        classes.extend(terms.weights.of(&name).map(|weight| Class {
+            rates: rates.clone(),
             weight,
-            viewers,
-        });
+            viewers: demand.next().unwrap_or_default(),
+        }));
+        places.insert(name, first);
     }
     Share {
         allocation: allocator.allocate(&classes, turn),

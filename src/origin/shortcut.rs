@@ -16,6 +16,7 @@ use super::{
     asking::Brought,
     delivery::{Delivery, Measure},
     media::{self, File},
+    meter::Span,
     playlist,
     seat::Seat,
     signalling, telling,
@@ -90,11 +91,11 @@ impl Sooner {
         let told = media::choose(origin, &seat, (&window, segment), file, brought, now);
         telling::pace(origin, &window, &told.known, asked.connection);
         let piece = media::fragment(segment, file, (told.rung, told.name()));
-        let length = media::length(segment, file.part);
+        let span = Span::of(segment, file.part);
         let connection = asked.connection.clone();
         let measure = Measure {
             instead: abandoning::instead(origin, &seat, segment, told.rung, brought.whole),
-            ..media::measure(origin, &seat, connection, (file.number, length))
+            ..media::measure(origin, &seat, connection, span)
         };
         let length = piece.length();
         let body = Body::new(Delivery::new(piece.chunks, Some(measure)));

@@ -31,7 +31,7 @@ use crate::{
 
 /// What another node knew of a viewer that it sent here.
 #[derive(Clone, Debug, Default, serde::Deserialize)]
-pub struct Known {
+pub(super) struct Known {
     /// What it measured, kbit/s.
     seen: Option<u64>,
     /// What it told the viewer, if rungs are chosen when they are listed.
@@ -67,12 +67,13 @@ pub(super) fn is_usual(profile: &Profile) -> bool {
     (choosing, container) == (Choosing::AtGet, Container::Fmp4) && !profile.goes_back()
 }
 
-/// A viewer's media playlist, unless it is the usual text; with `skip`, without what it has.
+/// A viewer's media playlist, unless it is the usual text; with `skip`, without what it has. It is what another node
+/// knew of it and the place of its class that tell how its rungs are chosen.
 pub(super) fn playlist(
     origin: &Origin,
     seat: &Seat,
     window: &Published,
-    known: &Known,
+    (known, place): (&Known, u8),
     skip: bool,
 ) -> Option<Text> {
     let profile = &seat.viewer.profile;
@@ -81,7 +82,7 @@ pub(super) fn playlist(
         Choosing::AtGet if transport => Some(window.transport(None, skip)),
         Choosing::AtGet => None,
         Choosing::AtListing => {
-            let timeline = list(origin, seat, window, known)?;
+            let timeline = list(origin, seat, window, (known, place))?;
             let style = Style {
                 tagged: profile.signalling == Signalling::Tagged,
                 transport,
@@ -100,7 +101,12 @@ pub(super) fn playlist(
 
 /// What the viewer is told of the segments that are listed, the open one among them if its parts are;
 /// `None` if there are none.
-fn list(origin: &Origin, seat: &Seat, window: &Published, known: &Known) -> Option<Timeline> {
+fn list(
+    origin: &Origin,
+    seat: &Seat,
+    window: &Published,
+    (known, place): (&Known, u8),
+) -> Option<Timeline> {
     let open = window.open_segment();
     let open = open.filter(|_| seat.viewer.profile.lists_parts());
     let segments: Vec<_> = window.listed().chain(open).collect();
@@ -109,6 +115,7 @@ fn list(origin: &Origin, seat: &Seat, window: &Published, known: &Known) -> Opti
         known: known.rate(),
         // Nothing is taken yet, and a listing says nothing of a path.
         measured: true,
+        place,
         ..Brought::default()
     };
     let table = window.table();

@@ -192,20 +192,24 @@ impl Viewers {
         }
     }
 
-    /// The demand of each stream's viewers: what their own paths would allow, given its rungs' rates.
+    /// The demand of each stream's viewers: what their own paths would allow, given its rungs' rates. By the
+    /// places of their classes, of which there are so many.
     pub fn demand(
         &self,
         rates: &BTreeMap<StreamName, Vec<Bitrate>>,
-    ) -> BTreeMap<StreamName, Vec<Demand>> {
+        places: usize,
+    ) -> BTreeMap<StreamName, Vec<Vec<Demand>>> {
         let rooms = self.rooms.load();
         let demand = |(name, rates): (&StreamName, &Vec<Bitrate>)| {
-            let mut demand = Vec::new();
-            if let Some(room) = rooms.get(name) {
-                demand.reserve(room.watching.load(Relaxed) as usize);
-                demand.extend(room.lines(0).filter_map(|line| {
-                    let cap = line.wish?.cap(rates);
-                    Some(Demand { key: line.key, cap })
-                }));
+            let mut demand = vec![Vec::new(); places];
+            if let (Some(room), Some(usual)) = (rooms.get(name), demand.first_mut()) {
+                usual.reserve(room.watching.load(Relaxed) as usize);
+                for line in room.lines(0) {
+                    if let (Some(wish), Some(alike)) = (line.wish, demand.get_mut(line.place)) {
+                        let (key, cap) = (line.key, wish.cap(rates));
+                        alike.push(Demand { key, cap });
+                    }
+                }
             }
             (name.clone(), demand)
         };
@@ -358,7 +362,7 @@ impl Viewers {
                 let ring = self.places.ring();
                 Seated::new(id, (room.clone(), line), region, (arm, ring), ask, now)
             };
-            match room.seat(seat.viewer.key, new, now) {
+            match room.seat((seat.viewer.key, ask.place), new, now) {
                 Seating::New(seated) => {
                     self.silences().set(seated.clone(), now + ask.patience);
                     return Some(seated);

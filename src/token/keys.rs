@@ -15,7 +15,7 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{Ring, is_id};
+use super::{Ring, Token, is_id};
 
 /// The ring of a file as it is now, and for how long who has joined may play.
 #[derive(Debug)]
@@ -46,11 +46,15 @@ impl Keys {
         self.ring.load()
     }
 
-    /// A token to play with for who joined with one that lasts until `joined`: for a session, or for
-    /// as long as that one, whichever is longer.
-    pub fn session(&self, scope: &str, joined: u64) -> String {
+    /// A token to play with for who joined with one of this class that lasts until `joined`: for a session, or
+    /// for as long as that one, whichever is longer.
+    pub fn session(&self, scope: &str, class: Option<&str>, joined: u64) -> String {
         let expires = joined.max(now().saturating_add(self.session.as_secs()));
-        self.ring().sign(scope, expires)
+        self.ring().sign_all(&Token {
+            scope,
+            class,
+            expires,
+        })
     }
 
     /// A token for a node that follows another, good for a few minutes.
@@ -206,7 +210,7 @@ mod tests {
         let keys = Keys::load(&file, Duration::from_secs(1000)).unwrap();
         std::fs::remove_file(&file).unwrap();
         let until = |joined| {
-            let text = keys.session("demo~ladder", joined);
+            let text = keys.session("demo~ladder", None, joined);
             keys.ring().verify(&text, 0).unwrap().expires
         };
         assert!(until(now() + 5) >= now() + 999);

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 
-use super::{is_scope, keys};
+use super::{Token, is_id, is_scope, keys};
 
 /// Prints a token to join streams with, or a new key for the file of keys.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -20,6 +20,9 @@ pub struct Mint {
     /// The stream it is for; with `*` at the end all that begin so, `*` alone is all there are
     #[arg(long, value_name = "NAME", required_unless_present = "new_key")]
     stream: Option<String>,
+    /// The class of viewers that its holder is of, which `--weight class:NAME=` of a node makes count more or less
+    #[arg(long, value_name = "NAME", conflicts_with = "new_key")]
+    class: Option<String>,
     /// How long streams can be joined with it: a number and s, m, h or d
     #[arg(long, value_name = "TIME", default_value = "2h", value_parser = time)]
     ttl: Duration,
@@ -46,8 +49,18 @@ impl Mint {
             is_scope(stream),
             "stream {stream:?} is not 1 to 64 letters, digits, '-' or '_', with or without '*' at the end"
         );
-        let expires = keys::now().saturating_add(self.ttl.as_secs());
-        Ok(keys::read(file)?.sign(stream, expires))
+        let class = self.class.as_deref();
+        anyhow::ensure!(
+            class.is_none_or(is_id),
+            "class {:?} is not 1 to 32 letters, digits, '-' or '_'",
+            class.unwrap_or_default()
+        );
+        let token = Token {
+            scope: stream,
+            class,
+            expires: keys::now().saturating_add(self.ttl.as_secs()),
+        };
+        Ok(keys::read(file)?.sign_all(&token))
     }
 }
 

@@ -29,13 +29,14 @@ impl Rule for Bba {
     }
 
     fn choose(&self, situation: &Situation<'_>) -> Choice {
-        let (Some(previous), Some(level)) = (situation.previous, situation.buffer) else {
+        let (Some(previous), Some(level)) = (situation.viewer.previous, situation.viewer.buffer)
+        else {
             return situation.within(0, Reason::Start);
         };
         let (level, most) = (level.media.as_secs_f64(), situation.most_ahead());
         let (low, high) = (most * self.reservoir, most * self.cushion);
         let along = ((level - low) / (high - low).max(f64::EPSILON)).clamp(0.0, 1.0);
-        let rates = situation.expected;
+        let rates = situation.offer.expected;
         let wanted = match (rates.first(), rates.get(situation.top())) {
             (Some(least), Some(most)) => {
                 let (least, most) = (*least as f64, *most as f64);

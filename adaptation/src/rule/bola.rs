@@ -21,10 +21,10 @@ impl Rule for Bola {
     }
 
     fn choose(&self, situation: &Situation<'_>) -> Choice {
-        let Some(level) = situation.buffer else {
+        let Some(level) = situation.viewer.buffer else {
             return situation.within(0, Reason::Start);
         };
-        let (utility, segment) = (Utility::of(situation), situation.duration.seconds());
+        let (utility, segment) = (Utility::of(situation), situation.offer.duration.seconds());
         let segment = segment.max(f64::EPSILON);
         // In segments, as the paper has them; V is such that the dearest rung is had at the deepest buffer.
         let depth = (situation.most_ahead() / segment).max(1.0);
@@ -32,6 +32,7 @@ impl Rule for Bola {
         let weight = (depth - 1.0) / (utility.rung(situation.top()) + self.gamma_p);
         let score = |rung: usize| {
             let octets = situation
+                .offer
                 .sizes
                 .this()
                 .get(rung)

@@ -15,7 +15,7 @@ impl Rule for Cycle {
     }
 
     fn choose(&self, situation: &Situation<'_>) -> Choice {
-        let wanted = rung(situation.number, situation.sizes.rungs());
+        let wanted = rung(situation.offer.number, situation.offer.sizes.rungs());
         situation.within(wanted, situation.compared(wanted))
     }
 }

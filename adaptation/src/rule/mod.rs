@@ -16,7 +16,6 @@ mod utility;
 
 use std::{fmt, time::Duration};
 
-use playlists::MediaTime;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::rate::SAFETY;
@@ -25,37 +24,31 @@ pub use self::{
 };
 use crate::{
     buffer::Level,
-    offer::{Flight, Sizes},
+    offer::{Flight, Offer},
     throughput::{Estimate, Recent},
 };
 
 /// All that a rule may know when a viewer asks for a segment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Situation<'a> {
-    /// Of the segment in its stream.
-    pub number: u64,
-    /// True octets of this segment, and of those behind it that exist, in every rung.
-    pub sizes: Sizes<'a>,
-    /// See [`crate::Offer`] for this and the next.
-    pub expected: &'a [u64],
-    pub duration: MediaTime,
-    pub ahead: MediaTime,
-    pub quality: &'a [f32],
-    pub pictures: &'a [u8],
-    pub lost: Duration,
-    /// Where a viewer of whom nothing is known begins.
-    pub start: usize,
-    /// What this viewer's path is expected to carry.
+    pub offer: Offer<'a>,
+    pub viewer: Standing,
+}
+
+/// What is known of a viewer when it asks, and what it is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// What its path is expected to carry.
     pub estimate: Option<Estimate>,
     /// The last measurements of it, and how wrong they proved the predictions before.
     pub recent: Recent,
     /// Smallest round trip seen on its connections.
     pub rtt: Duration,
-    /// What is on its way to this viewer already.
+    /// What is on its way to it already.
     pub in_flight: Option<Flight>,
-    /// What the viewer has ahead; `None` before anything has arrived.
+    /// What it has ahead; `None` before anything has arrived.
     pub buffer: Option<Level>,
-    /// The rung that this viewer was given last, and for how many segments it was.
+    /// The rung that it was given last, and for how many segments it was.
     pub previous: Option<usize>,
     pub since_switch: u32,
     /// How long ago its last stall ended.
@@ -67,19 +60,22 @@ pub struct Situation<'a> {
 
 impl Situation<'_> {
     pub fn top(&self) -> usize {
-        self.sizes.rungs().saturating_sub(1)
+        self.offer.sizes.rungs().saturating_sub(1)
     }
 
     /// Where the viewer's buffer would be if all that is published had arrived: at the live edge it
     /// cannot have more.
     fn most_ahead(&self) -> f64 {
-        let level = self.buffer.map_or(0.0, |level| level.media.as_secs_f64());
-        level + self.duration.seconds() + self.ahead.seconds().max(0.0)
+        let level = self
+            .viewer
+            .buffer
+            .map_or(0.0, |level| level.media.as_secs_f64());
+        level + self.offer.duration.seconds() + self.offer.ahead.seconds().max(0.0)
     }
 
     /// As a rule wants it, within what is allowed.
     fn within(&self, wanted: usize, reason: Reason) -> Choice {
-        let ceiling = self.ceiling.min(self.top());
+        let ceiling = self.viewer.ceiling.min(self.top());
         if wanted > ceiling {
             return Choice {
                 rung: ceiling,
@@ -94,7 +90,7 @@ impl Situation<'_> {
 
     /// What a rule that has just this rung in mind would call it.
     fn compared(&self, wanted: usize) -> Reason {
-        match self.previous {
+        match self.viewer.previous {
             None => Reason::Start,
             Some(previous) if wanted > previous => Reason::Up,
             Some(previous) if wanted < previous => Reason::Down,

@@ -57,15 +57,17 @@ impl Rule for Mpc {
     }
 
     fn choose(&self, situation: &Situation<'_>) -> Choice {
-        let (Some(previous), Some(path), Some(_)) =
-            (situation.previous, Path::of(situation), situation.buffer)
-        else {
+        let (Some(previous), Some(path), Some(_)) = (
+            situation.viewer.previous,
+            Path::of(situation),
+            situation.viewer.buffer,
+        ) else {
             // Nothing to play through yet: where to begin is a question of rates alone.
             return Rate::default().choose(situation);
         };
         let previous = previous.min(situation.top());
         // Without an estimate a pace bounds the path from above; it is no reason to climb.
-        let most = match situation.estimate {
+        let most = match situation.viewer.estimate {
             Some(_) => previous.saturating_add(self.max_up).min(situation.top()),
             None => previous,
         };
@@ -143,19 +145,22 @@ impl<'a> Plan<'a> {
                 share: error.share,
             }),
             now: Playout::of(situation),
-            left: situation.in_flight.map_or(0.0, |flight| flight.left as f64),
-            rtt: situation.rtt.as_secs_f64(),
+            left: situation
+                .viewer
+                .in_flight
+                .map_or(0.0, |flight| flight.left as f64),
+            rtt: situation.viewer.rtt.as_secs_f64(),
             following: std::array::from_fn(|at| row(situation, at + 1)),
             total: [0.0; MAX_RUNGS],
-            duration: situation.duration.seconds(),
+            duration: situation.offer.duration.seconds(),
         };
         plan.total = std::array::from_fn(|rung| plan.rest().iter().map(|row| row[rung]).sum());
         plan
     }
 
     fn outlook(&self, rung: usize) -> Outlook {
-        let mut value =
-            self.utility.rung(rung) - self.change(self.previous, rung, self.situation.since_switch);
+        let mut value = self.utility.rung(rung)
+            - self.change(self.previous, rung, self.situation.viewer.since_switch);
         let mut stalls = false;
         for (at, Scenario { rate, share }) in self.scenarios.into_iter().enumerate() {
             let mut playout = self.now;
@@ -169,7 +174,7 @@ impl<'a> Plan<'a> {
 
     /// Of what is asked for.
     fn octets(&self, rung: usize) -> f64 {
-        let this = self.situation.sizes.this();
+        let this = self.situation.offer.sizes.this();
         this.get(rung).map_or(0.0, |octets| *octets as f64)
     }
 
@@ -180,7 +185,7 @@ impl<'a> Plan<'a> {
         // All that can be played while it is fetched.
         let held = first.level + (rest - 1.0) * self.duration;
         let mut best = f64::NEG_INFINITY;
-        for then in (0..self.situation.sizes.rungs()).rev() {
+        for then in (0..self.situation.offer.sizes.rungs()).rev() {
             let seconds = rest * self.rtt + self.total[then] * second_per_octet;
             let most = rest * self.utility.rung(then) - self.change(rung, then, 0);
             // Most are seen to be worth less without being played.
@@ -207,11 +212,11 @@ impl<'a> Plan<'a> {
 
     fn change(&self, from: usize, to: usize, kept: u32) -> f64 {
         let between = (self.utility.rung(to) - self.utility.rung(from)).abs();
-        let picture = |rung| self.situation.pictures.get(rung);
+        let picture = |rung| self.situation.offer.pictures.get(rung);
         let lost = if picture(from) == picture(to) {
             0.0
         } else {
-            self.situation.lost.as_secs_f64() / (1.0 + f64::from(kept) / PAID_OFF)
+            self.situation.offer.lost.as_secs_f64() / (1.0 + f64::from(kept) / PAID_OFF)
         };
         self.rule.change * between + self.rule.lost * lost
     }
@@ -219,8 +224,11 @@ impl<'a> Plan<'a> {
 
 /// Of the `nth` segment from now: true octets where it exists.
 fn row(situation: &Situation<'_>, nth: usize) -> Row {
-    let (known, this) = (situation.sizes.after(nth), situation.sizes.this());
-    let usual = Some(situation.expected).filter(|usual| usual.len() >= this.len());
+    let (known, this) = (
+        situation.offer.sizes.after(nth),
+        situation.offer.sizes.this(),
+    );
+    let usual = Some(situation.offer.expected).filter(|usual| usual.len() >= this.len());
     let octets = known.or(usual).unwrap_or(this);
     std::array::from_fn(|rung| octets.get(rung).map_or(0.0, |octets| *octets as f64))
 }

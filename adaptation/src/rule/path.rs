@@ -16,8 +16,8 @@ pub(super) struct Path {
 impl Path {
     /// `None` where nothing at all is known.
     pub(super) fn of(situation: &Situation<'_>) -> Option<Self> {
-        let pace = situation.in_flight.and_then(|flight| flight.pace);
-        match situation.estimate {
+        let pace = situation.viewer.in_flight.and_then(|flight| flight.pace);
+        match situation.viewer.estimate {
             Some(Estimate { rate, deviation }) => Some(Self {
                 rate: rate.min(pace.unwrap_or(Bitrate::MAX)),
                 deviation,

@@ -18,10 +18,11 @@ impl Playout {
     pub(super) fn of(situation: &Situation<'_>) -> Self {
         Self {
             level: situation
+                .viewer
                 .buffer
                 .map_or(0.0, |level| level.media.as_secs_f64()),
             most: situation.most_ahead(),
-            duration: situation.duration.seconds(),
+            duration: situation.offer.duration.seconds(),
             stalled: 0.0,
         }
     }

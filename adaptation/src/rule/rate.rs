@@ -40,7 +40,7 @@ impl Rule for Rate {
     }
 
     fn choose(&self, situation: &Situation<'_>) -> Choice {
-        let (wanted, reason) = match situation.previous {
+        let (wanted, reason) = match situation.viewer.previous {
             Some(previous) => self.follow(previous.min(situation.top()), situation),
             None => self.start(situation),
         };
@@ -50,13 +50,17 @@ impl Rule for Rate {
 
 impl Rate {
     fn start(&self, situation: &Situation<'_>) -> (usize, Reason) {
-        let start = situation.start.min(situation.top());
+        let start = situation.offer.start.min(situation.top());
         let rung = match Path::of(situation) {
             None => Some(start),
             Some(path) => {
-                let fit = dearest(situation, 0..situation.sizes.rungs(), self.entry(path));
+                let fit = dearest(
+                    situation,
+                    0..situation.offer.sizes.rungs(),
+                    self.entry(path),
+                );
                 // A slow delivery elsewhere is a reason to begin lower, never higher.
-                if situation.estimate.is_some() {
+                if situation.viewer.estimate.is_some() {
                     fit
                 } else {
                     fit.map(|rung| rung.min(start))
@@ -72,11 +76,11 @@ impl Rate {
         };
         let entry = dearest(
             situation,
-            previous + 1..situation.sizes.rungs(),
+            previous + 1..situation.offer.sizes.rungs(),
             self.entry(path),
         );
         // An outstanding delivery bounds the path from above; it is no reason to climb.
-        if let (Some(rung), Some(_)) = (entry, situation.estimate) {
+        if let (Some(rung), Some(_)) = (entry, situation.viewer.estimate) {
             return (rung.min(previous.saturating_add(self.max_up)), Reason::Up);
         }
         if fits(situation, previous, path.rate.scale(self.hold)) {
@@ -104,8 +108,9 @@ fn dearest(situation: &Situation<'_>, mut rungs: Range<usize>, rate: Bitrate) ->
 }
 
 fn fits(situation: &Situation<'_>, rung: usize, rate: Bitrate) -> bool {
-    let room = rate.octets_in(situation.duration.duration());
+    let room = rate.octets_in(situation.offer.duration.duration());
     situation
+        .offer
         .sizes
         .this()
         .get(rung)

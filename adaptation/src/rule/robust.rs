@@ -29,14 +29,14 @@ impl Rule for RobustMpc {
 
     fn choose(&self, situation: &Situation<'_>) -> Choice {
         let (Some(rate), Some(_), Some(previous)) = (
-            situation.recent.harmonic_mean(),
-            situation.buffer,
-            situation.previous,
+            situation.viewer.recent.harmonic_mean(),
+            situation.viewer.buffer,
+            situation.viewer.previous,
         ) else {
-            let rung = situation.previous.unwrap_or(situation.start);
+            let rung = situation.viewer.previous.unwrap_or(situation.offer.start);
             return situation.within(rung.min(situation.top()), Reason::Start);
         };
-        let rate = rate.bps() as f64 / 8.0 / (1.0 + situation.recent.worst_error());
+        let rate = rate.bps() as f64 / 8.0 / (1.0 + situation.viewer.recent.worst_error());
         let search = Search {
             rule: self,
             situation,
@@ -64,8 +64,8 @@ impl Search<'_> {
     fn best(&self, nth: usize, previous: usize, playout: Playout) -> (f64, usize) {
         let mut best = (f64::NEG_INFINITY, 0);
         for rung in 0..=self.situation.top() {
-            let sizes = self.situation.sizes.after(nth);
-            let octets = sizes.unwrap_or(self.situation.expected).get(rung);
+            let sizes = self.situation.offer.sizes.after(nth);
+            let octets = sizes.unwrap_or(self.situation.offer.expected).get(rung);
             let mut next = playout;
             next.fetch(octets.map_or(0.0, |octets| *octets as f64) / self.rate);
             let (own, before) = (mbps(self.situation, rung), mbps(self.situation, previous));
@@ -84,6 +84,6 @@ impl Search<'_> {
 }
 
 fn mbps(situation: &Situation<'_>, rung: usize) -> f64 {
-    let octets = situation.expected.get(rung).copied().unwrap_or(0) as f64;
-    octets * 8.0 / 1e6 / situation.duration.seconds().max(f64::EPSILON)
+    let octets = situation.offer.expected.get(rung).copied().unwrap_or(0) as f64;
+    octets * 8.0 / 1e6 / situation.offer.duration.seconds().max(f64::EPSILON)
 }

@@ -12,19 +12,19 @@ pub(super) struct Utility([f64; MAX_RUNGS]);
 
 impl Utility {
     pub(super) fn of(situation: &Situation<'_>) -> Self {
-        let (mut worth, rungs) = ([0.0; MAX_RUNGS], situation.sizes.rungs());
-        if situation.quality.len() >= rungs && rungs > 0 {
-            let least = situation.quality[0];
-            for (worth, quality) in worth.iter_mut().zip(situation.quality) {
+        let (mut worth, rungs) = ([0.0; MAX_RUNGS], situation.offer.sizes.rungs());
+        if situation.offer.quality.len() >= rungs && rungs > 0 {
+            let least = situation.offer.quality[0];
+            for (worth, quality) in worth.iter_mut().zip(situation.offer.quality) {
                 *worth = f64::from(quality - least);
             }
             return Self(worth);
         }
         // What is usual, not this segment's sizes: a calm picture is not worth less.
-        let usual = if situation.expected.len() >= rungs {
-            situation.expected
+        let usual = if situation.offer.expected.len() >= rungs {
+            situation.offer.expected
         } else {
-            situation.sizes.this()
+            situation.offer.sizes.this()
         };
         let least = usual.first().map_or(1.0, |octets| (*octets).max(1) as f64);
         for (worth, octets) in worth.iter_mut().zip(usual.iter().take(rungs)) {

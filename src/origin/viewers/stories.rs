@@ -37,6 +37,7 @@ fn ask(number: u64) -> Ask<'static> {
         hint: None,
         measured: true,
         whole: true,
+        place: 0,
     }
 }
 
@@ -252,8 +253,8 @@ fn demand_is_of_those_who_watch() {
         viewers.decide(&seat(key, "paris"), &ask(1), now);
     }
     viewers.moved(&seat(3, "paris"), now);
-    let demand = viewers.demand(&rates);
-    let keys: Vec<_> = demand["demo"].iter().map(|demand| demand.key).collect();
+    let demand = viewers.demand(&rates, 1);
+    let keys: Vec<_> = demand["demo"][0].iter().map(|demand| demand.key).collect();
     assert_eq!(keys, [0, 1, 2, 4]);
 }
 

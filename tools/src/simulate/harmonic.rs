@@ -12,17 +12,23 @@ impl Rule for Harmonic {
     }
 
     fn choose(&self, situation: &Situation<'_>) -> Choice {
-        let Some(rate) = situation.recent.harmonic_mean() else {
+        let Some(rate) = situation.viewer.recent.harmonic_mean() else {
             return Choice {
-                rung: situation.start.min(situation.ceiling).min(situation.top()),
+                rung: situation
+                    .offer
+                    .start
+                    .min(situation.viewer.ceiling)
+                    .min(situation.top()),
                 reason: Reason::Start,
             };
         };
-        let room = rate.scale(0.9).octets_in(situation.duration.duration());
+        let room = rate
+            .scale(0.9)
+            .octets_in(situation.offer.duration.duration());
         let fits = |octets: &u64| *octets <= room;
-        let rung = situation.expected.iter().rposition(fits).unwrap_or(0);
+        let rung = situation.offer.expected.iter().rposition(fits).unwrap_or(0);
         Choice {
-            rung: rung.min(situation.ceiling).min(situation.top()),
+            rung: rung.min(situation.viewer.ceiling).min(situation.top()),
             reason: Reason::Steady,
         }
     }

@@ -2,6 +2,7 @@
 //! origin would offer and told what the kernel would tell.
 
 use std::{
+    ops::Range,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -115,13 +116,15 @@ impl Origin {
         rung
     }
 
-    /// All of a response was sent: `media` seconds of segment `number`. The last acknowledgement will say so.
-    pub fn sent(&mut self, done: &Done, number: u64, octets: u64, media: f64) {
+    /// All of a response was sent: `media` of segment `number`, in seconds from its beginning. The last
+    /// acknowledgement will say so.
+    pub fn sent(&mut self, done: &Done, number: u64, octets: u64, media: Range<f64>) {
         let rtt = done.connection.rtt;
         let delivery = Delivery {
             number,
             octets,
-            media: MediaTime::from_seconds(media),
+            begins: MediaTime::from_seconds(media.start),
+            media: MediaTime::from_seconds(media.end - media.start),
             elapsed: Duration::from_secs_f64(done.at - done.began + rtt),
             min_rtt: Duration::from_secs_f64(rtt),
             capacity: done.capacity.map(|bps| Bitrate::from_bps(bps as u64)),
@@ -163,6 +166,7 @@ impl Origin {
         let delivery = Delivery {
             number,
             octets: sent as u64,
+            begins: MediaTime::ZERO,
             // What was looked at is a stretch of the segment, and so it weighs.
             media: MediaTime::from_seconds(stream.duration * sent / (sent + left).max(1.0)),
             elapsed: Duration::from_secs_f64(seconds),

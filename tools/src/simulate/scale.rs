@@ -8,7 +8,7 @@ use std::{
 };
 
 use adaptation::{Allocator, Class, Delivery, Demand, Limits, Offer, Rule, Viewer};
-use playlists::Bitrate;
+use playlists::{Bitrate, MediaTime};
 use serde::Serialize;
 
 use super::{random::Random, stream::Stream};
@@ -135,6 +135,7 @@ fn round(
             Delivery {
                 number,
                 octets,
+                begins: MediaTime::ZERO,
                 media: stream.media(),
                 elapsed: rtt + Duration::from_secs_f64(octets as f64 * 8.0 / path),
                 min_rtt: rtt,

@@ -148,8 +148,9 @@ impl Viewer {
         self.connection = done.connection;
         if let Stage::Loading(request, octets) = self.stage {
             if let Mind::Origin(origin) = &mut self.mind {
-                let media = stream.part() * request.parts as f64;
-                origin.sent(done, self.number, octets, media);
+                let begins = stream.part() * self.part as f64;
+                let ends = begins + stream.part() * request.parts as f64;
+                origin.sent(done, self.number, octets, begins..ends);
             }
             self.stage = Stage::Arriving(request, octets);
             self.due = done.at + self.connection.rtt / 2.0;
