@@ -1,9 +1,10 @@
 //! What a node can send, learnt from when it could not send more.
 //!
-//! A link that is full shows in three things at once: many deliveries would take more than they get,
-//! most of them wait in a queue or lose packets, and the sum of all no longer grows. What the sum is
-//! then, is what the link carries. One of the three alone means something else: viewers who have all
-//! they want, viewers on bad paths of their own, a crowd that grows.
+//! A link that is full shows in three things at once: many deliveries would take more than they get, the sum of
+//! all no longer grows, and either most of them wait in a queue or lose packets, or the sum is the same however
+//! many they are. (A congestion control that keeps queues short, as BBR does, leaves only the last; and where the queue never
+//! empties, the shortest round trip has it in it.) What the sum is then, is what the link carries. One of the three
+//! alone means something else: viewers who have all they want, viewers on bad paths of their own, a crowd that grows.
 //!
 //! Pure: a [`Sight`] for each quarter of a second in, a budget out. Where the numbers come from is the
 //! origin's business, and who gets how much of the budget the allocator's.
@@ -34,7 +35,9 @@ pub struct Sight {
 #[derive(Clone, Debug)]
 pub struct Saturation {
     sights: VecDeque<Sight>,
-    /// The most that was served while nobody was harmed; forgotten slowly.
+    /// Of each of them, whether the link was seen to be full then, or many were harmed.
+    troubles: VecDeque<bool>,
+    /// The most that was served while few would have taken more; forgotten slowly.
     harmless: f64,
     state: State,
     seen: Option<Instant>,
@@ -59,6 +62,7 @@ impl Saturation {
     pub fn new() -> Self {
         Self {
             sights: VecDeque::with_capacity(SPAN),
+            troubles: VecDeque::with_capacity(SPAN),
             harmless: 0.0,
             state: State::Open,
             seen: None,
@@ -73,8 +77,13 @@ impl Saturation {
             self.sights.pop_front();
         }
         self.sights.push_back(sight);
+        if self.troubles.len() == SPAN {
+            self.troubles.pop_front();
+        }
+        self.troubles
+            .push_back(sight.is_harmed() || self.is_level());
         self.harmless *= keep(passed, HARMLESS_HALVES);
-        if !sight.is_harmed() {
+        if !sight.is_pressed() {
             self.harmless = self.harmless.max(self.served());
         }
         self.state = match self.state {
@@ -128,8 +137,8 @@ impl Saturation {
                 helped,
             };
         }
-        let harmed = self.sights.iter().filter(|sight| sight.is_harmed()).count();
-        let helped = helped || harmed * 4 <= self.sights.len();
+        let troubled = self.troubles.iter().filter(|troubled| **troubled).count();
+        let helped = helped || troubled * 4 <= self.troubles.len();
         if !helped && held >= PATIENCE {
             return State::Doubting { until: now + DOUBT };
         }
@@ -144,7 +153,7 @@ impl Saturation {
                 helped,
             };
         }
-        let grown = if helped && harmed == 0 {
+        let grown = if helped && troubled == 0 {
             // Slowly, so that the harm of finding the limit again is small and rare.
             budget / keep(passed, DOUBLES)
         } else {
@@ -159,7 +168,8 @@ impl Saturation {
 
     /// Whether many pressed, most of them in vain, and the sum stood still, for all of the span.
     fn is_full(&self) -> bool {
-        if self.sights.len() < SPAN || !self.sights.iter().all(Sight::is_harmed) {
+        let harmed = self.sights.iter().all(Sight::is_harmed);
+        if self.sights.len() < SPAN || !(harmed || self.is_level()) {
             return false;
         }
         let half = |from: usize| {
@@ -168,6 +178,17 @@ impl Saturation {
             sum as f64
         };
         half(SPAN / 2) <= half(0) * STILL
+    }
+
+    /// Whether for all of the span many pressed, now more and now fewer of them, and the sum was the same: what they get
+    /// is what one of them leaves to the others. On paths of their own they would get the more the more they are.
+    fn is_level(&self) -> bool {
+        if self.sights.len() < SPAN || !self.sights.iter().all(Sight::is_pressed) {
+            return false;
+        }
+        let sent = variation(self.sights.iter().map(|sight| sight.sent.bps() as f64));
+        let many = variation(self.sights.iter().map(|sight| sight.outstanding.into()));
+        sent <= LEVEL && many >= VARIES && many >= TOLD_APART * sent
     }
 
     /// What viewers got on average over the span.
@@ -186,8 +207,28 @@ impl Default for Saturation {
 impl Sight {
     /// Many would take more, and most of all are the worse for it.
     fn is_harmed(&self) -> bool {
-        let most = |count: u32| u64::from(count) * 5 >= u64::from(self.outstanding) * 3;
-        self.outstanding >= MANY && most(self.pressing) && most(self.harmed)
+        self.is_pressed() && self.is_most(self.harmed)
+    }
+
+    /// Many would take more.
+    fn is_pressed(&self) -> bool {
+        self.outstanding >= MANY && self.is_most(self.pressing)
+    }
+
+    fn is_most(&self, count: u32) -> bool {
+        u64::from(count) * 5 >= u64::from(self.outstanding) * 3
+    }
+}
+
+/// Coefficient of variation.
+fn variation(values: impl Iterator<Item = f64> + Clone) -> f64 {
+    let count = values.clone().count().max(1) as f64;
+    let mean = values.clone().sum::<f64>() / count;
+    let square = values.map(|value| (value - mean).powi(2)).sum::<f64>() / count;
+    if mean > 0.0 {
+        square.sqrt() / mean
+    } else {
+        0.0
     }
 }
 
@@ -207,6 +248,13 @@ const BELOW: f64 = 0.95;
 
 /// A sum that grows by less than this over a second stands still.
 const STILL: f64 = 1.04;
+
+/// Coefficients of variation over the span. Measured with 20 players on a link of 16 Mbit/s under BBR: 0.002 to 0.012 of what
+/// was sent, 0.07 to 0.3 of how many were under way.
+const LEVEL: f64 = 0.02;
+const VARIES: f64 = 0.05;
+/// By so much the one has to be more than the other.
+const TOLD_APART: f64 = 4.0;
 
 /// A budget doubles in so long while nobody is harmed: 1.5 % in ten seconds.
 const DOUBLES: Duration = Duration::from_secs(480);
@@ -236,6 +284,9 @@ mod tests {
         elsewhere: f64,
         /// Viewers on slow paths of their own.
         slow: bool,
+        /// Queues are kept short, so that a full link harms nobody.
+        calm: bool,
+        looked: u32,
     }
 
     impl Node {
@@ -247,6 +298,8 @@ mod tests {
                 wanted,
                 elsewhere: 0.0,
                 slow: false,
+                calm: false,
+                looked: 0,
             }
         }
 
@@ -261,12 +314,20 @@ mod tests {
                 let stuck = full || self.slow;
                 let mbps = |rate: f64| Bitrate::from_bps((rate * 1e6) as u64);
                 self.now += LOOK;
+                self.looked += 1;
+                // Segments come at a time, and so do those who ask for them.
+                let some = [5, 4, 3, 4][self.looked as usize % 4];
+                let paths = if self.slow {
+                    f64::from(some) / 4.0
+                } else {
+                    1.0
+                };
                 let sight = Sight {
-                    sent: mbps(served + self.elsewhere),
-                    served: mbps(served),
-                    outstanding: 40,
-                    pressing: if stuck { 38 } else { 4 },
-                    harmed: if stuck { 35 } else { 1 },
+                    sent: mbps(served * paths + self.elsewhere),
+                    served: mbps(served * paths),
+                    outstanding: 10 * some,
+                    pressing: if stuck { 9 * some } else { some },
+                    harmed: if stuck && !self.calm { 8 * some } else { 1 },
                 };
                 self.saturation.see(sight, self.now);
             }
@@ -285,6 +346,25 @@ mod tests {
         let mut node = Node::new(100.0, 130.0);
         let budget = node.run(5).unwrap();
         assert!((90.0..=100.0).contains(&budget), "{budget}");
+    }
+
+    #[test]
+    fn a_full_link_is_told_where_queues_are_short_and_that_it_helps_to_send_less() {
+        let mut node = Node::new(100.0, 130.0);
+        node.calm = true;
+        let budget = node.run(5).unwrap();
+        assert!((90.0..=100.0).contains(&budget), "{budget}");
+        let held = (0..600).filter(|_| node.run(1).is_some()).count();
+        assert_eq!(held, 600);
+        let budget = node.run(1).unwrap();
+        assert!((90.0..=104.0).contains(&budget), "{budget}");
+    }
+
+    #[test]
+    fn viewers_on_good_paths_of_their_own_who_would_take_more_are_let_be() {
+        let mut node = Node::new(1000.0, 60.0);
+        (node.slow, node.calm) = (true, true);
+        assert_eq!(node.run(600), None);
     }
 
     #[test]
