@@ -65,6 +65,7 @@ async fn streams(State(origin): State<Arc<Origin>>) -> Json<Value> {
             "rungs": rungs.map(|(rung, rate)| json!({
                 "rung": rung.name, "width": rung.width, "height": rung.height,
                 "declared_kbps": rung.average.kbps(), "measured_kbps": rate.kbps(),
+                "score": rung.score,
             })).collect::<Vec<_>>(),
         })
     });
