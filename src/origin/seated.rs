@@ -387,6 +387,8 @@ impl Seated {
             viewer: self.id.to_string(),
             stream: self.room.stream.clone(),
             region: self.crowd.name.to_string(),
+            class: None,
+            place: self.line.place,
             rung: state.viewer.current(),
             reason: state.viewer.reason(),
             ceiling: state.ceiling.into(),
