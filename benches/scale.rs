@@ -334,6 +334,7 @@ fn classes(
 ) -> Vec<Class> {
     let class = |(name, rates): (&StreamName, &Vec<Bitrate>)| Class {
         rates: rates.clone(),
+        worth: Vec::new(),
         weight: 1.0,
         viewers: demand.remove(name).unwrap_or_default().concat(),
     };

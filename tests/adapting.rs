@@ -173,6 +173,32 @@ async fn a_segment_says_what_its_path_carries_and_how_much_may_be_taken() {
 }
 
 #[tokio::test]
+async fn rungs_are_chosen_by_how_good_they_look_where_that_is_known() {
+    let node = TestNode::of(
+        Origin::ruled_by(
+            one(Mpc::default()),
+            "node".into(),
+            Store::default(),
+            Terms::default(),
+        ),
+        patient(),
+    )
+    .await;
+    let media = short().scored(&[50.0, 90.0, 100.0]).unwrap();
+    let worth = media.hello().ladder.worth();
+    let mut feed = node.feed(media);
+    feed.segments(6);
+    ask(&node, &format!("{VIEWER}/{FIRST}.m4s"), &[]).await;
+    let path = format!("/v1/viewers/{VIEWER}/decisions?format=jsonl");
+    let (_, line) = operator(&node, &path).await;
+    let decision: Decision = serde_json::from_str(&line).unwrap();
+    assert_eq!(decision.again().unwrap().rung, decision.rung);
+    assert_eq!((worth.len(), decision.quality), (3, worth), "{line}");
+    let streams = json(&node, "/v1/streams").await;
+    assert_eq!(streams[0]["rungs"][1]["score"], 90.0);
+}
+
+#[tokio::test]
 async fn what_a_viewer_fetches_twice_it_has_once() {
     let (node, _feed) = ruled(one(Rate::default()), Terms::default()).await;
     let fetch = async |name: &str, range: &str| {

@@ -502,6 +502,7 @@ fn format() -> Format {
         average: Bitrate::from_kbps(kbps),
         codecs: "avc1.4D401F,mp4a.40.2".into(),
         frame_rate: 30.0,
+        score: None,
     };
     Format {
         ladder: Ladder::new(vec![rung("low", 1), rung("top", 2)]).unwrap(),

@@ -134,6 +134,21 @@ async fn who_is_of_a_class_that_counts_more_is_held_down_last() {
         (0..VIEWERS / 2).map(watch).collect::<Vec<_>>()
     };
     let (premium, others) = (of(Some("premium")), of(Some("unheard-of")));
+    let seen = async {
+        loop {
+            let page = node.origin.viewers.page(None, None, 100, Instant::now());
+            if page.viewers.len() == VIEWERS {
+                return page.viewers;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let seen = tokio::time::timeout(Duration::from_secs(10), seen).await;
+    let of_place = |place| {
+        let seen = seen.iter().flatten();
+        seen.filter(|viewer| viewer.place == place).count()
+    };
+    assert_eq!((of_place(0), of_place(1)), (VIEWERS / 2, VIEWERS / 2));
     let (premium, others) = (ended(premium).await, ended(others).await);
     live.abort();
     let rates = |all: &[Summary]| all.iter().map(Summary::rate).collect::<Vec<_>>();

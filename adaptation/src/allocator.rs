@@ -1,8 +1,8 @@
 //! How a node's egress budget is shared: one price for all, and from it a ceiling for each viewer.
 //!
-//! Maximises the sum of `weight * ln(rate)` over all viewers while their rates sum to no more than
-//! the budget. Going up one rung is a step with a gain and a cost; because the utility is concave,
-//! taking all viewers' steps in the order of falling gain per cost (the slope) until the budget is
+//! Maximises the sum of `weight * utility` over all viewers while their rates sum to no more than
+//! the budget; the utility of a rung is the logarithm of its rate, unless it is known how good it looks. Going up one
+//! rung is a step with a gain and a cost; because the utility is concave, or made so, taking all viewers' steps in the order of falling gain per cost (the slope) until the budget is
 //! full is the optimum of the linear relaxation, and the slope at which it became full is the price.
 //! The critical steps, which not everybody can have, go to as many viewers as fit *exactly*, in the
 //! order of the viewers' places on a circle; where on the circle that begins moves with the turn, so
@@ -23,6 +23,9 @@ use self::circle::{Arc, Grant, Taker, place};
 pub struct Class {
     /// Measured rate of each rung, cheapest first. Smooth them: they move ceilings.
     pub rates: Vec<Bitrate>,
+    /// How much each rung is worth to who watches it, in units of what e times the rate brings; empty: the
+    /// logarithm of its rate.
+    pub worth: Vec<f32>,
     /// How much a viewer here counts against one elsewhere; 1 is usual.
     pub weight: f64,
     pub viewers: Vec<Demand>,
@@ -150,8 +153,10 @@ impl Bounds {
 struct Shape {
     weight: f64,
     /// What a viewer costs who may go up to this rung: the dearest of those up to it, in bit/s. It
-    /// never falls, and the utility is its logarithm, so every ladder is its own concave hull.
+    /// never falls.
     costs: Vec<u64>,
+    /// What such a viewer has of it: by what is known of the rungs, else the logarithm of the cost.
+    utility: Vec<f64>,
     /// How many viewers' own paths allow this rung.
     reached: Vec<u128>,
 }
@@ -180,11 +185,38 @@ impl Shape {
         } else {
             class.weight.clamp(LIGHTEST, HEAVIEST)
         };
+        let utility = if class.worth.len() == costs.len() {
+            class.worth.iter().copied().map(f64::from).collect()
+        } else {
+            costs.iter().map(|cost| (*cost as f64).ln()).collect()
+        };
         Self {
             weight,
             costs,
+            utility,
             reached,
         }
+    }
+
+    /// Utility per Mbit/s of each step from rung to rung, after the upper concave hull: a step that brings more for
+    /// its cost than those before it goes with them, as does one that costs nothing.
+    fn slopes(&self) -> Vec<f64> {
+        // Gain, cost, and how many steps go together.
+        let mut hull: Vec<(f64, u64, usize)> = Vec::new();
+        let slope = |(gain, cost, _): (f64, u64, usize)| match cost {
+            0 => f64::MAX,
+            cost => self.weight * gain * 1e6 / cost as f64,
+        };
+        for (cost, utility) in self.costs.windows(2).zip(self.utility.windows(2)) {
+            let mut step = ((utility[1] - utility[0]).max(0.0), cost[1] - cost[0], 1);
+            while let Some(before) = hull.pop_if(|before| slope(*before) < slope(step)) {
+                step = (before.0 + step.0, before.1 + step.1, before.2 + step.2);
+            }
+            hull.push(step);
+        }
+        let all = hull.into_iter();
+        all.flat_map(|run| std::iter::repeat_n(slope(run), run.2))
+            .collect()
     }
 
     fn top(&self) -> usize {
@@ -341,19 +373,13 @@ struct Step {
 fn steps(shapes: &[Shape]) -> Vec<Step> {
     let mut steps = Vec::new();
     for (class, shape) in shapes.iter().enumerate() {
-        let mut slope = f64::MAX;
-        for rung in 1..shape.costs.len() {
-            let (from, to) = (shape.costs[rung - 1], shape.costs[rung]);
-            // A step that costs nothing goes with the one before it.
-            if to > from {
-                let gain = shape.weight * (to as f64 / from as f64).ln();
-                slope = slope.min(gain * 1e6 / (to - from) as f64);
-            }
+        for (rung, slope) in (1..).zip(shape.slopes()) {
+            let cost = shape.costs[rung] - shape.costs[rung - 1];
             steps.push(Step {
                 class,
                 rung,
                 slope,
-                cost: shape.reached[rung] * u128::from(to - from),
+                cost: shape.reached[rung] * u128::from(cost),
             });
         }
     }

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use playlists::Bitrate;
+use playlists::{Bitrate, MediaTime};
 
 use crate::{
     buffer::{Buffer, Level},
@@ -188,6 +188,11 @@ impl Viewer {
         self.throughput.observe(delivery)
     }
 
+    /// It has had all of segment `number` since then, though nobody saw how that came.
+    pub fn has(&mut self, number: u64, media: MediaTime, since: Instant) {
+        self.buffer.arrived(number, MediaTime::ZERO, media, since);
+    }
+
     /// Learns from a delivery of segment `delivery.number` that was broken off because it was
     /// [lost](crate::abandon::Outstanding::is_lost). When all of the segment is asked for the next time, its rung
     /// is chosen anew.
@@ -304,8 +309,6 @@ const STALE: f64 = 0.01;
 
 #[cfg(test)]
 mod tests {
-    use playlists::MediaTime;
-
     use super::*;
     use crate::rule::{Fixed, Rate};
 

@@ -11,6 +11,7 @@ fn crowd(count: u64) -> Class {
     let viewers = (0..count).map(|key| Demand { key, cap: 3 }).collect();
     Class {
         rates: LADDER.map(Bitrate::from_kbps).to_vec(),
+        worth: Vec::new(),
         weight: 1.0,
         viewers,
     }
@@ -181,6 +182,31 @@ fn the_heavier_class_goes_first() {
 }
 
 #[test]
+fn what_brings_little_is_granted_last_whatever_its_rate() {
+    // The first looks as good with its second rung as with its dearest.
+    let flat = Class {
+        worth: vec![0.0, 1.7, 1.75, 1.8],
+        ..crowd(50)
+    };
+    let classes = [flat, crowd(50)];
+    let rungs = rungs(&share(120_000, &classes, 0), &classes);
+    assert_eq!(rungs[0], [1; 50]);
+    assert!(rungs[1].iter().all(|rung| *rung >= 2), "{rungs:?}");
+}
+
+#[test]
+fn a_step_that_is_worth_more_than_the_one_before_goes_with_it() {
+    // Nobody is left at the rung that brings nothing but cost.
+    let classes = [Class {
+        worth: vec![0.0, 0.0, 2.0, 2.1],
+        ..crowd(20)
+    }];
+    let rungs = rungs(&share(14_000, &classes, 0), &classes);
+    let with = |wanted: usize| rungs[0].iter().filter(|rung| **rung == wanted).count();
+    assert!(with(0) > 0 && with(2) > 0 && with(1) == 0, "{rungs:?}");
+}
+
+#[test]
 fn overload_is_said_and_leaves_the_cheapest_rung() {
     let classes = [crowd(10)];
     let allocation = share(3000, &classes, 0);
@@ -208,6 +234,7 @@ fn any_class() -> impl Strategy<Value = Class> {
                 .collect();
             Class {
                 rates,
+                worth: Vec::new(),
                 weight,
                 viewers,
             }

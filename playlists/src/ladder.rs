@@ -21,6 +21,9 @@ pub struct Rung {
     pub codecs: String,
     /// Frames per second.
     pub frame_rate: f64,
+    /// How good it looks against the others, by whatever measure (RFC 8216bis, `SCORE`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f32>,
 }
 
 /// A name that is one safe path segment: 1 to 32 of `a-z A-Z 0-9 - _`.
@@ -98,6 +101,25 @@ impl Ladder {
     pub fn top(&self) -> &Rung {
         &self.0[self.0.len() - 1]
     }
+
+    /// How much more each rung is worth to who watches it than the cheapest, by their scores; scaled so that
+    /// the dearest is worth as much more as the logarithm of its rate says. Empty where a rung has no score, or where
+    /// one that costs more has less.
+    pub fn worth(&self) -> Vec<f32> {
+        let scores: Option<Vec<f32>> = self.0.iter().map(|rung| rung.score).collect();
+        let scores = scores
+            .filter(|scores| scores.is_sorted())
+            .unwrap_or_default();
+        let (Some(least), Some(most)) = (scores.first(), scores.last()) else {
+            return Vec::new();
+        };
+        let rate = |rung: &Rung| rung.average.bps().max(1) as f32;
+        let scale = (rate(self.top()) / rate(&self.0[0])).ln() / (most - least);
+        if !scale.is_finite() {
+            return Vec::new();
+        }
+        scores.iter().map(|score| (score - least) * scale).collect()
+    }
 }
 
 impl TryFrom<Vec<Rung>> for Ladder {
@@ -126,3 +148,42 @@ pub enum LadderError {
 
 /// More rungs than this help no viewer, and a rung's index stays a byte.
 pub const MAX_RUNGS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worth(scores: &[Option<f32>]) -> Vec<f32> {
+        let rung = |(index, score): (u64, &Option<f32>)| Rung {
+            name: RungName::try_from(format!("r{index}")).unwrap(),
+            width: 640,
+            height: 360,
+            bandwidth: Bitrate::from_kbps(1000 << index),
+            average: Bitrate::from_kbps(1000 << index),
+            codecs: String::new(),
+            frame_rate: 30.0,
+            score: *score,
+        };
+        Ladder::new((0..).zip(scores).map(rung).collect())
+            .unwrap()
+            .worth()
+    }
+
+    #[test]
+    fn scores_are_scaled_to_what_the_rates_promise() {
+        let ln4 = 4f32.ln();
+        assert_eq!(
+            worth(&[Some(60.0), Some(90.0), Some(100.0)]),
+            [0.0, 0.75 * ln4, ln4]
+        );
+        for unknown in [
+            &[None, None][..],
+            &[Some(60.0), None],
+            &[Some(60.0), Some(50.0)],
+            &[Some(60.0), Some(60.0)],
+            &[Some(60.0)],
+        ] {
+            assert_eq!(worth(unknown), [0.0; 0], "{unknown:?}");
+        }
+    }
+}

@@ -26,6 +26,7 @@ pub struct Variant {
     pub codecs: Option<String>,
     pub resolution: Option<(u32, u32)>,
     pub frame_rate: Option<f64>,
+    pub score: Option<f32>,
 }
 
 /// Sound or subtitles beside the variants (`EXT-X-MEDIA`).
@@ -114,6 +115,10 @@ pub fn multivariant(text: &str) -> Result<Vec<Variant>, ParseError> {
                 .resolution
                 .map(|size| (size.width as u32, size.height as u32)),
             frame_rate: variant.frame_rate,
+            score: variant
+                .other_attributes
+                .and_then(|others| others.get("SCORE")?.as_unquoted()?.parse().ok())
+                .filter(|score: &f32| score.is_finite() && *score > 0.0),
         });
     Ok(variants.collect())
 }

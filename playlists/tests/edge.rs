@@ -71,6 +71,7 @@ fn rung(name: &str, kbps: u64) -> Rung {
         average: Bitrate::from_kbps(kbps),
         codecs: String::new(),
         frame_rate: 30.0,
+        score: None,
     }
 }
 

@@ -136,6 +136,7 @@ fn ladder() -> Ladder {
         average: Bitrate::from_kbps(kbps),
         codecs: "avc1.4D401F,mp4a.40.2".into(),
         frame_rate: 30.0,
+        score: None,
     };
     Ladder::new(vec![rung(240, 450), rung(480, 1400)]).unwrap()
 }

@@ -281,6 +281,7 @@ fn format() -> Format {
         average: Bitrate::from_kbps(1),
         codecs: String::new(),
         frame_rate: 30.0,
+        score: None,
     };
     Format {
         ladder: Ladder::new(vec![rung]).unwrap(),

@@ -18,9 +18,10 @@ pub(crate) struct Config {
     /// picture at [out0] and its sound at [out1], or `test` for Spillway's own programme
     pub(crate) input: String,
 
-    /// A rung, at most as large as WxH at KBPS kbit/s of video; give it once for each. Rungs larger than the
-    /// input are left out [default: 426x240@350 640x360@700 854x480@1300 1280x720@2200]
-    #[arg(long = "rung", value_name = "WxH@KBPS")]
+    /// A rung, at most as large as WxH at KBPS kbit/s of video; give it once for each. SCORE is how good it looks against
+    /// the others, such as its VMAF: then that is what viewers' rungs are chosen by, not the rate's logarithm. Rungs
+    /// larger than the input are left out [default: 426x240@350 640x360@700 854x480@1300 1280x720@2200]
+    #[arg(long = "rung", value_name = "WxH@KBPS[:SCORE]")]
     pub(crate) rungs: Vec<RungSpec>,
 
     /// How hard x264 tries: faster is coarser
@@ -82,14 +83,25 @@ pub(crate) enum Pacing {
 }
 
 /// The largest picture of a rung, and its rate.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct RungSpec {
     pub(crate) width: u32,
     pub(crate) height: u32,
     pub(crate) kbps: u64,
+    /// How good it looks.
+    pub(crate) score: Option<f32>,
 }
 
 impl RungSpec {
+    /// The same with pictures of this size.
+    pub(crate) fn of_size(self, Size { width, height }: Size) -> Self {
+        Self {
+            width,
+            height,
+            ..self
+        }
+    }
+
     pub(crate) fn size(self) -> Size {
         Size {
             width: self.width,
@@ -100,7 +112,8 @@ impl RungSpec {
 
 impl std::fmt::Display for RungSpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}@{}", self.size(), self.kbps)
+        write!(f, "{}@{}", self.size(), self.kbps)?;
+        self.score.map_or(Ok(()), |score| write!(f, ":{score}"))
     }
 }
 
@@ -108,8 +121,21 @@ impl FromStr for RungSpec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = |why: String| format!("{why}; a rung is written WxH@KBPS, such as 640x360@700");
+        let wrong = |why: String| {
+            format!("{why}; a rung is written WxH@KBPS or WxH@KBPS:SCORE, such as 640x360@700")
+        };
         let (size, kbps) = text.split_once('@').ok_or_else(|| wrong("no '@'".into()))?;
+        let (kbps, score) = match kbps.split_once(':') {
+            Some((kbps, score)) => (kbps, Some(score)),
+            None => (kbps, None),
+        };
+        let score = score.map(|text| {
+            let score = text
+                .parse()
+                .ok()
+                .filter(|score: &f32| score.is_normal() && *score > 0.0);
+            score.ok_or_else(|| wrong(format!("score {text:?} is no number above 0")))
+        });
         let (width, height) = size.split_once('x').ok_or_else(|| wrong("no 'x'".into()))?;
         let number = |what: &str, text: &str| -> Result<u32, String> {
             text.parse()
@@ -129,6 +155,7 @@ impl FromStr for RungSpec {
             width,
             height,
             kbps: kbps.into(),
+            score: score.transpose()?,
         })
     }
 }
@@ -171,6 +198,15 @@ impl Config {
             if dear.width < cheap.width || dear.height < cheap.height {
                 let why = format!(
                     "{dear} is smaller than {cheap}; what costs more must be at least as large"
+                );
+                return Err(Error::Option {
+                    option: "--rung",
+                    why,
+                });
+            }
+            if cheap.score.is_some() != dear.score.is_some() || dear.score < cheap.score {
+                let why = format!(
+                    "{cheap} and {dear}: either all rungs have a score or none, and what costs more must have no less"
                 );
                 return Err(Error::Option {
                     option: "--rung",
@@ -269,15 +305,22 @@ mod tests {
             Ok(RungSpec {
                 width: 640,
                 height: 360,
-                kbps: 700
+                kbps: 700,
+                score: None
             })
         );
+        let scored: RungSpec = "640x360@700:82.5".parse().unwrap();
+        assert_eq!((scored.kbps, scored.score), (700, Some(82.5)));
+        assert_eq!(scored.to_string(), "640x360@700:82.5");
         for (text, says) in [
             ("640x360", "no '@'"),
             ("640@700", "no 'x'"),
             ("ax2@3", "width \"a\""),
             ("8x8@700", "8x8"),
             ("640x360@1", "1 kbit/s"),
+            ("640x360@700:", "score \"\""),
+            ("640x360@700:NaN", "score \"NaN\""),
+            ("640x360@700:-3", "score \"-3\""),
         ] {
             let why = text.parse::<RungSpec>().unwrap_err();
             assert!(why.contains(says) && why.contains("WxH@KBPS"), "{why}");
@@ -292,6 +335,14 @@ mod tests {
         };
         assert!(check(["1280x720@2000", "640x360@700"]).is_ok());
         assert!(check(["640x360@700", "640x360@1100"]).is_ok());
+        assert!(check(["640x360@700:80", "640x360@1100:80"]).is_ok());
+        for wrong in [
+            ["640x360@700", "640x360@1100:80"],
+            ["640x360@700:81", "640x360@1100:80"],
+        ] {
+            let why = check(wrong).unwrap_err().to_string();
+            assert!(why.contains("must have no less"), "{why}");
+        }
         let why = check(["1280x720@700", "640x360@2000"])
             .unwrap_err()
             .to_string();

@@ -103,6 +103,7 @@ pub(crate) fn hello(
             average: promise.average,
             codecs: rung.codecs.clone(),
             frame_rate: f64::from(grid.fps()),
+            score: rung.plan.score,
         })
     });
     let ladder = published

@@ -8,12 +8,14 @@ use crate::config::RungSpec;
 use segmenter::{Grid, cutter};
 
 /// One rung as it will be encoded. Cheapest first in every list of them.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Plan {
     pub(crate) name: String,
     pub(crate) size: Size,
     /// Of the video alone; the encoder's average and its greatest rate.
     pub(crate) video: Bitrate,
+    /// How good it looks, by the operator's word.
+    pub(crate) score: Option<f32>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -77,18 +79,24 @@ pub(crate) fn plan(picture: Size, wanted: &[RungSpec]) -> Vec<Plan> {
     .to_vec();
     rungs.sort_by_key(|rung| (rung.kbps, rung.width));
     let smallest = rungs[0];
-    let mut rungs: Vec<(Size, u64)> = rungs
+    let mut rungs: Vec<RungSpec> = rungs
         .into_iter()
         .filter(|rung| !rung.size().exceeds(picture))
-        .map(|rung| (picture.within(rung.size()), rung.kbps))
+        .map(|rung| rung.of_size(picture.within(rung.size())))
         .collect();
     if rungs.is_empty() {
         let size = picture.within(picture);
-        rungs.push((size, rate_for(size, smallest)));
+        rungs.push(RungSpec {
+            kbps: rate_for(size, smallest),
+            ..smallest.of_size(size)
+        });
     }
     while wanted.is_empty() && rungs.len() < FEWEST {
-        let (size, kbps) = rungs[rungs.len() - 1];
-        rungs.push((size, kbps * 8 / 5));
+        let last = rungs[rungs.len() - 1];
+        rungs.push(RungSpec {
+            kbps: last.kbps * 8 / 5,
+            ..last
+        });
     }
     name(&rungs)
 }
@@ -159,25 +167,22 @@ fn rate_for(size: Size, like: RungSpec) -> u64 {
 }
 
 /// By the short side, as people call them; by the rate as well where a size comes twice.
-fn name(rungs: &[(Size, u64)]) -> Vec<Plan> {
-    let short = |size: Size| size.width.min(size.height);
+fn name(rungs: &[RungSpec]) -> Vec<Plan> {
+    let short = |rung: &RungSpec| rung.width.min(rung.height);
     rungs
         .iter()
-        .map(|(size, kbps)| {
-            let alone = rungs
-                .iter()
-                .filter(|(other, _)| short(*other) == short(*size))
-                .count()
-                == 1;
-            let name = if alone {
-                format!("{}p", short(*size))
+        .map(|rung| {
+            let alike = rungs.iter().filter(|other| short(other) == short(rung));
+            let name = if alike.count() == 1 {
+                format!("{}p", short(rung))
             } else {
-                format!("{}p-{kbps}k", short(*size))
+                format!("{}p-{}k", short(rung), rung.kbps)
             };
             Plan {
                 name,
-                size: *size,
-                video: Bitrate::from_kbps(*kbps),
+                size: rung.size(),
+                video: Bitrate::from_kbps(rung.kbps),
+                score: rung.score,
             }
         })
         .collect()
@@ -192,21 +197,25 @@ const DEFAULT: [RungSpec; 4] = [
         width: 426,
         height: 240,
         kbps: 350,
+        score: None,
     },
     RungSpec {
         width: 640,
         height: 360,
         kbps: 700,
+        score: None,
     },
     RungSpec {
         width: 854,
         height: 480,
         kbps: 1300,
+        score: None,
     },
     RungSpec {
         width: 1280,
         height: 720,
         kbps: 2200,
+        score: None,
     },
 ];
 /// Fewer leave nothing to adapt.

@@ -55,6 +55,17 @@ impl Synthetic {
         })
     }
 
+    /// With a score for each rung, cheapest first.
+    pub fn scored(mut self, scores: &[f32]) -> Result<Self, LadderError> {
+        let mut rungs = self.hello.ladder.rungs().to_vec();
+        for (rung, score) in rungs.iter_mut().zip(scores) {
+            rung.score = Some(*score);
+        }
+        self.hello.ladder = Ladder::new(rungs)?;
+        self.next[0] = Frame::Hello(self.hello.clone());
+        Ok(self)
+    }
+
     /// Three rungs of 350, 900 and 2200 kbit/s in segments of 2.1333 s, of 4 parts each: what the segmenter makes at 30 fps.
     pub fn usual() -> Self {
         let part = MediaTime::from_ticks(16, 30);
@@ -183,6 +194,7 @@ fn rung(name: &str, kbps: u64, index: u32) -> Result<Rung, LadderError> {
         average: Bitrate::from_kbps(kbps),
         codecs: "avc1.64001F,mp4a.40.2".into(),
         frame_rate: 30.0,
+        score: None,
     })
 }
 

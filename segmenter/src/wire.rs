@@ -9,7 +9,7 @@ use playlists::{Ladder, MediaTime, Renditions};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Raised whenever a frame changes shape; both programs come from one build, so there is no older peer to please.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// No part is near this; a longer frame is a broken pipe or a foreign program, not media.
 pub const MAX_FRAME: usize = 64 << 20;

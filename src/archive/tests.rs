@@ -327,6 +327,7 @@ fn format() -> Format {
         average: Bitrate::from_kbps(kbps),
         codecs: String::new(),
         frame_rate: 30.0,
+        score: None,
     };
     Format {
         ladder: Ladder::new(vec![rung("low", 1), rung("top", 2)]).unwrap(),

@@ -66,8 +66,9 @@ enum Command {
 #[derive(Clone, Debug, Default, clap::Args, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct Encoding {
-    /// A rung of the ladder, video only; repeat it for each [default: chosen by the segmenter]
-    #[arg(long = "rung", value_name = "WxH@KBPS")]
+    /// A rung of the ladder, video only, and how good it looks, such as its VMAF; repeat it for each [default:
+    /// chosen by the segmenter]
+    #[arg(long = "rung", value_name = "WxH@KBPS[:SCORE]")]
     rung: Vec<String>,
     /// x264 preset [default: chosen by the segmenter]
     #[arg(long, value_name = "NAME")]

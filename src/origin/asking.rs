@@ -110,7 +110,7 @@ pub(super) fn ask<'a>(
             expected: laid.expected,
             duration,
             ahead: laid.ahead,
-            quality: &[],
+            quality: laid.worth,
             pictures: laid.pictures,
             lost: Duration::from_millis(u64::from(profile.lost) * 100),
             start: 1.min(most),

@@ -20,6 +20,13 @@ pub(super) struct Cadence {
 }
 
 impl Cadence {
+    /// Since when the segment is there, as far as one can tell from it that segment `number` is asked for now: who
+    /// keeps up has it by the time that it plays, and who was paused since then had it too.
+    pub(super) fn there_since(&self, number: u64, now: Instant) -> Option<Instant> {
+        let follows = number == self.number + 1;
+        follows.then(|| now.min(self.answered + self.media.duration()))
+    }
+
     /// What it says that segment `number` is asked for now.
     pub(super) fn followed_by(&self, number: u64, now: Instant) -> Option<Delivery> {
         let media = self.media.duration();
@@ -87,6 +94,24 @@ mod tests {
             panic!("a bound")
         };
         assert!(most <= kbps(3001), "{most}");
+    }
+
+    #[test]
+    fn whoever_asks_on_has_what_it_asked_for_however_long_that_is_ago() {
+        let answered = Instant::now();
+        let cadence = Cadence {
+            number: 7,
+            octets: 250_000,
+            media: MediaTime::from_seconds(2.0),
+            answered,
+        };
+        let since = |number, after| {
+            let since = cadence.there_since(number, answered + Duration::from_secs(after))?;
+            Some((since - answered).as_secs())
+        };
+        assert_eq!(since(8, 1), Some(1));
+        assert_eq!(since(8, 90), Some(2));
+        assert_eq!(since(9, 90), None, "it has sought");
     }
 
     #[test]

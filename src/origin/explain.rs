@@ -98,6 +98,7 @@ impl Kept {
                 sizes: laid.sizes,
                 expected: laid.expected,
                 pictures: laid.pictures,
+                quality: laid.worth,
                 ..self.bare
             },
             viewer: self.viewer,
@@ -118,6 +119,7 @@ pub struct Laid<'a> {
     pub sizes: Sizes<'a>,
     pub expected: &'a [u64],
     pub pictures: &'a [u8],
+    pub worth: &'a [f32],
     pub ahead: playlists::MediaTime,
 }
 
@@ -131,11 +133,12 @@ impl<'a> Laid<'a> {
             Some((rows, ahead)) => (Sizes::of(rows, table.rungs(), rungs), ahead),
             None => (Sizes::one(cut(expected)), playlists::MediaTime::ZERO),
         };
-        let pictures = table.pictures();
+        let (pictures, worth) = (table.pictures(), table.worth());
         Self {
             sizes,
             expected: cut(expected),
             pictures: &pictures[..rungs.min(pictures.len())],
+            worth: &worth[..rungs.min(worth.len())],
             ahead,
         }
     }

@@ -39,7 +39,8 @@ struct Entry {
 pub(super) struct Line {
     page: Arc<Page>,
     index: u32,
-    place: u8,
+    /// Of the viewer's class among the weights.
+    pub place: u8,
 }
 
 /// What a line says.

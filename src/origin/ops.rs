@@ -12,7 +12,11 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Origin, Stance, journal::Journal, viewers::Mark};
+use super::{
+    Origin, Stance,
+    journal::Journal,
+    viewers::{Mark, ViewerReport},
+};
 use crate::store::StreamName;
 
 pub fn private(origin: Arc<Origin>) -> Router {
@@ -65,6 +69,7 @@ async fn streams(State(origin): State<Arc<Origin>>) -> Json<Value> {
             "rungs": rungs.map(|(rung, rate)| json!({
                 "rung": rung.name, "width": rung.width, "height": rung.height,
                 "declared_kbps": rung.average.kbps(), "measured_kbps": rate.kbps(),
+                "score": rung.score,
             })).collect::<Vec<_>>(),
         })
     });
@@ -89,12 +94,13 @@ async fn viewers(State(origin): State<Arc<Origin>>, Query(which): Query<Which>) 
     };
     let stream = which.stream.as_ref().map(StreamName::as_str);
     let limit = which.limit.unwrap_or(PAGE).clamp(1, LONGEST_PAGE);
-    let (page, census) = (
+    let (mut page, census) = (
         origin
             .viewers
             .page(stream, after.as_ref(), limit, Instant::now()),
         origin.viewers.census(),
     );
+    name_classes(&origin, &mut page.viewers);
     let share = origin.share.load();
     let (refused, sent_on) = origin.viewers.turned();
     let journal = origin.viewers.rules.journal.as_ref();
@@ -122,8 +128,18 @@ async fn viewers(State(origin): State<Arc<Origin>>, Query(which): Query<Which>) 
 /// One viewer by its id, or by the 16 digits that its id begins with.
 async fn viewer(State(origin): State<Arc<Origin>>, Path(id): Path<String>) -> Response {
     match key(&id).map(|key| origin.viewers.look(key, Instant::now())) {
-        Some(reports) if !reports.is_empty() => Json(reports).into_response(),
+        Some(mut reports) if !reports.is_empty() => {
+            name_classes(&origin, &mut reports);
+            Json(reports).into_response()
+        }
         _ => no_viewer(&id),
+    }
+}
+
+fn name_classes(origin: &Origin, reports: &mut [ViewerReport]) {
+    for report in reports {
+        let class = origin.terms.weights.class(report.place);
+        report.class = class.map(str::to_owned);
     }
 }
 

@@ -455,6 +455,7 @@ mod tests {
             average: Bitrate::from_kbps(kbps),
             codecs: String::new(),
             frame_rate: 30.0,
+            score: None,
         };
         let rungs = vec![
             rung("a", 360, 700),

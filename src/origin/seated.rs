@@ -387,6 +387,8 @@ impl Seated {
             viewer: self.id.to_string(),
             stream: self.room.stream.clone(),
             region: self.crowd.name.to_string(),
+            class: None,
+            place: self.line.place,
             rung: state.viewer.current(),
             reason: state.viewer.reason(),
             ceiling: state.ceiling.into(),
@@ -468,10 +470,14 @@ impl State {
 
     /// Learns from it that segment `number` is asked for.
     fn follow(&mut self, id: &ViewerId, number: u64, now: Instant) {
-        let cadence = self.cadence.as_deref();
-        if let Some(delivery) = cadence.and_then(|cadence| cadence.followed_by(number, now)) {
+        let Some(cadence) = self.cadence.as_deref() else {
+            return;
+        };
+        if let Some(delivery) = cadence.followed_by(number, now) {
             let evidence = self.viewer.delivered(&delivery, now);
             tracing::debug!(viewer = %id, ?delivery, ?evidence, "asked on");
+        } else if let Some(since) = cadence.there_since(number, now) {
+            self.viewer.has(cadence.number, cadence.media, since);
         }
     }
 }

@@ -124,10 +124,14 @@ fn share_out(
     egress: Bitrate,
 ) -> Share {
     let streams = store.streams();
-    let rates: BTreeMap<_, _> = streams
+    let now = streams
         .into_iter()
-        .filter_map(|(name, stream)| Some((name, stream.now()?.rates())))
-        .collect();
+        .filter_map(|(name, stream)| Some((name, stream.now()?)));
+    let (mut rates, mut worth) = (BTreeMap::new(), BTreeMap::new());
+    for (name, window) in now {
+        worth.insert(name.clone(), window.format().ladder.worth());
+        rates.insert(name, window.rates());
+    }
     let counted = viewers.count();
     let watching = viewers.census().streams;
     let floor = rates.iter().map(|(name, rates)| {
@@ -144,9 +148,11 @@ fn share_out(
     let (mut classes, mut places) = (Vec::new(), BTreeMap::new());
     for (name, rates) in rates {
         let mut demand = demand.remove(&name).unwrap_or_default().into_iter();
+        let worth = worth.remove(&name).unwrap_or_default();
         let first = classes.len();
         classes.extend(terms.weights.of(&name).map(|weight| Class {
             rates: rates.clone(),
+            worth: worth.clone(),
             weight,
             viewers: demand.next().unwrap_or_default(),
         }));

@@ -30,6 +30,10 @@ pub struct ViewerReport {
     pub viewer: String,
     pub stream: StreamName,
     pub region: String,
+    /// That its token says, if it has a weight; told from the place, where the weights are known.
+    pub class: Option<String>,
+    #[serde(skip)]
+    pub place: u8,
     /// Index of the rung decided last; 0 is the cheapest.
     pub rung: Option<usize>,
     pub reason: Option<adaptation::Reason>,

@@ -23,6 +23,12 @@ impl Weights {
         place.map_or(0, |place| u8::try_from(place + 1).unwrap_or(0))
     }
 
+    /// The class that has this place; `None` of everybody else's.
+    pub fn class(&self, place: u8) -> Option<&str> {
+        let nth = usize::from(place).checked_sub(1)?;
+        self.classes.keys().nth(nth).map(String::as_str)
+    }
+
     /// How much a viewer of `stream` counts, for each place in turn.
     pub fn of(&self, stream: &StreamName) -> impl Iterator<Item = f64> {
         let stream = self.streams.get(stream).copied().unwrap_or(1.0);
@@ -59,6 +65,9 @@ mod tests {
             let place = weights.place(class);
             weights.of(&stream.parse().unwrap()).nth(place.into())
         };
+        for class in [Some("premium"), Some("free"), None] {
+            assert_eq!(weights.class(weights.place(class)), class);
+        }
         assert_eq!(of("demo", Some("premium")), Some(6.0));
         assert_eq!(of("demo", Some("free")), Some(1.0));
         assert_eq!(of("other", Some("premium")), Some(3.0));

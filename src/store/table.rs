@@ -14,6 +14,7 @@ pub struct Table {
     ahead: Vec<MediaTime>,
     expected: Vec<u64>,
     pictures: Vec<u8>,
+    worth: Vec<f32>,
 }
 
 impl Table {
@@ -68,6 +69,7 @@ impl Table {
             ahead,
             expected,
             pictures: pictures(ladder),
+            worth: ladder.worth(),
         }
     }
 
@@ -86,6 +88,11 @@ impl Table {
     /// What a segment of each rung is expected to take that is not there yet.
     pub fn expected(&self) -> &[u64] {
         &self.expected
+    }
+
+    /// How much more each rung is worth than the cheapest; empty if nobody knows.
+    pub fn worth(&self) -> &[f32] {
+        &self.worth
     }
 
     /// The same number for rungs of the same size of picture.

@@ -3,6 +3,7 @@
 
 #[cfg(feature = "lab")]
 pub mod congest;
+pub mod drawing;
 pub mod link;
 pub mod player;
 pub mod plot;

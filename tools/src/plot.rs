@@ -3,7 +3,7 @@
 //!
 //! Knows nothing of what is drawn.
 
-use std::fmt::Write as _;
+use crate::drawing::{Svg, step};
 
 /// What is known of one value.
 #[derive(Clone, Copy, Debug, Default)]
@@ -88,107 +88,69 @@ pub fn draw(title: &str, legend: &[String], panels: &[Panel], columns: usize) ->
         columns as f64 * WIDTH,
         58.0 + 20.0 * (legend.len() * 120).div_ceil((columns as f64 * WIDTH) as usize) as f64,
     );
-    let height = top + rows as f64 * HEIGHT;
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
-         font-family=\"sans-serif\" font-size=\"12\" fill=\"#222\">\n<rect width=\"{width}\" height=\"{height}\" fill=\"#fff\"/>\n"
-    );
-    let _ = writeln!(
-        svg,
-        "<text x=\"16\" y=\"26\" font-size=\"16\">{}</text>",
-        escaped(title)
-    );
+    let mut svg = Svg::new(width, top + rows as f64 * HEIGHT);
+    svg.text((16.0, 26.0), "start", 16, title);
     let (mut x, mut y) = (24.0, 50.0);
     for (number, name) in legend.iter().enumerate() {
         let wide = 36.0 + 7.5 * name.chars().count() as f64;
         if x + wide > width {
             (x, y) = (24.0, y + 20.0);
         }
-        mark(&mut svg, number, x, y - 4.0);
-        let _ = writeln!(
-            svg,
-            "<text x=\"{:.1}\" y=\"{y:.1}\">{}</text>",
-            x + 12.0,
-            escaped(name)
-        );
+        mark(&mut svg, number, (x, y - 4.0));
+        svg.text((x + 12.0, y), "start", 12, name);
         x += wide;
     }
     for (number, panel) in panels.iter().enumerate() {
         let (column, row) = (number % columns, number / columns);
-        let _ = writeln!(
-            svg,
-            "<g transform=\"translate({:.1} {:.1})\">",
-            column as f64 * WIDTH,
-            top + row as f64 * HEIGHT
-        );
-        panel.draw(&mut svg);
-        svg.push_str("</g>\n");
+        let at = (column as f64 * WIDTH, top + row as f64 * HEIGHT);
+        svg.within(at, |svg| panel.draw(svg));
     }
-    svg + "</svg>\n"
+    svg.done()
 }
 
 impl Panel {
-    fn draw(&self, svg: &mut String) {
+    fn draw(&self, svg: &mut Svg) {
         let (inner_width, inner_height) = (WIDTH - LEFT - 16.0, HEIGHT - ABOVE - BELOW);
         let across = |value: f64| LEFT + self.x.place(value) * inner_width;
         let up = |value: f64| ABOVE + (1.0 - self.y.place(value)) * inner_height;
         let (floor, end) = (ABOVE + inner_height, LEFT + inner_width);
-        let _ = writeln!(
-            svg,
-            "<text x=\"{LEFT}\" y=\"{:.1}\" font-weight=\"bold\">{}</text>",
-            ABOVE - 8.0,
-            escaped(&self.title)
-        );
+        svg.title((LEFT, ABOVE - 8.0), &self.title);
         for tick in &self.x.ticks {
             let x = across(*tick);
-            let _ = writeln!(
-                svg,
-                "<path d=\"M{x:.1} {ABOVE}V{floor}\" stroke=\"#e4e4e4\"/><text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\" font-size=\"10\">{tick}</text>",
-                floor + 14.0
-            );
+            svg.line(&[(x, ABOVE), (x, floor)], GRID, 1.0, "");
+            svg.text((x, floor + 14.0), "middle", 10, &tick.to_string());
         }
         for tick in &self.y.ticks {
             let y = up(*tick);
-            let _ = writeln!(
-                svg,
-                "<path d=\"M{LEFT} {y:.1}H{end}\" stroke=\"#e4e4e4\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\" font-size=\"10\">{}</text>",
-                LEFT - 6.0,
-                y + 3.5,
-                short(*tick)
-            );
+            svg.line(&[(LEFT, y), (end, y)], GRID, 1.0, "");
+            svg.text((LEFT - 6.0, y + 3.5), "end", 10, &short(*tick));
         }
-        let _ = writeln!(
-            svg,
-            "<path d=\"M{LEFT} {ABOVE}V{floor}H{end}\" fill=\"none\" stroke=\"#888\"/>"
+        svg.line(
+            &[(LEFT, ABOVE), (LEFT, floor), (end, floor)],
+            FRAME,
+            1.0,
+            "",
         );
-        let _ = writeln!(
-            svg,
-            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\" font-size=\"11\">{}</text>",
-            f64::midpoint(LEFT, end),
-            floor + 30.0,
-            escaped(&self.x.name)
-        );
-        let middle = f64::midpoint(ABOVE, floor);
-        let _ = writeln!(
-            svg,
-            "<text transform=\"translate(14 {middle:.1}) rotate(-90)\" text-anchor=\"middle\" font-size=\"11\">{}</text>",
-            escaped(&self.y.name)
-        );
-        for Point { mark: number, x, y } in &self.points {
-            let (_, _, colour) = style(*number);
-            let _ = writeln!(
-                svg,
-                "<path d=\"M{:.1} {:.1}H{:.1}M{:.1} {:.1}V{:.1}\" stroke=\"{colour}\" stroke-width=\"1.4\" stroke-opacity=\".6\"/>",
-                across(x.low),
-                up(y.mean),
-                across(x.high),
-                across(x.mean),
-                up(y.low),
-                up(y.high)
+        let (middle, beside) = (f64::midpoint(LEFT, end), f64::midpoint(ABOVE, floor));
+        svg.text((middle, floor + 30.0), "middle", 11, &self.x.name);
+        svg.turned((14.0, beside), 11, &self.y.name);
+        for Point { mark, x, y } in &self.points {
+            let (_, _, colour) = style(*mark);
+            let (at, path) = (
+                (across(x.mean), up(y.mean)),
+                format!(
+                    "M{:.1} 0H{:.1}M0 {:.1}V{:.1}",
+                    across(x.low) - across(x.mean),
+                    across(x.high) - across(x.mean),
+                    up(y.low) - up(y.mean),
+                    up(y.high) - up(y.mean)
+                ),
             );
+            let stroke = format!("stroke=\"{colour}\" stroke-width=\"1.4\" stroke-opacity=\".6\"");
+            svg.path(at, &path, &stroke);
         }
         for Point { mark: number, x, y } in &self.points {
-            mark(svg, *number, across(x.mean), up(y.mean));
+            mark(svg, *number, (across(x.mean), up(y.mean)));
         }
     }
 }
@@ -215,23 +177,11 @@ fn style(number: usize) -> (&'static str, bool, &'static str) {
     )
 }
 
-fn mark(svg: &mut String, number: usize, x: f64, y: f64) {
+fn mark(svg: &mut Svg, number: usize, at: (f64, f64)) {
     let (shape, filled, colour) = style(number);
     let fill = if filled { colour } else { "#fff" };
-    let _ = writeln!(
-        svg,
-        "<path transform=\"translate({x:.1} {y:.1})\" d=\"{shape}\" fill=\"{fill}\" stroke=\"{colour}\" stroke-width=\"2\"/>"
-    );
-}
-
-/// 1, 2 or 5 times a power of ten, not less than `least`.
-fn step(least: f64) -> f64 {
-    let power = 10.0_f64.powf(least.max(1e-9).log10().floor());
-    [1.0, 2.0, 5.0]
-        .into_iter()
-        .map(|factor| factor * power)
-        .find(|step| *step >= least)
-        .unwrap_or(10.0 * power)
+    let style = format!("fill=\"{fill}\" stroke=\"{colour}\" stroke-width=\"2\"");
+    svg.path(at, shape, &style);
 }
 
 fn short(value: f64) -> String {
@@ -239,12 +189,11 @@ fn short(value: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;")
-}
-
 const WIDTH: f64 = 300.0;
 const HEIGHT: f64 = 260.0;
 const LEFT: f64 = 52.0;
 const ABOVE: f64 = 26.0;
 const BELOW: f64 = 44.0;
+
+const GRID: &str = "#e4e4e4";
+const FRAME: &str = "#888";

@@ -1,7 +1,10 @@
 //! Multivariant playlists: which variants there are, and which renditions go with them
 //! (RFC 8216bis section 4.4.6). What is in each is the parent's business.
 
-use m3u8_rs::{AlternativeMedia, AlternativeMediaType, MasterPlaylist, Resolution, VariantStream};
+use m3u8_rs::{
+    AlternativeMedia, AlternativeMediaType, MasterPlaylist, QuotedOrUnquoted, Resolution,
+    VariantStream,
+};
 
 use super::VERSION;
 use crate::{
@@ -59,6 +62,10 @@ fn variant(rung: &Rung, renditions: &Renditions, uri: String) -> VariantStream {
         frame_rate: Some((rung.frame_rate * 1000.0).round() / 1000.0),
         audio: has(Kind::Audio).then(|| AUDIO.to_owned()),
         subtitles: has(Kind::Subtitles).then(|| SUBTITLES.to_owned()),
+        other_attributes: rung.score.map(|score| {
+            let score = QuotedOrUnquoted::Unquoted(score.to_string());
+            [("SCORE".to_owned(), score)].into()
+        }),
         ..Default::default()
     }
 }

@@ -20,6 +20,7 @@ pub(super) fn rung_of(variant: &Variant) -> Result<Rung, LadderError> {
             .unwrap_or(Bitrate::from_bps(variant.bandwidth.bps())),
         codecs: variant.codecs.clone().unwrap_or_default(),
         frame_rate: variant.frame_rate.unwrap_or_default(),
+        score: variant.score,
     })
 }
 
@@ -113,7 +114,31 @@ const ROUNDING: f64 = 0.000_01;
 
 #[cfg(test)]
 mod tests {
+    use playlists::{parse, render};
+
     use super::*;
+
+    #[test]
+    fn a_ladder_is_the_same_on_every_node() {
+        let rung = |name: &str, kbps: u64, score| Rung {
+            name: RungName::try_from(name.to_owned()).unwrap(),
+            width: 640,
+            height: 360,
+            bandwidth: Bitrate::from_kbps(kbps * 2),
+            average: Bitrate::from_kbps(kbps),
+            codecs: "avc1.4D401F,mp4a.40.2".into(),
+            frame_rate: 30.0,
+            score,
+        };
+        for scores in [[None; 2], [Some(71.25), Some(93.0)]] {
+            let rungs = [rung("low", 400, scores[0]), rung("top", 900, scores[1])];
+            let ladder = Ladder::new(rungs.to_vec()).unwrap();
+            let text = render::all_variants(ladder.rungs(), &Renditions::default(), "", "");
+            let variants = parse::multivariant(&text).unwrap();
+            let read = variants.iter().map(rung_of).collect::<Result<_, _>>();
+            assert_eq!(Ladder::new(read.unwrap()).unwrap(), ladder, "{text}");
+        }
+    }
 
     #[test]
     fn a_length_is_the_same_on_every_node() {

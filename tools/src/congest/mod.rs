@@ -40,7 +40,6 @@
 
 pub mod browser;
 pub mod chosen;
-mod drawing;
 pub mod machine;
 pub mod picture;
 pub mod player;

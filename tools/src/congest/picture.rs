@@ -3,10 +3,8 @@
 //!
 //! Colours are those of Okabe and Ito, which colour-blind people tell apart; what differs differs in shape as well.
 
-use super::{
-    drawing::{Svg, nice, ticks},
-    report::{About, Played, Report, Round},
-};
+use super::report::{About, Played, Report, Round};
+use crate::drawing::{Svg, nice, ticks};
 
 /// The whole report, its rounds from top to bottom.
 pub fn draw(report: &Report) -> String {

@@ -158,6 +158,7 @@ mod tests {
             average: Bitrate::from_kbps(400),
             codecs: "avc1.4D400D,mp4a.40.2".into(),
             frame_rate: 30.0,
+            score: None,
         };
         let mut frames = vec![
             Frame::Hello(Hello {

@@ -211,6 +211,7 @@ impl Node {
         };
         let class = |stream: &Stream| Class {
             rates: stream.bitrates(),
+            worth: Vec::new(),
             weight: 1.0,
             viewers: Vec::new(),
         };

@@ -64,6 +64,7 @@ pub fn measure(viewers: usize, rule: &dyn Rule, stream: &Stream) -> Scale {
     );
     let class = |class: usize| Class {
         rates: rates.clone(),
+        worth: Vec::new(),
         weight: 1.0,
         viewers: all
             .iter()

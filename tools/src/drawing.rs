@@ -1,36 +1,42 @@
-//! What a plot is drawn with: a few shapes of SVG, and axes that are divided at round numbers. What is drawn is
-//! `picture`'s business.
+//! What figures are drawn with: a few shapes of SVG, and axes that are divided at round numbers. What is drawn is
+//! `plot`'s and the lab's business.
 
 use std::fmt::Write as _;
 
 /// The next round number.
-pub(super) fn nice(most: f64) -> f64 {
-    let unit = 10f64.powf(most.max(1e-9).log10().floor());
-    let factor = [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0]
-        .into_iter()
-        .find(|factor| most <= factor * unit);
-    factor.unwrap_or(10.0) * unit
+pub fn nice(most: f64) -> f64 {
+    round(most, &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0])
+}
+
+/// 1, 2 or 5 times a power of ten, not less than `least`.
+pub fn step(least: f64) -> f64 {
+    round(least, &[1.0, 2.0, 5.0, 10.0])
 }
 
 /// About `count` round numbers from 0 to `most`.
-pub(super) fn ticks(most: f64, count: usize) -> impl Iterator<Item = f64> {
-    let rough = most / count as f64;
-    let unit = 10f64.powf(rough.max(1e-9).log10().floor());
-    let factor = [1.0, 2.0, 5.0, 10.0]
-        .into_iter()
-        .find(|factor| rough <= factor * unit);
-    let step = factor.unwrap_or(10.0) * unit;
+pub fn ticks(most: f64, count: usize) -> impl Iterator<Item = f64> {
+    let step = step(most / count as f64);
     (0..)
         .map(move |index| f64::from(index) * step)
         .take_while(move |tick| *tick <= most * 1.0001)
 }
 
+/// The least of these times a power of ten that is not less than `least`.
+fn round(least: f64, factors: &[f64]) -> f64 {
+    let unit = 10f64.powf(least.max(1e-9).log10().floor());
+    let round = factors.iter().map(|factor| factor * unit);
+    round
+        .clone()
+        .find(|round| least <= *round)
+        .unwrap_or(10.0 * unit)
+}
+
 /// A drawing in the making.
 #[derive(Debug)]
-pub(super) struct Svg(String);
+pub struct Svg(String);
 
 impl Svg {
-    pub(super) fn new(width: f64, height: f64) -> Self {
+    pub fn new(width: f64, height: f64) -> Self {
         let mut text = String::new();
         let _ = writeln!(
             text,
@@ -40,7 +46,7 @@ impl Svg {
         Self(text)
     }
 
-    pub(super) fn line(&mut self, points: &[(f64, f64)], colour: &str, width: f64, dashes: &str) {
+    pub fn line(&mut self, points: &[(f64, f64)], colour: &str, width: f64, dashes: &str) {
         let _ = writeln!(
             self.0,
             "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\" stroke-dasharray=\"{dashes}\" stroke-linejoin=\"round\"/>",
@@ -48,7 +54,7 @@ impl Svg {
         );
     }
 
-    pub(super) fn area(&mut self, points: &[(f64, f64)], colour: &str) {
+    pub fn area(&mut self, points: &[(f64, f64)], colour: &str) {
         let _ = writeln!(
             self.0,
             "<polygon points=\"{}\" fill=\"{colour}\"/>",
@@ -56,7 +62,7 @@ impl Svg {
         );
     }
 
-    pub(super) fn rect(
+    pub fn rect(
         &mut self,
         (x, y): (f64, f64),
         (width, height): (f64, f64),
@@ -69,7 +75,7 @@ impl Svg {
         );
     }
 
-    pub(super) fn text(&mut self, (x, y): (f64, f64), anchor: &str, size: u32, text: &str) {
+    pub fn text(&mut self, (x, y): (f64, f64), anchor: &str, size: u32, text: &str) {
         let _ = writeln!(
             self.0,
             "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" font-size=\"{size}\">{}</text>",
@@ -77,8 +83,31 @@ impl Svg {
         );
     }
 
+    pub fn title(&mut self, (x, y): (f64, f64), text: &str) {
+        let _ = writeln!(
+            self.0,
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"12\" font-weight=\"bold\">{}</text>",
+            escaped(text)
+        );
+    }
+
+    /// `path` around this point; `style` is attributes.
+    pub fn path(&mut self, (x, y): (f64, f64), path: &str, style: &str) {
+        let _ = writeln!(
+            self.0,
+            "<path transform=\"translate({x:.1} {y:.1})\" d=\"{path}\" {style}/>"
+        );
+    }
+
+    /// What is drawn by `draw`, with its origin here.
+    pub fn within(&mut self, (x, y): (f64, f64), draw: impl FnOnce(&mut Self)) {
+        let _ = writeln!(self.0, "<g transform=\"translate({x:.1} {y:.1})\">");
+        draw(self);
+        self.0.push_str("</g>\n");
+    }
+
     /// Read from below.
-    pub(super) fn turned(&mut self, (x, y): (f64, f64), size: u32, text: &str) {
+    pub fn turned(&mut self, (x, y): (f64, f64), size: u32, text: &str) {
         let _ = writeln!(
             self.0,
             "<text transform=\"translate({x:.1} {y:.1}) rotate(-90)\" text-anchor=\"middle\" font-size=\"{size}\">{}</text>",
@@ -86,7 +115,7 @@ impl Svg {
         );
     }
 
-    pub(super) fn done(mut self) -> String {
+    pub fn done(mut self) -> String {
         self.0.push_str("</svg>\n");
         self.0
     }
