@@ -30,6 +30,8 @@ pub struct Outstanding {
 #[derive(Clone, Copy, Debug)]
 pub struct Instead {
     pub octets: u64,
+    /// How long it plays.
+    pub media: Duration,
     pub after: Duration,
 }
 
@@ -43,19 +45,26 @@ impl Outstanding {
         let rest = still(self.left as f64 / octets_per_second);
         let anew = (self.stuck + instead.octets) as f64 / octets_per_second
             + (instead.after + self.rtt).as_secs_f64();
-        rest > NOTICED && rest - still(anew) > WORTH
+        let media = instead.media.as_secs_f64();
+        let (noticed, worth) = (NOTICED.min(media / 2.0), WORTH.min(media));
+        rest > noticed && rest - still(anew) > worth
     }
 }
 
 /// Over less than this a pace says little: queues are drained, acknowledgements come in bursts.
 pub const LOOKS_BACK: Duration = Duration::from_secs(1);
 
-/// After less of it there is nothing to tell by.
-pub const TELLING: Duration = Duration::from_millis(500);
+/// How long a delivery has to have gone on that is to play for `media`: after less there is nothing to tell by.
+pub fn telling(media: Duration) -> Duration {
+    (media / 2).min(TELLING)
+}
 
-/// Of standing still, in seconds; less may be an error of the reckoning.
+const TELLING: Duration = Duration::from_millis(500);
+
+/// Of standing still, in seconds; less may be an error of the reckoning, which is less of a short part.
 const NOTICED: f64 = 0.5;
-/// Seconds of standing still that have to be saved: what was sent already is thrown away.
+/// Seconds of standing still that have to be saved, and of a part no more than it plays: what was sent already is
+/// thrown away.
 const WORTH: f64 = 1.0;
 
 /// A path on which nothing moves has a pace as well.
@@ -83,6 +92,7 @@ mod tests {
 
     const CHEAPEST: Instead = Instead {
         octets: 75_000,
+        media: Duration::from_secs(2),
         after: Duration::from_secs(1),
     };
 

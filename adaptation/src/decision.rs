@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     buffer::Level,
-    offer::{Flight, Sizes},
+    offer::{Flight, Part, Sizes},
     rule::{self, Choice, Reason, Situation},
     throughput::{Estimate, Recent},
 };
@@ -22,6 +22,8 @@ pub struct Decision {
     pub rung: usize,
     pub reason: Reason,
     pub number: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
     /// Octets in every rung, of the segment and of those behind it that exist.
     pub sizes: Vec<Vec<u64>>,
     pub expected: Vec<u64>,
@@ -54,6 +56,7 @@ impl Decision {
             rung: choice.rung,
             reason: choice.reason,
             number: situation.number,
+            part: situation.part,
             sizes: rows.map(<[u64]>::to_vec).collect(),
             expected: situation.expected.to_vec(),
             duration: situation.duration.flicks(),
@@ -83,6 +86,7 @@ impl Decision {
         let flat: Vec<u64> = self.sizes.concat();
         let situation = Situation {
             number: self.number,
+            part: self.part,
             sizes: Sizes::of(&flat, rungs, rungs),
             expected: &self.expected,
             duration: MediaTime::from_flicks(self.duration),

@@ -1,8 +1,9 @@
 //! One viewer's state: what is known of its path and of its buffer, and which rung each of its segments
 //! was pinned to.
 //!
-//! A pin, once made, is repeated for every retry, range and part of that segment until it is
-//! forgotten. Who the viewer is, when it was last seen and what it is sent are the origin's business.
+//! A pin, once made, is repeated for every retry and range of that segment, or of that part, until it is
+//! forgotten. Whoever takes a segment in parts goes on in the rung that it began with, unless the rule wants one that
+//! begins with a key frame there. Who the viewer is, when it was last seen and what it is sent are the origin's business.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,8 @@ use playlists::Bitrate;
 use crate::{
     buffer::{Buffer, Level},
     hint::Hint,
-    offer::{Flight, Limits, Offer},
-    pins::Pins,
+    offer::{Flight, Limits, Offer, Part},
+    pins::{Pins, Place},
     rule::{self, Choice, Reason, Rule, Situation},
     throughput::{Delivery, Estimate, Evidence, Throughput},
     wish::Wish,
@@ -46,8 +47,8 @@ pub struct Viewer {
     since_switch: u32,
     /// The dearest rate that the player wants, by its own word.
     wanted: Option<Bitrate>,
-    /// The segment of which a delivery was broken off: the low half of its number.
-    abandoned: Option<u32>,
+    /// Of what a delivery was broken off: the low half of the segment's number, and the part.
+    abandoned: Option<(u32, Place)>,
     /// When a delivery to it was over last.
     informed: Option<Instant>,
 }
@@ -85,7 +86,8 @@ impl Viewer {
         rule: &dyn Rule,
         now: Instant,
     ) -> Decided<'a> {
-        if let Some(Choice { rung, reason }) = self.pins.find(offer.number) {
+        let place = offer.part.map(|part| part.index);
+        if let Some(Choice { rung, reason }) = self.pins.find(offer.number, place) {
             let pin = Pin {
                 rung,
                 reason,
@@ -94,10 +96,17 @@ impl Viewer {
             return Decided { pin, because: None };
         }
         self.buffer.asked(offer.number, offer.ahead, now);
-        let situation = self.situation(offer, limits, in_flight, now);
+        let begun = self.pins.before(offer.number, place);
+        let situation = self.situation(offer, begun, limits, in_flight, now);
         let mut choice = rule.choose(&situation);
         choice.rung = choice.rung.min(situation.ceiling);
-        self.pin(&situation, choice);
+        if let Some(Choice { rung, .. }) = begun
+            && !situation.may_begin(choice.rung)
+        {
+            let reason = Reason::Steady;
+            choice = Choice { rung, reason };
+        }
+        self.pin(&situation, choice, begun.is_some());
         let pin = Pin {
             rung: choice.rung,
             reason: choice.reason,
@@ -112,6 +121,7 @@ impl Viewer {
     fn situation<'a>(
         &self,
         offer: &Offer<'a>,
+        begun: Option<Choice>,
         limits: Limits,
         in_flight: Option<Flight>,
         now: Instant,
@@ -119,6 +129,14 @@ impl Viewer {
         let top = offer.sizes.rungs().saturating_sub(1);
         Situation {
             number: offer.number,
+            part: offer.part.map(|part| match begun {
+                Some(_) => part,
+                // Nothing goes before it that it would have to fit.
+                None => Part {
+                    open: u8::MAX,
+                    ..part
+                },
+            }),
             sizes: offer.sizes,
             expected: offer.expected,
             duration: offer.duration,
@@ -132,7 +150,7 @@ impl Viewer {
             rtt: self.throughput.rtt(),
             in_flight,
             buffer: self.buffer.level(now),
-            previous: self.current(),
+            previous: begun.map(|begun| begun.rung).or(self.current()),
             since_switch: self.since_switch,
             since_stall: self.buffer.since_stall(now),
             ceiling: limits.ceiling.min(top).min(self.playable(offer)),
@@ -150,20 +168,21 @@ impl Viewer {
         offer.expected.iter().rposition(fits).unwrap_or(0)
     }
 
-    fn pin(&mut self, situation: &Situation<'_>, choice: Choice) {
+    fn pin(&mut self, situation: &Situation<'_>, choice: Choice, goes_on: bool) {
         let switched = self.current().is_some_and(|rung| rung != choice.rung);
         self.switches += u32::from(switched);
         self.since_switch = if switched {
             0
         } else {
-            self.since_switch.saturating_add(1)
+            self.since_switch.saturating_add(u32::from(!goes_on))
         };
         self.last = Some(Last {
             choice,
             ceiling: situation.ceiling,
             top: situation.top(),
         });
-        self.pins.push(situation.number, choice);
+        let place = situation.part.map(|part| part.index);
+        self.pins.push(situation.number, place, choice);
     }
 
     /// The pin of a segment whose rung was told before it was asked for.
@@ -185,23 +204,29 @@ impl Viewer {
         self.throughput.observe(delivery)
     }
 
-    /// Learns from a delivery of segment `delivery.number` that was broken off because it was
-    /// [lost](crate::abandon::Outstanding::is_lost). When all of the segment is asked for the next time, its rung
+    /// Learns from a delivery of segment `delivery.number`, or of a `part` of it, that was broken off because it was
+    /// [lost](crate::abandon::Outstanding::is_lost). When all of that is asked for the next time, its rung
     /// is chosen anew.
-    pub fn abandoned(&mut self, delivery: &Delivery, now: Instant) -> Option<Evidence> {
-        self.abandoned = Some(delivery.number as u32);
+    pub fn abandoned(
+        &mut self,
+        delivery: &Delivery,
+        part: Option<u8>,
+        now: Instant,
+    ) -> Option<Evidence> {
+        self.abandoned = Some((delivery.number as u32, part));
         self.delivered(delivery, now)
     }
 
-    /// All of segment `number` is asked for, not the rest of it: whoever got half of it in another rung has
-    /// thrown that away.
-    pub fn asked_anew(&mut self, number: u64) {
+    /// All of segment `number`, or of this `part` of it, is asked for, not the rest: whoever got half of it in another
+    /// rung has thrown that away.
+    pub fn asked_anew(&mut self, number: u64, part: Option<u8>) {
+        let this = (number as u32, part);
         if self
             .abandoned
-            .take_if(|abandoned| *abandoned == number as u32)
+            .take_if(|abandoned| *abandoned == this)
             .is_some()
         {
-            self.pins.forget(number);
+            self.pins.forget(number, part);
         }
     }
 

@@ -12,31 +12,45 @@ use std::{
 
 use adaptation::{
     Level,
-    abandon::{Instead, LOOKS_BACK, Outstanding, TELLING},
+    abandon::{Instead, LOOKS_BACK, Outstanding},
 };
 use playlists::{Bitrate, Segment};
 
 use super::{
     Origin,
+    asking::Brought,
     meter::{Meter, Progress},
     profile::Choosing,
     seat::Seat,
 };
 
-/// What a viewer would be given were its delivery of `segment` in `rung` broken off; `None` if that is not to
-/// happen. All of the segment is asked for if it is `whole`.
+/// What a viewer would be given were its delivery of `segment` in `rung`, or of a part of it, broken off; `None` if
+/// that is not to happen.
 pub(super) fn instead(
     origin: &Origin,
     seat: &Seat,
     segment: &Segment,
     rung: usize,
-    whole: bool,
+    brought: &Brought,
 ) -> Option<Instead> {
     let profile = &seat.viewer.profile;
-    let may = origin.terms.abandon && whole && segment.complete && rung > 0;
+    let may = origin.terms.abandon && brought.whole && rung > 0;
     let asks = profile.asks_again && profile.choosing == Choosing::AtGet && profile.rung.is_none();
-    (may && asks).then(|| Instead {
-        octets: segment.octets(0),
+    if !(may && asks) {
+        return None;
+    }
+    let (octets, media) = match brought.part {
+        None if segment.complete => (segment.octets(0), segment.duration()),
+        None => return None,
+        // What goes on from the part before could not be shown after another rung.
+        Some(part) => {
+            let part = segment.parts.get(part).filter(|part| part.open > 0)?;
+            (part.media.first()?.len() as u64, part.duration)
+        }
+    };
+    Some(Instead {
+        octets,
+        media: media.duration(),
         after: ASKS_AFTER,
     })
 }
@@ -74,7 +88,7 @@ impl Abandoning {
             return;
         };
         let elapsed = now.saturating_duration_since(then);
-        if elapsed < TELLING || !meter.tells() || !meter.is_held_up(progress) {
+        if elapsed < meter.telling() || !meter.tells() || !meter.is_held_up(progress) {
             return;
         }
         let octets = progress.acked.saturating_sub(before);
@@ -113,7 +127,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::net::{Peer, socket::Stream};
+    use crate::{
+        net::{Peer, socket::Stream},
+        origin::meter::Media,
+    };
 
     const OCTETS: usize = 2_000_000;
     const AHEAD: Level = Level {
@@ -134,7 +151,11 @@ mod tests {
         let stream = Stream::new(stream, peer, Duration::from_secs(10));
         let connection = stream.connection().clone();
         connection.pace(Some(Bitrate::from_kbps(kbps)));
-        let media = (7, MediaTime::from_seconds(2.0));
+        let media = Media {
+            number: 7,
+            part: None,
+            length: MediaTime::from_seconds(2.0),
+        };
         let meter = Meter::begin(connection, OCTETS as u64, media, Instant::now());
         (stream, reader.unwrap(), Arc::new(meter))
     }
@@ -144,6 +165,7 @@ mod tests {
         let (mut stream, mut reader, meter) = under_way(kbps).await;
         let instead = Instead {
             octets: 10_000,
+            media: Duration::from_secs(2),
             after: ASKS_AFTER,
         };
         let serving = tokio::spawn(async move {

@@ -16,7 +16,12 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use playlists::MediaTime;
 
-use super::{meter::Meter, rounds, seat::Seat, viewers::Viewers};
+use super::{
+    meter::{Media, Meter},
+    rounds,
+    seat::Seat,
+    viewers::Viewers,
+};
 use crate::net::Connection;
 
 /// The body of a segment: its parts in order, shared with everyone who gets them.
@@ -36,10 +41,7 @@ pub struct Measure {
     pub viewers: Arc<Viewers>,
     pub seat: Seat,
     pub connection: Arc<Connection>,
-    /// Of the segment.
-    pub number: u64,
-    /// Length of what is delivered.
-    pub media: MediaTime,
+    pub media: Media,
     /// What its viewer would ask for and get, were it broken off; `None` if it is not to be.
     pub instead: Option<Instead>,
 }
@@ -95,19 +97,23 @@ impl Body for Delivery {
 impl Measure {
     /// For a delivery of `share` of the octets, 0 to 1.
     pub fn of_share(self, share: f64) -> Self {
-        let media = MediaTime::from_seconds(self.media.seconds() * share);
+        let length = MediaTime::from_seconds(self.media.length.seconds() * share);
+        self.of_length(length)
+    }
+
+    /// For a delivery that plays for so long.
+    pub fn of_length(self, length: MediaTime) -> Self {
+        let media = Media {
+            length,
+            ..self.media
+        };
         Self { media, ..self }
     }
 
     /// The first of `octets` is about to be given to the connection.
     pub(super) fn begin(self, octets: u64) -> Arc<Meter> {
         let (connection, now) = (self.connection, Instant::now());
-        let meter = Arc::new(Meter::begin(
-            connection,
-            octets,
-            (self.number, self.media),
-            now,
-        ));
+        let meter = Arc::new(Meter::begin(connection, octets, self.media, now));
         self.viewers.delivering(&self.seat, &meter);
         rounds::watch(&self.viewers, self.seat, &meter, self.instead);
         meter

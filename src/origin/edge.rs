@@ -234,11 +234,8 @@ impl Growth {
         if octets > 0
             && let Some(measure) = &growing.measure
         {
-            let media: MediaTime = parts.iter().map(|part| part.duration).sum();
-            let measure = Measure {
-                media,
-                ..measure.clone()
-            };
+            let length: MediaTime = parts.iter().map(|part| part.duration).sum();
+            let measure = measure.clone().of_length(length);
             self.meter = Some(measure.begin(octets));
         }
         Ok(())

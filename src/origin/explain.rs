@@ -89,6 +89,7 @@ impl Kept {
                 quality: &[],
                 pictures: &[],
                 number: situation.number,
+                part: situation.part,
                 duration: situation.duration,
                 ahead: situation.ahead,
                 lost: situation.lost,

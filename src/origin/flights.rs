@@ -151,7 +151,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::net::{Peer, socket::Stream};
+    use crate::{
+        net::{Peer, socket::Stream},
+        origin::meter::Media,
+    };
 
     #[test]
     fn what_came_after_the_last_acknowledgement_is_not_counted() {
@@ -185,7 +188,11 @@ mod tests {
         // The kernel's clock of acknowledgements is coarser than a loopback's transfer is long.
         let start = Instant::now() - Duration::from_millis(50);
         let mut flights = Flights::default();
-        let media = (7, MediaTime::from_seconds(2.0));
+        let media = Media {
+            number: 7,
+            part: None,
+            length: MediaTime::from_seconds(2.0),
+        };
         let meter = |stream: &Stream| {
             let connection = stream.connection().clone();
             Arc::new(Meter::begin(connection, OCTETS as u64, media, start))

@@ -19,6 +19,7 @@ use super::{
     cmcd::Cmcd,
     delivery::Measure,
     edge::{self, Growing},
+    meter::Media,
     piece::Piece,
     playlist::{elsewhere, stream_of},
     seat::{Seat, ViewerId},
@@ -85,7 +86,8 @@ pub async fn chosen(
         listed: hint.listed,
         hint: said.map(|said| said.hint(part.is_some())),
         measured: connection.peer.direct,
-        whole: part.is_none() && !headers.contains_key(header::RANGE),
+        part,
+        whole: !headers.contains_key(header::RANGE),
         taken: None,
     };
     let told = choose(&origin, &seat, (&window, segment), file, brought, asked);
@@ -94,14 +96,12 @@ pub async fn chosen(
     let mut response = if origin.terms.behind_cdn {
         signalling::elsewhere(segment, rung, &name)
     } else {
-        let measure = measure(&origin, &seat, connection, (number, length(segment, part)));
+        let measure = measure(&origin, &seat, connection, segment, part);
         if part.is_none() && !segment.complete {
             growing(segment, consumer, chosen, Some(measure))
         } else {
-            let measure = Measure {
-                instead: abandoning::instead(&origin, &seat, segment, chosen, brought.whole),
-                ..measure
-            };
+            let instead = abandoning::instead(&origin, &seat, segment, chosen, &brought);
+            let measure = Measure { instead, ..measure };
             let piece = object(&origin, &seat.stream, segment, file, (chosen, rung)).await?;
             let piece = Piece {
                 cache: NO_STORE,
@@ -297,19 +297,23 @@ impl File {
     }
 }
 
-/// How the delivery of a segment or part of this number and length is measured.
+/// How the delivery of `segment` or of a part of it is measured.
 pub(super) fn measure(
     origin: &Origin,
     seat: &Seat,
     connection: Arc<Connection>,
-    (number, media): (u64, MediaTime),
+    segment: &Segment,
+    part: Option<usize>,
 ) -> Measure {
     Measure {
         viewers: origin.viewers.clone(),
         seat: seat.clone(),
         connection,
-        number,
-        media,
+        media: Media {
+            number: segment.number(),
+            part: part.map(asking::small),
+            length: length(segment, part),
+        },
         instead: None,
     }
 }

@@ -19,10 +19,7 @@ pub struct Meter {
     stretch: Stretch,
     /// Length of the media. On the wire there is more: heads, frames, records of TLS.
     octets: u64,
-    /// Of the segment that it is, or is a part of.
-    number: u64,
-    /// How long it plays.
-    media: MediaTime,
+    of: Media,
     started: Instant,
     /// All of the media was given to the connection.
     whole: AtomicBool,
@@ -32,6 +29,17 @@ pub struct Meter {
     progress: Mutex<Progress>,
     /// What was learnt of it when it was broken off.
     abandoned: OnceLock<adaptation::Delivery>,
+}
+
+/// What is delivered.
+#[derive(Clone, Copy, Debug)]
+pub struct Media {
+    /// Of the segment that it is, or is a part of.
+    pub number: u64,
+    /// Which part; `None` if it is all of it.
+    pub part: Option<u8>,
+    /// How long it plays.
+    pub length: MediaTime,
 }
 
 /// What was seen of a delivery so far.
@@ -61,6 +69,7 @@ pub struct Progress {
 pub struct Outcome {
     /// Octets that the viewer has.
     pub octets: u64,
+    pub media: Media,
     /// What that says of its path, if anything.
     pub delivery: Option<adaptation::Delivery>,
     /// It was broken off, since it came too late.
@@ -68,13 +77,7 @@ pub struct Outcome {
 }
 
 impl Meter {
-    /// `media` is the number of its segment and how long it plays.
-    pub fn begin(
-        connection: Arc<Connection>,
-        octets: u64,
-        (number, media): (u64, MediaTime),
-        now: Instant,
-    ) -> Self {
+    pub fn begin(connection: Arc<Connection>, octets: u64, of: Media, now: Instant) -> Self {
         let info = connection.sample();
         let progress = Progress {
             acked: 0,
@@ -90,8 +93,7 @@ impl Meter {
         Self {
             stretch: Stretch::begin(connection),
             octets,
-            number,
-            media,
+            of,
             started: now,
             whole: AtomicBool::new(false),
             told: AtomicBool::new(false),
@@ -163,9 +165,15 @@ impl Meter {
         }
         let progress = *self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let elapsed = now.saturating_duration_since(self.started);
-        let tells =
-            elapsed >= TELLING && !progress.over && progress.receiver_limited < READER_LIMITED;
+        let tells = elapsed >= self.telling()
+            && !progress.over
+            && progress.receiver_limited < READER_LIMITED;
         tells.then(|| Bitrate::of(self.evident(&progress), elapsed))
+    }
+
+    /// How long it has to have gone on; below that it is mostly slow start.
+    pub fn telling(&self) -> Duration {
+        adaptation::abandon::telling(self.of.length.duration())
     }
 
     /// Octets that were acknowledged when it was looked at last.
@@ -215,9 +223,9 @@ impl Meter {
     pub fn abandon(&self, progress: &Progress, octets: u64, elapsed: Duration) {
         let share = octets as f64 / self.octets.max(1) as f64;
         let delivery = adaptation::Delivery {
-            number: self.number,
+            number: self.of.number,
             octets,
-            media: MediaTime::from_seconds(self.media.seconds() * share),
+            media: MediaTime::from_seconds(self.of.length.seconds() * share),
             elapsed,
             min_rtt: progress.min_rtt,
             capacity: None,
@@ -249,6 +257,7 @@ impl Meter {
         let over = progress.over && !self.told.swap(true, Relaxed);
         over.then(|| Outcome {
             octets: progress.acked,
+            media: self.of,
             delivery: self.tells().then(|| self.delivery(progress, now)),
             abandoned: self.was_abandoned(),
         })
@@ -261,9 +270,9 @@ impl Meter {
         let complete = progress.over && progress.acked >= self.octets;
         let until = if complete { progress.at } else { now };
         adaptation::Delivery {
-            number: self.number,
+            number: self.of.number,
             octets: self.evident(progress),
-            media: self.media,
+            media: self.of.length,
             elapsed: until.saturating_duration_since(self.started),
             min_rtt: progress.min_rtt,
             capacity: progress.capacity,
@@ -272,9 +281,6 @@ impl Meter {
         }
     }
 }
-
-/// Below this a delivery is mostly slow start.
-const TELLING: Duration = Duration::from_millis(500);
 
 /// What is less than this a busy machine may be.
 const QUEUED: Duration = Duration::from_millis(10);

@@ -133,7 +133,7 @@ pub(super) async fn taken(
     let (pin, known) = state.viewers.decide(&seat, &ask, asked);
     tracing::debug!(viewer = %seat.viewer, number = file.number, part = ?file.part, %rung, ?known, "rung taken");
     let length = media::length(segment, file.part);
-    let measure = media::measure(&state, &seat, connection, (file.number, length));
+    let measure = media::measure(&state, &seat, connection, segment, file.part);
     let mut response = if file.part.is_none() && !segment.complete {
         media::growing(segment, consumer, index, Some(measure))
     } else {

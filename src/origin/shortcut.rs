@@ -83,18 +83,18 @@ impl Sooner {
         let seat = Seat { stream, viewer };
         let brought = Brought {
             measured: asked.connection.peer.direct,
-            whole: file.part.is_none(),
+            part: file.part,
+            whole: true,
             ..Brought::default()
         };
         let now = Instant::now();
         let told = media::choose(origin, &seat, (&window, segment), file, brought, now);
         telling::pace(origin, &window, &told.known, asked.connection);
         let piece = media::fragment(segment, file, (told.rung, told.name()));
-        let length = media::length(segment, file.part);
         let connection = asked.connection.clone();
         let measure = Measure {
-            instead: abandoning::instead(origin, &seat, segment, told.rung, brought.whole),
-            ..media::measure(origin, &seat, connection, (file.number, length))
+            instead: abandoning::instead(origin, &seat, segment, told.rung, &brought),
+            ..media::measure(origin, &seat, connection, segment, file.part)
         };
         let length = piece.length();
         let body = Body::new(Delivery::new(piece.chunks, Some(measure)));

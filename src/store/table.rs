@@ -14,6 +14,8 @@ pub struct Table {
     ahead: Vec<MediaTime>,
     expected: Vec<u64>,
     pictures: Vec<u8>,
+    /// This many rungs, the cheapest, have a key frame at each part.
+    open: usize,
 }
 
 impl Table {
@@ -68,6 +70,7 @@ impl Table {
             ahead,
             expected,
             pictures: pictures(ladder),
+            open: open(segments),
         }
     }
 
@@ -88,10 +91,22 @@ impl Table {
         &self.expected
     }
 
+    /// How many rungs, the cheapest, can be begun at each part.
+    pub fn open(&self) -> usize {
+        self.open
+    }
+
     /// The same number for rungs of the same size of picture.
     pub fn pictures(&self) -> &[u8] {
         &self.pictures
     }
+}
+
+/// As the newest segment has it that came in parts.
+fn open(segments: &[&Segment]) -> usize {
+    let newest = segments.iter().rfind(|segment| segment.parts.len() > 1);
+    let parts = newest.map(|newest| newest.parts.iter().map(|part| part.open));
+    parts.and_then(Iterator::min).unwrap_or(0)
 }
 
 fn pictures(ladder: &Ladder) -> Vec<u8> {

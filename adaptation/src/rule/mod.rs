@@ -25,7 +25,7 @@ pub use self::{
 };
 use crate::{
     buffer::Level,
-    offer::{Flight, Sizes},
+    offer::{Flight, Part, Sizes},
     throughput::{Estimate, Recent},
 };
 
@@ -34,6 +34,9 @@ use crate::{
 pub struct Situation<'a> {
     /// Of the segment in its stream.
     pub number: u64,
+    /// What of it is asked for; all of it, if `None`. Where a viewer is in the middle of the segment, `previous` is the
+    /// rung that it is in, and what does not [begin](Self::may_begin) there cannot be had.
+    pub part: Option<Part>,
     /// True octets of this segment, and of those behind it that exist, in every rung.
     pub sizes: Sizes<'a>,
     /// See [`crate::Offer`] for this and the next.
@@ -74,7 +77,28 @@ impl Situation<'_> {
     /// cannot have more.
     fn most_ahead(&self) -> f64 {
         let level = self.buffer.map_or(0.0, |level| level.media.as_secs_f64());
-        level + self.duration.seconds() + self.ahead.seconds().max(0.0)
+        let there = self.part.map_or(1.0, |part| f64::from(part.there));
+        level + there * self.grain() + self.ahead.seconds().max(0.0)
+    }
+
+    /// Seconds of what can be played as soon as it has arrived.
+    fn grain(&self) -> f64 {
+        let parts = self.part.map_or(1.0, |part| f64::from(part.of.max(1)));
+        self.duration.seconds() / parts
+    }
+
+    /// Which share of the segment is behind what is asked for.
+    fn behind(&self) -> f64 {
+        self.part.map_or(0.0, |part| {
+            let behind = part.of.saturating_sub(part.index.saturating_add(1));
+            f64::from(behind) / f64::from(part.of.max(1))
+        })
+    }
+
+    /// Whether `rung` can be had where the viewer is.
+    pub fn may_begin(&self, rung: usize) -> bool {
+        let closed = |part: Part| rung >= usize::from(part.open) && self.previous != Some(rung);
+        !self.part.is_some_and(closed)
     }
 
     /// As a rule wants it, within what is allowed.
