@@ -24,6 +24,8 @@ pub struct Decision {
     pub number: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<Part>,
+    #[serde(default)]
+    pub close: bool,
     /// Octets in every rung, of the segment and of those behind it that exist.
     pub sizes: Vec<Vec<u64>>,
     pub expected: Vec<u64>,
@@ -57,6 +59,7 @@ impl Decision {
             reason: choice.reason,
             number: situation.number,
             part: situation.part,
+            close: situation.close,
             sizes: rows.map(<[u64]>::to_vec).collect(),
             expected: situation.expected.to_vec(),
             duration: situation.duration.flicks(),
@@ -87,6 +90,7 @@ impl Decision {
         let situation = Situation {
             number: self.number,
             part: self.part,
+            close: self.close,
             sizes: Sizes::of(&flat, rungs, rungs),
             expected: &self.expected,
             duration: MediaTime::from_flicks(self.duration),

@@ -12,7 +12,7 @@ use playlists::Bitrate;
 use crate::{
     buffer::{Buffer, Level},
     hint::Hint,
-    offer::{Flight, Limits, Offer, Part},
+    offer::{Flight, Limits, Offer},
     pins::{Pins, Place},
     rule::{self, Choice, Reason, Rule, Situation},
     throughput::{Delivery, Estimate, Evidence, Throughput},
@@ -49,6 +49,8 @@ pub struct Viewer {
     wanted: Option<Bitrate>,
     /// Of what a delivery was broken off: the low half of the segment's number, and the part.
     abandoned: Option<(u32, Place)>,
+    /// It takes parts, or did.
+    close: bool,
     /// When a delivery to it was over last.
     informed: Option<Instant>,
 }
@@ -73,6 +75,7 @@ impl Viewer {
             since_switch: 0,
             wanted: None,
             abandoned: None,
+            close: false,
             informed: None,
         }
     }
@@ -95,17 +98,12 @@ impl Viewer {
             };
             return Decided { pin, because: None };
         }
+        self.close |= place.is_some();
         self.buffer.asked(offer.number, offer.ahead, now);
         let begun = self.pins.before(offer.number, place);
         let situation = self.situation(offer, begun, limits, in_flight, now);
-        let mut choice = rule.choose(&situation);
-        choice.rung = choice.rung.min(situation.ceiling);
-        if let Some(Choice { rung, .. }) = begun
-            && !situation.may_begin(choice.rung)
-        {
-            let reason = Reason::Steady;
-            choice = Choice { rung, reason };
-        }
+        let Choice { rung, reason } = rule.choose(&situation);
+        let choice = situation.within(rung, reason);
         self.pin(&situation, choice, begun.is_some());
         let pin = Pin {
             rung: choice.rung,
@@ -127,16 +125,13 @@ impl Viewer {
         now: Instant,
     ) -> Situation<'a> {
         let top = offer.sizes.rungs().saturating_sub(1);
+        // What is before it in its segment came from elsewhere, in a rung that is not known here.
+        let unknown = offer.part.filter(|part| part.index > 0 && begun.is_none());
+        let shown = unknown.map(|part| usize::from(part.open).saturating_sub(1));
         Situation {
             number: offer.number,
-            part: offer.part.map(|part| match begun {
-                Some(_) => part,
-                // Nothing goes before it that it would have to fit.
-                None => Part {
-                    open: u8::MAX,
-                    ..part
-                },
-            }),
+            part: offer.part,
+            close: self.close,
             sizes: offer.sizes,
             expected: offer.expected,
             duration: offer.duration,
@@ -153,7 +148,11 @@ impl Viewer {
             previous: begun.map(|begun| begun.rung).or(self.current()),
             since_switch: self.since_switch,
             since_stall: self.buffer.since_stall(now),
-            ceiling: limits.ceiling.min(top).min(self.playable(offer)),
+            ceiling: limits
+                .ceiling
+                .min(top)
+                .min(self.playable(offer))
+                .min(shown.unwrap_or(top)),
             price: limits.price,
         }
     }
@@ -329,7 +328,10 @@ mod tests {
     use playlists::MediaTime;
 
     use super::*;
-    use crate::rule::{Fixed, Rate};
+    use crate::{
+        offer::Part,
+        rule::{Fixed, Rate},
+    };
 
     const SIZES: [u64; 3] = [100_000, 200_000, 400_000];
 
@@ -428,6 +430,113 @@ mod tests {
                 .fresh,
             "the oldest made room"
         );
+    }
+
+    /// A part of four, of which only the cheapest rung begins with a key frame if it is not the first.
+    fn part(number: u64, index: u8) -> Offer<'static> {
+        let part = Part {
+            index,
+            of: 4,
+            there: 1,
+            open: if index == 0 { 3 } else { 1 },
+            later: 1,
+        };
+        Offer {
+            part: Some(part),
+            ..offer(number)
+        }
+    }
+
+    /// Wants one rung, whatever can be had.
+    #[derive(Debug)]
+    struct Wants(usize);
+
+    impl Rule for Wants {
+        fn name(&self) -> &'static str {
+            "wants"
+        }
+
+        fn choose(&self, _: &Situation<'_>) -> Choice {
+            Choice {
+                rung: self.0,
+                reason: Reason::Steady,
+            }
+        }
+    }
+
+    #[test]
+    fn in_the_middle_of_a_segment_there_is_a_way_down_and_no_other() {
+        let mut viewer = Viewer::new(None, now());
+        let mut get = |number, index, wants, ceiling| {
+            let (offer, limits) = (part(number, index), limited(ceiling));
+            let decided = viewer.decide(&offer, limits, None, &Wants(wants), now());
+            (decided.pin.rung, decided.pin.fresh)
+        };
+        assert_eq!(get(7, 0, 2, 2), (2, true));
+        assert_eq!(
+            get(7, 1, 1, 2),
+            (2, true),
+            "the middle rung does not begin here"
+        );
+        assert_eq!(get(7, 2, 2, 1), (2, true), "nor can a ceiling make it");
+        assert_eq!(get(7, 3, 0, 2), (0, true), "the cheapest does");
+        assert_eq!(get(8, 0, 1, 2), (1, true), "and a segment begins in any");
+        for (index, rung) in [(0, 2), (1, 2), (2, 2), (3, 0)] {
+            assert_eq!(
+                get(7, index, 1, 0),
+                (rung, false),
+                "a retry of part {index}"
+            );
+        }
+        let whole = viewer.decide(&offer(7), limited(0), None, &Wants(0), now());
+        assert_eq!(whole.pin.rung, 2, "all of it is as it began");
+        assert_eq!((viewer.switches(), viewer.current()), (2, Some(1)));
+    }
+
+    #[test]
+    fn who_comes_in_the_middle_of_a_segment_gets_what_can_be_shown() {
+        let mut viewer = Viewer::new(None, now());
+        let mut get = |number, index| {
+            let offer = part(number, index);
+            viewer
+                .decide(&offer, limited(2), None, &Wants(2), now())
+                .pin
+                .rung
+        };
+        assert_eq!((get(7, 2), get(7, 3), get(8, 0)), (0, 0, 2));
+        assert_eq!(get(7, 1), 0, "what was before it goes with it");
+    }
+
+    #[test]
+    fn a_part_that_was_broken_off_is_chosen_anew_and_those_before_it_stay() {
+        let mut viewer = Viewer::new(None, now());
+        for index in 0..3 {
+            viewer.decide(&part(7, index), limited(2), None, &Wants(2), now());
+        }
+        let delivery = Delivery {
+            number: 7,
+            octets: 10_000,
+            media: MediaTime::from_seconds(0.1),
+            elapsed: Duration::from_secs(1),
+            min_rtt: Duration::from_millis(1),
+            capacity: None,
+            receiver_limited: 0.0,
+            complete: false,
+        };
+        viewer.abandoned(&delivery, Some(2), now());
+        viewer.asked_anew(7, Some(1));
+        let mut get = |index| {
+            let decided = viewer.decide(&part(7, index), limited(2), None, &Wants(0), now());
+            (decided.pin.rung, decided.pin.fresh)
+        };
+        assert_eq!(get(2), (2, false), "nobody asked for all of it again");
+        viewer.asked_anew(7, Some(2));
+        let mut get = |index| {
+            let decided = viewer.decide(&part(7, index), limited(2), None, &Wants(0), now());
+            (decided.pin.rung, decided.pin.fresh)
+        };
+        assert_eq!(get(2), (0, true));
+        assert_eq!([get(0), get(1)], [(2, false), (2, false)]);
     }
 
     #[test]

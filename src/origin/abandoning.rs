@@ -120,7 +120,8 @@ const ASKS_AFTER: Duration = Duration::from_secs(1);
 mod tests {
     use std::sync::Arc;
 
-    use playlists::MediaTime;
+    use bytes::Bytes;
+    use playlists::{Epoch, Head, Init, MediaTime, Part, WallTime};
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::{TcpListener, TcpStream},
@@ -129,7 +130,8 @@ mod tests {
     use super::*;
     use crate::{
         net::{Peer, socket::Stream},
-        origin::meter::Media,
+        origin::{Terms, meter::Media},
+        store::Store,
     };
 
     const OCTETS: usize = 2_000_000;
@@ -190,6 +192,68 @@ mod tests {
         let done = done.await.expect("it ends, one way or the other");
         serving.await.unwrap();
         done
+    }
+
+    fn segment() -> Segment {
+        let init = Arc::new(Init {
+            epoch: Epoch(7),
+            media: Bytes::new(),
+            renditions: Vec::new(),
+        });
+        let mut segment = Segment::new(Head {
+            number: 7,
+            epoch: Epoch(7),
+            init,
+            discontinuity: false,
+            timeline: 0,
+            date_time: WallTime::from_millis(0),
+        });
+        for open in [2, 1, 0] {
+            segment.push(Part {
+                duration: MediaTime::from_seconds(0.5),
+                open,
+                media: vec![vec![0; 1_000].into(), vec![0; 9_000].into()],
+                renditions: Vec::new(),
+            });
+        }
+        segment
+    }
+
+    #[test]
+    fn a_part_is_broken_off_only_where_another_rung_can_be_begun() {
+        let terms = Terms {
+            abandon: true,
+            ..Terms::default()
+        };
+        let origin = Origin::new("node".into(), Store::default(), terms);
+        let seat = |viewer: &str| Seat {
+            stream: "demo".parse().unwrap(),
+            viewer: viewer.parse().unwrap(),
+        };
+        let (browser, other) = ("00000000000a11ce.paris.g", "00000000000a11ce.paris");
+        let mut segment = segment();
+        let of = |segment: &Segment, viewer, rung, part, whole| {
+            let brought = Brought {
+                part,
+                whole,
+                ..Brought::default()
+            };
+            let instead = instead(&origin, &seat(viewer), segment, rung, &brought);
+            instead.map(|instead| (instead.octets, instead.media.as_millis()))
+        };
+        assert_eq!(of(&segment, browser, 1, Some(0), true), Some((1_000, 500)));
+        assert_eq!(of(&segment, browser, 1, Some(1), true), Some((1_000, 500)));
+        assert_eq!(of(&segment, browser, 1, Some(2), true), None, "it goes on");
+        assert_eq!(
+            of(&segment, browser, 0, Some(1), true),
+            None,
+            "the cheapest"
+        );
+        assert_eq!(of(&segment, browser, 1, Some(1), false), None, "a range");
+        assert_eq!(of(&segment, other, 1, Some(1), true), None);
+        assert_eq!(of(&segment, browser, 1, None, true), None, "it is made yet");
+        segment.complete = true;
+        assert_eq!(of(&segment, browser, 1, None, true), Some((3_000, 1_500)));
     }
 
     #[tokio::test]

@@ -90,6 +90,7 @@ impl Kept {
                 pictures: &[],
                 number: situation.number,
                 part: situation.part,
+                close: situation.close,
                 duration: situation.duration,
                 ahead: situation.ahead,
                 lost: situation.lost,

@@ -37,6 +37,8 @@ pub struct Situation<'a> {
     /// What of it is asked for; all of it, if `None`. Where a viewer is in the middle of the segment, `previous` is the
     /// rung that it is in, and what does not [begin](Self::may_begin) there cannot be had.
     pub part: Option<Part>,
+    /// The viewer takes parts where it can, to be close to what is live.
+    pub close: bool,
     /// True octets of this segment, and of those behind it that exist, in every rung.
     pub sizes: Sizes<'a>,
     /// See [`crate::Offer`] for this and the next.
@@ -101,18 +103,21 @@ impl Situation<'_> {
         !self.part.is_some_and(closed)
     }
 
-    /// As a rule wants it, within what is allowed.
-    fn within(&self, wanted: usize, reason: Reason) -> Choice {
+    /// As a rule wants it, within what is allowed and can be had. In the middle of a segment that is to go on as before,
+    /// be the ceiling what it may, unless what is wanted begins there.
+    pub fn within(&self, wanted: usize, reason: Reason) -> Choice {
         let ceiling = self.ceiling.min(self.top());
-        if wanted > ceiling {
-            return Choice {
-                rung: ceiling,
-                reason: Reason::Ceiling,
-            };
-        }
-        Choice {
-            rung: wanted,
-            reason,
+        let (rung, reason) = if wanted > ceiling {
+            (ceiling, Reason::Ceiling)
+        } else {
+            (wanted, reason)
+        };
+        match self.previous {
+            Some(previous) if !self.may_begin(rung) => Choice {
+                rung: previous.min(self.top()),
+                reason: Reason::Steady,
+            },
+            _ => Choice { rung, reason },
         }
     }
 
@@ -172,7 +177,7 @@ pub trait Rule: Send + Sync + fmt::Debug {
     /// For logs and the API.
     fn name(&self) -> &'static str;
 
-    /// Never above the situation's ceiling, nor above its top rung.
+    /// [Within](Situation::within) what is allowed and can be had.
     fn choose(&self, situation: &Situation<'_>) -> Choice;
 }
 

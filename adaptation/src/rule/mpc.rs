@@ -19,7 +19,7 @@ pub struct Mpc {
     pub horizon: usize,
     /// What a second of stall costs, in units of utility.
     pub stall: f64,
-    /// By what factor it costs more where segments are taken in parts: who watches so close to what is live is further
+    /// By what factor it costs more a viewer who takes parts: who watches so close to what is live is further
     /// away from it after each, and few players come back.
     pub close: f64,
     /// What a change costs, for each unit of utility between the two rungs.
@@ -160,7 +160,7 @@ impl<'a> Plan<'a> {
             following: std::array::from_fn(|at| row(situation, at + 1)),
             total: [0.0; MAX_RUNGS],
             duration: situation.duration.seconds(),
-            stall: rule.stall * situation.part.map_or(1.0, |_| rule.close),
+            stall: rule.stall * if situation.close { rule.close } else { 1.0 },
             this: situation
                 .part
                 .map_or(1.0, |part| 1.0 / f64::from(part.of.max(1))),
