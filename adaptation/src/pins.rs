@@ -10,8 +10,8 @@ use crate::rule::{Choice, Reason};
 pub(crate) struct Pins {
     /// The low half: of the last 32 no two are alike in it.
     numbers: [u32; KEPT],
-    /// The first and the last part that each is for.
-    parts: [(u8, u8); KEPT],
+    /// The last part that each is for; its first is the one behind the run before, or 0.
+    last: [u8; KEPT],
     choices: [(u8, Reason); KEPT],
     made: u32,
 }
@@ -22,10 +22,8 @@ pub(crate) type Place = Option<u8>;
 impl Pins {
     pub(crate) fn find(&self, number: u64, place: Place) -> Option<Choice> {
         let part = place.unwrap_or(0);
-        let at = self.of(number).find(|at| {
-            let (first, last) = self.parts[*at];
-            (first..=last).contains(&part)
-        })?;
+        let runs = self.of(number).filter(|at| self.last[*at] >= part);
+        let at = runs.min_by_key(|at| self.last[*at])?;
         Some(self.choice(at))
     }
 
@@ -37,11 +35,14 @@ impl Pins {
     /// Takes back the pin of what is at `place`, and of what is behind it; of the whole segment, all.
     pub(crate) fn forget(&mut self, number: u64, place: Place) {
         let part = place.unwrap_or(0);
-        let of: Vec<usize> = self.of(number).collect();
-        for at in of {
-            let (first, last) = self.parts[at];
+        let before = self.run_before(number, part).map(|at| self.last[at]);
+        let mut runs: Vec<usize> = self.of(number).collect();
+        runs.retain(|at| self.last[*at] >= part);
+        runs.sort_by_key(|at| self.last[*at]);
+        for (nth, at) in runs.into_iter().enumerate() {
             match part.checked_sub(1) {
-                Some(before) if first <= before => self.parts[at] = (first, last.min(before)),
+                // It began before that.
+                Some(last) if nth == 0 && before < Some(last) => self.last[at] = last,
                 // The number of a segment that no stream comes to for centuries.
                 _ => self.numbers[at] = u32::MAX,
             }
@@ -50,20 +51,18 @@ impl Pins {
 
     pub(crate) fn push(&mut self, number: u64, place: Place, choice: Choice) {
         let rung = u8::try_from(choice.rung).unwrap_or(u8::MAX);
-        // What comes first is for all before it too, should that be asked for later.
-        let (mut first, last) = (0, place.unwrap_or(u8::MAX));
+        let last = place.unwrap_or(u8::MAX);
         if let Some(before) = self.run_before(number, last) {
-            if self.choices[before].0 == rung {
-                self.parts[before].1 = last;
+            // A part that was left out goes with those before it.
+            let same = self.choices[before].0 == rung;
+            self.last[before] = if same { last } else { last - 1 };
+            if same {
                 return;
             }
-            // And a part that was left out goes with those before it.
-            self.parts[before].1 = last - 1;
-            first = last;
         }
         let at = self.made as usize % KEPT;
         self.numbers[at] = number as u32;
-        self.parts[at] = (first, last);
+        self.last[at] = last;
         self.choices[at] = (rung, choice.reason);
         // Past its end it would forget all pins once, which is after 270 years of segments.
         self.made = self.made.wrapping_add(1);
@@ -71,8 +70,8 @@ impl Pins {
 
     /// The last run of parts that ends before `part`.
     fn run_before(&self, number: u64, part: u8) -> Option<usize> {
-        let ended = self.of(number).filter(|at| self.parts[*at].1 < part);
-        ended.max_by_key(|at| self.parts[*at].1)
+        let ended = self.of(number).filter(|at| self.last[*at] < part);
+        ended.max_by_key(|at| self.last[*at])
     }
 
     fn of(&self, number: u64) -> impl Iterator<Item = usize> + '_ {
@@ -93,7 +92,7 @@ impl Default for Pins {
     fn default() -> Self {
         Self {
             numbers: [0; KEPT],
-            parts: [(0, 0); KEPT],
+            last: [0; KEPT],
             choices: [(0, Reason::Start); KEPT],
             made: 0,
         }
@@ -161,6 +160,8 @@ mod tests {
         for (part, rung) in [(0, 4), (1, 4), (2, 4), (3, 0)] {
             pins.push(7, Some(part), choice(rung));
         }
+        pins.forget(7, Some(3));
+        assert_eq!(pinned(&pins, 2..4), [Some(4), None]);
         pins.forget(7, Some(2));
         assert_eq!(pinned(&pins, 0..4), [Some(4), Some(4), None, None]);
         pins.forget(7, Some(0));

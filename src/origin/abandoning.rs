@@ -12,7 +12,7 @@ use std::{
 
 use adaptation::{
     Level,
-    abandon::{Instead, LOOKS_BACK, Outstanding},
+    abandon::{self, Instead, LOOKS_BACK, Outstanding},
 };
 use playlists::{Bitrate, Segment};
 
@@ -39,19 +39,25 @@ pub(super) fn instead(
     if !(may && asks) {
         return None;
     }
-    let (octets, media) = match brought.part {
-        None if segment.complete => (segment.octets(0), segment.duration()),
+    let (octets, media, patience) = match brought.part {
+        None if segment.complete => {
+            let media = segment.duration().duration();
+            (segment.octets(0), media, Duration::MAX)
+        }
         None => return None,
         // What goes on from the part before could not be shown after another rung.
         Some(part) => {
             let part = segment.parts.get(part).filter(|part| part.open > 0)?;
-            (part.media.first()?.len() as u64, part.duration)
+            let media = part.duration.duration();
+            let octets = part.media.first()?.len() as u64;
+            (octets, media, abandon::patience(media))
         }
     };
     Some(Instead {
         octets,
-        media: media.duration(),
+        media,
         after: ASKS_AFTER,
+        patience,
     })
 }
 
@@ -169,6 +175,7 @@ mod tests {
             octets: 10_000,
             media: Duration::from_secs(2),
             after: ASKS_AFTER,
+            patience: Duration::MAX,
         };
         let serving = tokio::spawn(async move {
             let mut abandoning = Abandoning::new(instead, Instant::now());

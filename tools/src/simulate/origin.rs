@@ -8,7 +8,7 @@ use std::{
 
 use adaptation::{
     Choice, Decision, Delivery, Limits, Offer, Rule, Sizes, Viewer,
-    abandon::{Instead, Outstanding, telling},
+    abandon::{Instead, Outstanding, patience, telling},
 };
 use playlists::{Bitrate, MediaTime};
 
@@ -171,6 +171,11 @@ impl Origin {
             },
             media: Duration::from_secs_f64(media),
             after: Duration::from_secs_f64(again),
+            patience: if part.is_some() {
+                patience(Duration::from_secs_f64(media))
+            } else {
+                Duration::MAX
+            },
         };
         let level = self.viewer.buffer(at);
         if !level.is_some_and(|level| outstanding.is_lost(level, instead)) {
