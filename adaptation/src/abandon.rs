@@ -30,8 +30,6 @@ pub struct Outstanding {
 #[derive(Clone, Copy, Debug)]
 pub struct Instead {
     pub octets: u64,
-    /// How long it plays.
-    pub media: Duration,
     pub after: Duration,
     /// Where even this would take longer to arrive, the path carries nothing for now. What is on its way is there as soon
     /// as that is over, while a connection would first have to be made anew.
@@ -51,9 +49,7 @@ impl Outstanding {
             return false;
         }
         let anew = takes + (instead.after + self.rtt).as_secs_f64();
-        let media = instead.media.as_secs_f64();
-        let (noticed, worth) = (NOTICED.min(media / 2.0), WORTH.min(media));
-        rest > noticed && rest - still(anew) > worth
+        rest > NOTICED && rest - still(anew) > WORTH
     }
 }
 
@@ -72,10 +68,9 @@ pub fn patience(media: Duration) -> Duration {
 
 const TELLING: Duration = Duration::from_millis(500);
 
-/// Of standing still, in seconds; less may be an error of the reckoning, which is less of a short part.
+/// Of standing still, in seconds; less may be an error of the reckoning.
 const NOTICED: f64 = 0.5;
-/// Seconds of standing still that have to be saved, and of a part no more than it plays: what was sent already is
-/// thrown away.
+/// Seconds of standing still that have to be saved: what was sent already is thrown away.
 const WORTH: f64 = 1.0;
 
 /// A path on which nothing moves has a pace as well.
@@ -103,7 +98,6 @@ mod tests {
 
     const CHEAPEST: Instead = Instead {
         octets: 75_000,
-        media: Duration::from_secs(2),
         after: Duration::from_secs(1),
         patience: Duration::MAX,
     };
@@ -124,16 +118,16 @@ mod tests {
     #[test]
     fn of_a_part_it_is_known_sooner_but_an_outage_is_waited_out() {
         // At 6 Mbit/s a part of half a second has 375 kB; at a tenth of that it takes 5 s.
+        const MEDIA: Duration = Duration::from_millis(500);
         let part = outstanding(350_000, 600);
         let instead = Instead {
             octets: 20_000,
-            media: Duration::from_millis(500),
-            patience: patience(Duration::from_millis(500)),
+            patience: patience(MEDIA),
             ..CHEAPEST
         };
         assert!(part.is_lost(ahead(1), instead));
         assert!(!outstanding(350_000, 16).is_lost(ahead(1), instead));
-        assert!(telling(instead.media) < telling(CHEAPEST.media));
+        assert!(telling(MEDIA) < telling(Duration::from_secs(2)));
     }
 
     #[test]

@@ -39,23 +39,18 @@ pub(super) fn instead(
     if !(may && asks) {
         return None;
     }
-    let (octets, media, patience) = match brought.part {
-        None if segment.complete => {
-            let media = segment.duration().duration();
-            (segment.octets(0), media, Duration::MAX)
-        }
+    let (octets, patience) = match brought.part {
+        None if segment.complete => (segment.octets(0), Duration::MAX),
         None => return None,
         // What goes on from the part before could not be shown after another rung.
         Some(part) => {
             let part = segment.parts.get(part).filter(|part| part.open > 0)?;
-            let media = part.duration.duration();
             let octets = part.media.first()?.len() as u64;
-            (octets, media, abandon::patience(media))
+            (octets, abandon::patience(part.duration.duration()))
         }
     };
     Some(Instead {
         octets,
-        media,
         after: ASKS_AFTER,
         patience,
     })
@@ -173,7 +168,6 @@ mod tests {
         let (mut stream, mut reader, meter) = under_way(kbps).await;
         let instead = Instead {
             octets: 10_000,
-            media: Duration::from_secs(2),
             after: ASKS_AFTER,
             patience: Duration::MAX,
         };
@@ -239,6 +233,7 @@ mod tests {
         };
         let (browser, other) = ("00000000000a11ce.paris.g", "00000000000a11ce.paris");
         let mut segment = segment();
+        let part = Some((1_000, Duration::from_secs(5)));
         let of = |segment: &Segment, viewer, rung, part, whole| {
             let brought = Brought {
                 part,
@@ -246,10 +241,10 @@ mod tests {
                 ..Brought::default()
             };
             let instead = instead(&origin, &seat(viewer), segment, rung, &brought);
-            instead.map(|instead| (instead.octets, instead.media.as_millis()))
+            instead.map(|instead| (instead.octets, instead.patience))
         };
-        assert_eq!(of(&segment, browser, 1, Some(0), true), Some((1_000, 500)));
-        assert_eq!(of(&segment, browser, 1, Some(1), true), Some((1_000, 500)));
+        assert_eq!(of(&segment, browser, 1, Some(0), true), part);
+        assert_eq!(of(&segment, browser, 1, Some(1), true), part);
         assert_eq!(of(&segment, browser, 1, Some(2), true), None, "it goes on");
         assert_eq!(
             of(&segment, browser, 0, Some(1), true),
@@ -260,7 +255,10 @@ mod tests {
         assert_eq!(of(&segment, other, 1, Some(1), true), None);
         assert_eq!(of(&segment, browser, 1, None, true), None, "it is made yet");
         segment.complete = true;
-        assert_eq!(of(&segment, browser, 1, None, true), Some((3_000, 1_500)));
+        assert_eq!(
+            of(&segment, browser, 1, None, true),
+            Some((3_000, Duration::MAX))
+        );
     }
 
     #[tokio::test]

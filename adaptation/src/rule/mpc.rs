@@ -44,7 +44,7 @@ impl Default for Mpc {
         Self {
             horizon: 4,
             stall: 25.0,
-            close: 2.0,
+            close: 4.0,
             change: 1.0,
             drain: 0.5,
             lost: 1.5,

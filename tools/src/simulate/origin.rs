@@ -169,7 +169,6 @@ impl Origin {
                 Some(part) => stream.octets(number, 0, part..part + 1),
                 None => stream.sizes(number)[0],
             },
-            media: Duration::from_secs_f64(media),
             after: Duration::from_secs_f64(again),
             patience: if part.is_some() {
                 patience(Duration::from_secs_f64(media))
