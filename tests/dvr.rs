@@ -464,7 +464,7 @@ impl Source {
         media[..8].copy_from_slice(&number.to_be_bytes());
         let part = Part {
             duration: MediaTime::from_ticks(1, 2),
-            independent: !last,
+            open: if last { 0 } else { 2 },
             media: vec![media.clone().into(), media.into()],
             renditions: Vec::new(),
         };

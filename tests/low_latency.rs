@@ -6,13 +6,18 @@
 #[path = "common/node.rs"]
 mod node;
 
-use std::time::Duration;
+use std::{collections::VecDeque, sync::Mutex, time::Duration};
 
+use adaptation::{Choice, Reason, Rule, Situation};
 use bytes::Bytes;
 use node::{FIRST, Feed, TestNode, patient, short};
 use playlists::parse::{self, MediaPlaylist};
 use reqwest::{Method, Response, StatusCode};
-use segmenter::synthetic;
+use segmenter::{Synthetic, synthetic};
+use spillway::{
+    origin::{Origin, Terms, viewers::Rules},
+    store::Store,
+};
 use tokio::{task::JoinHandle, time::timeout};
 
 /// Asks for parts, which is the default.
@@ -166,6 +171,72 @@ async fn all_of_a_segment_is_of_the_rung_of_whatever_came_first() {
         range.bytes().await.unwrap(),
         whole.bytes().await.unwrap()[4..100]
     );
+}
+
+/// Wants the rungs of a list, one after the other.
+#[derive(Debug)]
+struct Wants(Mutex<VecDeque<usize>>);
+
+impl Rule for Wants {
+    fn name(&self) -> &'static str {
+        "wants"
+    }
+
+    fn choose(&self, situation: &Situation<'_>) -> Choice {
+        let next = self.0.lock().unwrap().pop_front();
+        situation.within(next.expect("one more decision"), Reason::Steady)
+    }
+}
+
+#[tokio::test]
+async fn at_any_part_a_viewer_can_come_down_to_the_cheapest_rung_and_to_no_other() {
+    let wants = Wants(Mutex::new([2, 1, 0, 2, 2].into()));
+    let rules = Rules::from(Box::new(wants));
+    let origin = Origin::ruled_by(rules, "node".into(), Store::default(), Terms::default());
+    let node = TestNode::of(origin, patient()).await;
+    let mut feed = node.feed(Synthetic::usual());
+    feed.segments(4);
+    let part = async |method: Method, name: &str| {
+        let answer = ask(&node, method, &format!("v/{ALICE}/{name}.m4s")).await;
+        let rung = answer.headers()["spillway-rung"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        (rung, label(&answer.bytes().await.unwrap()))
+    };
+    let mut had = Vec::new();
+    for (index, expected) in [(0, "720p"), (1, "720p"), (2, "240p"), (3, "240p")] {
+        let name = format!("1003.{index}");
+        let (rung, said) = part(Method::GET, &name).await;
+        // The second wanted the middle rung, which does not begin there; the fourth the top one.
+        assert_eq!(rung, expected, "{name}");
+        assert_eq!(said, Some(format!("{expected}/3/{index}")));
+        had.push((name, rung));
+    }
+    // Whoever asks again gets the same: of the parts, and of all of it the rung that it began with.
+    had.push(("1003".into(), "720p".into()));
+    for (name, rung) in &had {
+        for method in [Method::HEAD, Method::GET] {
+            assert_eq!(part(method.clone(), name).await.0, *rung, "{method} {name}");
+        }
+    }
+    assert_eq!(
+        part(Method::GET, "1002.0").await.0,
+        "720p",
+        "a segment begins in any"
+    );
+
+    // Nobody can count on the cheapest whose rung is chosen only then.
+    let alice = list(&node, &format!("v/{ALICE}/index.m3u8")).await;
+    let independent = |list: &MediaPlaylist| -> Vec<bool> {
+        let last = list.segments.last().unwrap();
+        last.parts.iter().map(|part| part.independent).collect()
+    };
+    assert_eq!(independent(&alice), [true, false, false, false]);
+    for (rung, all) in [("240p", true), ("480p", false), ("720p", false)] {
+        let list = list(&node, &format!("{rung}.m3u8")).await;
+        assert_eq!(independent(&list), [true, all, all, all], "{rung}");
+    }
 }
 
 #[tokio::test]

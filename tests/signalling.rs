@@ -393,7 +393,7 @@ impl Film {
         ];
         let part = Part {
             duration: MediaTime::from_ticks(16, 10),
-            independent: true,
+            open: 2,
             media: media.map(Bytes::from_static).to_vec(),
             renditions: Vec::new(),
         };

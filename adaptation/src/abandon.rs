@@ -31,6 +31,9 @@ pub struct Outstanding {
 pub struct Instead {
     pub octets: u64,
     pub after: Duration,
+    /// Where even this would take longer to arrive, the path carries nothing for now. What is on its way is there as soon
+    /// as that is over, while a connection would first have to be made anew.
+    pub patience: Duration,
 }
 
 impl Outstanding {
@@ -41,8 +44,11 @@ impl Outstanding {
         let ahead = level.media.as_secs_f64();
         let still = |seconds: f64| (seconds - ahead).max(0.0);
         let rest = still(self.left as f64 / octets_per_second);
-        let anew = (self.stuck + instead.octets) as f64 / octets_per_second
-            + (instead.after + self.rtt).as_secs_f64();
+        let takes = (self.stuck + instead.octets) as f64 / octets_per_second;
+        if takes > instead.patience.as_secs_f64() {
+            return false;
+        }
+        let anew = takes + (instead.after + self.rtt).as_secs_f64();
         rest > NOTICED && rest - still(anew) > WORTH
     }
 }
@@ -50,8 +56,17 @@ impl Outstanding {
 /// Over less than this a pace says little: queues are drained, acknowledgements come in bursts.
 pub const LOOKS_BACK: Duration = Duration::from_secs(1);
 
-/// After less of it there is nothing to tell by.
-pub const TELLING: Duration = Duration::from_millis(500);
+/// How long a delivery has to have gone on that is to play for `media`: after less there is nothing to tell by.
+pub fn telling(media: Duration) -> Duration {
+    (media / 2).min(TELLING)
+}
+
+/// [`Instead::patience`] of who has no more ahead than some parts that play for `media`: as hls.js has it.
+pub fn patience(media: Duration) -> Duration {
+    media * 10
+}
+
+const TELLING: Duration = Duration::from_millis(500);
 
 /// Of standing still, in seconds; less may be an error of the reckoning.
 const NOTICED: f64 = 0.5;
@@ -84,6 +99,7 @@ mod tests {
     const CHEAPEST: Instead = Instead {
         octets: 75_000,
         after: Duration::from_secs(1),
+        patience: Duration::MAX,
     };
 
     #[test]
@@ -97,6 +113,21 @@ mod tests {
     fn what_still_comes_in_time_is_let_come() {
         assert!(!outstanding(1_500_000, 3_000).is_lost(ahead(5), CHEAPEST));
         assert!(!outstanding(150_000, 300).is_lost(ahead(4), CHEAPEST));
+    }
+
+    #[test]
+    fn of_a_part_it_is_known_sooner_but_an_outage_is_waited_out() {
+        // At 6 Mbit/s a part of half a second has 375 kB; at a tenth of that it takes 5 s.
+        const MEDIA: Duration = Duration::from_millis(500);
+        let part = outstanding(350_000, 600);
+        let instead = Instead {
+            octets: 20_000,
+            patience: patience(MEDIA),
+            ..CHEAPEST
+        };
+        assert!(part.is_lost(ahead(1), instead));
+        assert!(!outstanding(350_000, 16).is_lost(ahead(1), instead));
+        assert!(telling(MEDIA) < telling(Duration::from_secs(2)));
     }
 
     #[test]

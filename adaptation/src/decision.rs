@@ -8,7 +8,7 @@ use playlists::MediaTime;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    offer::{Offer, Sizes},
+    offer::{Offer, Part, Sizes},
     rule::{self, Choice, Reason, Situation, Standing},
 };
 
@@ -20,6 +20,8 @@ pub struct Decision {
     pub rung: usize,
     pub reason: Reason,
     pub number: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
     /// Octets in every rung, of the segment and of those behind it that exist.
     pub sizes: Vec<Vec<u64>>,
     pub expected: Vec<u64>,
@@ -45,6 +47,7 @@ impl Decision {
             rung: choice.rung,
             reason: choice.reason,
             number: offer.number,
+            part: offer.part,
             sizes: rows.map(<[u64]>::to_vec).collect(),
             expected: offer.expected.to_vec(),
             duration: offer.duration.flicks(),
@@ -68,6 +71,7 @@ impl Decision {
         let flat: Vec<u64> = self.sizes.concat();
         let offer = Offer {
             number: self.number,
+            part: self.part,
             sizes: Sizes::of(&flat, rungs, rungs),
             expected: &self.expected,
             duration: MediaTime::from_flicks(self.duration),
@@ -78,6 +82,8 @@ impl Decision {
             start: self.start,
         };
         let viewer = self.viewer;
-        Some(rule.choose(&Situation { offer, viewer }))
+        let situation = Situation { offer, viewer };
+        let Choice { rung, reason } = rule.choose(&situation);
+        Some(situation.within(rung, reason))
     }
 }

@@ -27,7 +27,7 @@ pub use allocator::{Allocation, Allocator, Class, Demand};
 pub use buffer::{Buffer, Level};
 pub use decision::Decision;
 pub use hint::Hint;
-pub use offer::{Flight, Limits, Offer, Sizes};
+pub use offer::{Flight, Limits, Offer, Part, Sizes};
 pub use rule::{
     Bba, Bola, Choice, Cycle, Fixed, Mpc, Rate, Reason, RobustMpc, Rule, Situation, Standing,
 };

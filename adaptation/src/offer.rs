@@ -50,11 +50,31 @@ impl<'a> Sizes<'a> {
     }
 }
 
+/// A part of a segment that is asked for by itself.
+///
+/// Which rungs begin with a key frame at a part may differ: the cheapest may at every one, so that there is a way down
+/// for who is in a dearer one, when the path breaks down in the middle of a segment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// Counted from 0 in its segment.
+    pub index: u8,
+    /// How many the segment has, or will have.
+    pub of: u8,
+    /// How many of them are there, this one and those behind it.
+    pub there: u8,
+    /// This many rungs, the cheapest, begin with a key frame here.
+    pub open: u8,
+    /// The same of each part behind it.
+    pub later: u8,
+}
+
 /// A segment as it is offered to a viewer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Offer<'a> {
     /// Of the segment in its stream.
     pub number: u64,
+    /// What of it is asked for; all of it, if `None`. Sizes and duration are the whole segment's all the same.
+    pub part: Option<Part>,
     pub sizes: Sizes<'a>,
     /// Octets that a segment of each rung usually takes: what is reckoned with for those that are
     /// not there yet.
@@ -78,6 +98,7 @@ impl<'a> Offer<'a> {
     pub fn new(number: u64, sizes: &'a [u64], duration: MediaTime) -> Self {
         Self {
             number,
+            part: None,
             sizes: Sizes::one(sizes),
             expected: sizes,
             duration,

@@ -1,8 +1,9 @@
 //! One viewer's state: what is known of its path and of its buffer, and which rung each of its segments
 //! was pinned to.
 //!
-//! A pin, once made, is repeated for every retry, range and part of that segment until it is
-//! forgotten. Who the viewer is, when it was last seen and what it is sent are the origin's business.
+//! A pin, once made, is repeated for every retry and range of that segment, or of that part, until it is
+//! forgotten. Whoever takes a segment in parts goes on in the rung that it began with, unless the rule wants one that
+//! begins with a key frame there. Who the viewer is, when it was last seen and what it is sent are the origin's business.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use crate::{
     buffer::{Buffer, Level},
     hint::Hint,
     offer::{Flight, Limits, Offer},
-    pins::Pins,
+    pins::{Pins, Place},
     rule::{self, Choice, Reason, Rule, Situation, Standing},
     throughput::{Delivery, Estimate, Evidence, Throughput},
     wish::Wish,
@@ -46,8 +47,10 @@ pub struct Viewer {
     since_switch: u32,
     /// The dearest rate that the player wants, by its own word.
     wanted: Option<Bitrate>,
-    /// The segment of which a delivery was broken off: the low half of its number.
-    abandoned: Option<u32>,
+    /// Of what a delivery was broken off: the low half of the segment's number, and the part.
+    abandoned: Option<(u32, Place)>,
+    /// It takes parts, or did.
+    close: bool,
     /// When a delivery to it was over last.
     informed: Option<Instant>,
 }
@@ -72,6 +75,7 @@ impl Viewer {
             since_switch: 0,
             wanted: None,
             abandoned: None,
+            close: false,
             informed: None,
         }
     }
@@ -85,7 +89,8 @@ impl Viewer {
         rule: &dyn Rule,
         now: Instant,
     ) -> Decided<'a> {
-        if let Some(Choice { rung, reason }) = self.pins.find(offer.number) {
+        let place = offer.part.map(|part| part.index);
+        if let Some(Choice { rung, reason }) = self.pins.find(offer.number, place) {
             let pin = Pin {
                 rung,
                 reason,
@@ -93,11 +98,13 @@ impl Viewer {
             };
             return Decided { pin, because: None };
         }
+        self.close |= place.is_some();
         self.buffer.asked(offer.number, offer.ahead, now);
-        let situation = self.situation(offer, limits, in_flight, now);
-        let mut choice = rule.choose(&situation);
-        choice.rung = choice.rung.min(situation.viewer.ceiling);
-        self.pin(&situation, choice);
+        let begun = self.pins.before(offer.number, place);
+        let situation = self.situation(offer, begun, limits, in_flight, now);
+        let Choice { rung, reason } = rule.choose(&situation);
+        let choice = situation.within(rung, reason);
+        self.pin(&situation, choice, begun.is_some());
         let pin = Pin {
             rung: choice.rung,
             reason: choice.reason,
@@ -112,21 +119,30 @@ impl Viewer {
     fn situation<'a>(
         &self,
         offer: &Offer<'a>,
+        begun: Option<Choice>,
         limits: Limits,
         in_flight: Option<Flight>,
         now: Instant,
     ) -> Situation<'a> {
         let top = offer.sizes.rungs().saturating_sub(1);
+        // What is before it in its segment came from elsewhere, in a rung that is not known here.
+        let unknown = offer.part.filter(|part| part.index > 0 && begun.is_none());
+        let shown = unknown.map(|part| usize::from(part.open).saturating_sub(1));
         let viewer = Standing {
+            close: self.close,
             estimate: self.estimate_at(now),
             recent: self.throughput.recent(),
             rtt: self.throughput.rtt(),
             in_flight,
             buffer: self.buffer.level(now),
-            previous: self.current(),
+            previous: begun.map(|begun| begun.rung).or(self.current()),
             since_switch: self.since_switch,
             since_stall: self.buffer.since_stall(now),
-            ceiling: limits.ceiling.min(top).min(self.playable(offer)),
+            ceiling: limits
+                .ceiling
+                .min(top)
+                .min(self.playable(offer))
+                .min(shown.unwrap_or(top)),
             price: limits.price,
         };
         Situation {
@@ -145,20 +161,21 @@ impl Viewer {
         offer.expected.iter().rposition(fits).unwrap_or(0)
     }
 
-    fn pin(&mut self, situation: &Situation<'_>, choice: Choice) {
+    fn pin(&mut self, situation: &Situation<'_>, choice: Choice, goes_on: bool) {
         let switched = self.current().is_some_and(|rung| rung != choice.rung);
         self.switches += u32::from(switched);
         self.since_switch = if switched {
             0
         } else {
-            self.since_switch.saturating_add(1)
+            self.since_switch.saturating_add(u32::from(!goes_on))
         };
         self.last = Some(Last {
             choice,
             ceiling: situation.viewer.ceiling,
             top: situation.top(),
         });
-        self.pins.push(situation.offer.number, choice);
+        let place = situation.offer.part.map(|part| part.index);
+        self.pins.push(situation.offer.number, place, choice);
     }
 
     /// The pin of a segment whose rung was told before it was asked for.
@@ -193,23 +210,29 @@ impl Viewer {
         self.buffer.arrived(number, MediaTime::ZERO, media, since);
     }
 
-    /// Learns from a delivery of segment `delivery.number` that was broken off because it was
-    /// [lost](crate::abandon::Outstanding::is_lost). When all of the segment is asked for the next time, its rung
+    /// Learns from a delivery of segment `delivery.number`, or of a `part` of it, that was broken off because it was
+    /// [lost](crate::abandon::Outstanding::is_lost). When all of that is asked for the next time, its rung
     /// is chosen anew.
-    pub fn abandoned(&mut self, delivery: &Delivery, now: Instant) -> Option<Evidence> {
-        self.abandoned = Some(delivery.number as u32);
+    pub fn abandoned(
+        &mut self,
+        delivery: &Delivery,
+        part: Option<u8>,
+        now: Instant,
+    ) -> Option<Evidence> {
+        self.abandoned = Some((delivery.number as u32, part));
         self.delivered(delivery, now)
     }
 
-    /// All of segment `number` is asked for, not the rest of it: whoever got half of it in another rung has
-    /// thrown that away.
-    pub fn asked_anew(&mut self, number: u64) {
+    /// All of segment `number`, or of this `part` of it, is asked for, not the rest: whoever got half of it in another
+    /// rung has thrown that away.
+    pub fn asked_anew(&mut self, number: u64, part: Option<u8>) {
+        let this = (number as u32, part);
         if self
             .abandoned
-            .take_if(|abandoned| *abandoned == number as u32)
+            .take_if(|abandoned| *abandoned == this)
             .is_some()
         {
-            self.pins.forget(number);
+            self.pins.forget(number, part);
         }
     }
 
@@ -310,7 +333,10 @@ const STALE: f64 = 0.01;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rule::{Fixed, Rate};
+    use crate::{
+        offer::Part,
+        rule::{Fixed, Rate},
+    };
 
     const SIZES: [u64; 3] = [100_000, 200_000, 400_000];
 
@@ -410,6 +436,114 @@ mod tests {
                 .fresh,
             "the oldest made room"
         );
+    }
+
+    /// A part of four, of which only the cheapest rung begins with a key frame if it is not the first.
+    fn part(number: u64, index: u8) -> Offer<'static> {
+        let part = Part {
+            index,
+            of: 4,
+            there: 1,
+            open: if index == 0 { 3 } else { 1 },
+            later: 1,
+        };
+        Offer {
+            part: Some(part),
+            ..offer(number)
+        }
+    }
+
+    /// Wants one rung, whatever can be had.
+    #[derive(Debug)]
+    struct Wants(usize);
+
+    impl Rule for Wants {
+        fn name(&self) -> &'static str {
+            "wants"
+        }
+
+        fn choose(&self, _: &Situation<'_>) -> Choice {
+            Choice {
+                rung: self.0,
+                reason: Reason::Steady,
+            }
+        }
+    }
+
+    #[test]
+    fn in_the_middle_of_a_segment_there_is_a_way_down_and_no_other() {
+        let mut viewer = Viewer::new(None, now());
+        let mut get = |number, index, wants, ceiling| {
+            let (offer, limits) = (part(number, index), limited(ceiling));
+            let decided = viewer.decide(&offer, limits, None, &Wants(wants), now());
+            (decided.pin.rung, decided.pin.fresh)
+        };
+        assert_eq!(get(7, 0, 2, 2), (2, true));
+        assert_eq!(
+            get(7, 1, 1, 2),
+            (2, true),
+            "the middle rung does not begin here"
+        );
+        assert_eq!(get(7, 2, 2, 1), (2, true), "nor can a ceiling make it");
+        assert_eq!(get(7, 3, 0, 2), (0, true), "the cheapest does");
+        assert_eq!(get(8, 0, 1, 2), (1, true), "and a segment begins in any");
+        for (index, rung) in [(0, 2), (1, 2), (2, 2), (3, 0)] {
+            assert_eq!(
+                get(7, index, 1, 0),
+                (rung, false),
+                "a retry of part {index}"
+            );
+        }
+        let whole = viewer.decide(&offer(7), limited(0), None, &Wants(0), now());
+        assert_eq!(whole.pin.rung, 2, "all of it is as it began");
+        assert_eq!((viewer.switches(), viewer.current()), (2, Some(1)));
+    }
+
+    #[test]
+    fn who_comes_in_the_middle_of_a_segment_gets_what_can_be_shown() {
+        let mut viewer = Viewer::new(None, now());
+        let mut get = |number, index| {
+            let offer = part(number, index);
+            viewer
+                .decide(&offer, limited(2), None, &Wants(2), now())
+                .pin
+                .rung
+        };
+        assert_eq!((get(7, 2), get(7, 3), get(8, 0)), (0, 0, 2));
+        assert_eq!(get(7, 1), 0, "what was before it goes with it");
+    }
+
+    #[test]
+    fn a_part_that_was_broken_off_is_chosen_anew_and_those_before_it_stay() {
+        let mut viewer = Viewer::new(None, now());
+        for index in 0..3 {
+            viewer.decide(&part(7, index), limited(2), None, &Wants(2), now());
+        }
+        let delivery = Delivery {
+            number: 7,
+            octets: 10_000,
+            begins: MediaTime::ZERO,
+            media: MediaTime::from_seconds(0.1),
+            elapsed: Duration::from_secs(1),
+            min_rtt: Duration::from_millis(1),
+            capacity: None,
+            receiver_limited: 0.0,
+            complete: false,
+        };
+        viewer.abandoned(&delivery, Some(2), now());
+        viewer.asked_anew(7, Some(1));
+        let mut get = |index| {
+            let decided = viewer.decide(&part(7, index), limited(2), None, &Wants(0), now());
+            (decided.pin.rung, decided.pin.fresh)
+        };
+        assert_eq!(get(2), (2, false), "nobody asked for all of it again");
+        viewer.asked_anew(7, Some(2));
+        let mut get = |index| {
+            let decided = viewer.decide(&part(7, index), limited(2), None, &Wants(0), now());
+            (decided.pin.rung, decided.pin.fresh)
+        };
+        assert_eq!(get(2), (0, true));
+        assert_eq!([get(0), get(1)], [(2, false), (2, false)]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use adaptation::{Decision, Delivery, Flight, Limits, Offer, Sizes, Viewer, rule};
+use adaptation::{Decision, Delivery, Flight, Limits, Offer, Part, Sizes, Viewer, rule};
 use playlists::{Bitrate, MediaTime};
 use proptest::prelude::*;
 
@@ -13,6 +13,7 @@ proptest! {
     #[test]
     fn what_is_written_down_is_decided_again(
         segments in prop::collection::vec((prop::array::uniform4(1_000..900_000_u64), 10..6_000_u64, 0..3_000_u64, any::<bool>()), 1..30),
+        parts: bool,
         ceiling in 0..RUNGS + 1,
         price in 0.0..4.0_f32,
     ) {
@@ -23,19 +24,25 @@ proptest! {
             let table: Vec<u64> = segments.iter().flat_map(|segment| segment.0).collect();
             for (number, (_, elapsed, wait, in_flight)) in segments.iter().enumerate() {
                 let sizes = Sizes::of(&table[number * RUNGS..], RUNGS, RUNGS);
+                // Two parts of each segment, one after the other.
+                let (segment, index) = if parts { (number / 2, (number % 2) as u8) } else { (number, 0) };
+                let part = Part { index, of: 2, there: 1, open: if index == 0 { RUNGS as u8 } else { 1 }, later: 1 };
                 let offer = Offer {
+                    part: parts.then_some(part),
                     sizes,
                     expected: &[90_000, 180_000, 320_000, 550_000],
                     ahead: MediaTime::from_seconds(2.0) * (number % 3) as i64,
                     pictures: &[0, 1, 1, 2],
                     lost: Duration::from_millis(900),
-                    ..Offer::new(number as u64, sizes.this(), MediaTime::from_seconds(2.0))
+                    ..Offer::new(segment as u64, sizes.this(), MediaTime::from_seconds(2.0))
                 };
                 let flight = in_flight.then_some(Flight { pace: Some(Bitrate::from_kbps(*elapsed)), left: *wait });
                 let decided = viewer.decide(&offer, Limits { ceiling, price }, flight, &*rule, now);
                 let situation = decided.because.expect("it is new");
                 let choice = adaptation::Choice { rung: decided.pin.rung, reason: decided.pin.reason };
-                prop_assert!(choice.rung <= ceiling.min(RUNGS - 1));
+                let begins = !parts || index == 0;
+                prop_assert!(choice.rung <= ceiling.min(RUNGS - 1) || !begins && situation.viewer.previous == Some(choice.rung));
+                prop_assert!(begins || choice.rung == 0 || situation.viewer.previous == Some(choice.rung));
 
                 let decision = Decision::of(rule.name(), &situation, choice);
                 let line = serde_json::to_string(&decision).expect("it is JSON");
@@ -45,7 +52,7 @@ proptest! {
 
                 now += Duration::from_millis(*elapsed);
                 viewer.delivered(&Delivery {
-                    number: number as u64,
+                    number: segment as u64,
                     octets: sizes.this()[choice.rung],
                     begins: MediaTime::ZERO,
                     media: offer.duration,

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use adaptation::{Delivery, Flight, Limits, Mpc, Offer, Rate, Reason, Rule, Viewer};
+use adaptation::{Delivery, Flight, Hint, Limits, Mpc, Offer, Part, Rate, Reason, Rule, Viewer};
 use playlists::{Bitrate, MediaTime};
 
 const LADDER: [u64; 4] = [350, 700, 1300, 2200];
@@ -108,6 +108,74 @@ fn a_wild_link_is_survived() {
             "{:?}",
             story.stalls
         );
+    }
+}
+
+/// A viewer of whom two seconds are ahead, whose path carried 6 Mbit/s, and who is in the top rung of segment 10.
+fn close_to_live(now: Instant) -> Viewer {
+    let mut viewer = Viewer::new(None, now);
+    let rule = Mpc::default();
+    for number in 6..10 {
+        let sizes = sizes(number);
+        let offer = Offer::new(number, &sizes, segment());
+        viewer.decide(&offer, Limits::NONE, None, &rule, now);
+        viewer.delivered(&delivered(number, 1_500_000, segment(), 2.0), now);
+    }
+    let hint = Hint {
+        buffer: Some(Duration::from_secs(2)),
+        ..Hint::default()
+    };
+    viewer.hinted(&hint, true, now);
+    viewer
+}
+
+fn delivered(number: u64, octets: u64, media: MediaTime, seconds: f64) -> Delivery {
+    Delivery {
+        number,
+        octets,
+        begins: MediaTime::ZERO,
+        media,
+        elapsed: Duration::from_secs_f64(seconds),
+        min_rtt: Duration::from_millis(40),
+        capacity: None,
+        receiver_limited: 0.0,
+        complete: true,
+    }
+}
+
+#[test]
+fn who_takes_parts_comes_down_in_the_middle_of_a_segment_and_only_where_it_helps() {
+    let (now, rule, sizes) = (Instant::now(), Mpc::default(), sizes(10));
+    let quarter = MediaTime::from_seconds(segment().seconds() / 4.0);
+    let part = |index: u8, open: u8| Offer {
+        part: Some(Part {
+            index,
+            of: 4,
+            there: 1,
+            open: if index == 0 { u8::MAX } else { open },
+            later: open,
+        }),
+        ..Offer::new(10, &sizes, segment())
+    };
+    for (open, seconds, expected) in [
+        // The path carries a sixth: the rest of the segment would take longer than there is ahead.
+        (1, 1.8, 0),
+        // The same where there is no way down.
+        (0, 1.8, TOP),
+        // It is as it was.
+        (1, 0.3, TOP),
+    ] {
+        let mut viewer = close_to_live(now);
+        let limits = Limits::NONE;
+        let first = viewer.decide(&part(0, open), limits, None, &rule, now).pin;
+        assert_eq!(first.rung, TOP);
+        let later = now + Duration::from_secs_f64(seconds);
+        let octets = sizes[TOP] / 4;
+        viewer.delivered(&delivered(10, octets, quarter, seconds), later);
+        let next = viewer
+            .decide(&part(1, open), limits, None, &rule, later)
+            .pin;
+        assert_eq!(next.rung, expected, "{open} open, {seconds} s");
     }
 }
 

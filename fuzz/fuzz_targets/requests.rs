@@ -182,10 +182,11 @@ fn publish(store: &Store) -> Producer {
             };
             producer.open(head).expect("it follows");
         }
+        let open = Part::open_in(shares.iter().map(|share| share.independent));
         let media = shares.drain(..).map(|share| share.media).collect();
         let part = Part {
             duration: lead.duration,
-            independent: lead.independent,
+            open,
             media,
             renditions: Vec::new(),
         };

@@ -199,11 +199,12 @@ fn is_divided(segment: &Segment, format: &Format) -> bool {
 
 fn write_parts(text: &mut String, segment: &Segment, names: &Names<'_>) -> fmt::Result {
     for (index, part) in segment.parts.iter().enumerate() {
-        let independent = if part.independent {
-            ",INDEPENDENT=YES"
-        } else {
-            ""
+        // Where the rung is chosen only when a part is asked for, nobody may count on the cheapest.
+        let independent = match names.view {
+            View::Canonical { rung } => rung < part.open,
+            _ => part.is_independent(),
         };
+        let independent = if independent { ",INDEPENDENT=YES" } else { "" };
         let name = names.part(segment.head.epoch, segment.number(), index);
         writeln!(
             text,

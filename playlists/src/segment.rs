@@ -30,12 +30,24 @@ pub struct Init {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Part {
     pub duration: MediaTime,
-    /// Starts with a key frame.
-    pub independent: bool,
+    /// This many rungs, the cheapest, start with a key frame; the others go on from the part before.
+    pub open: usize,
     /// One for every rung, cheapest first.
     pub media: Vec<Bytes>,
     /// One for every rendition; of subtitles only a segment's last part has any.
     pub renditions: Vec<Bytes>,
+}
+
+impl Part {
+    /// [`Part::open`], of whether each rung starts with a key frame, cheapest first.
+    pub fn open_in(rungs: impl IntoIterator<Item = bool>) -> usize {
+        rungs.into_iter().take_while(|starts| *starts).count()
+    }
+
+    /// Starts with a key frame, whichever rung it is taken in.
+    pub fn is_independent(&self) -> bool {
+        self.open >= self.media.len()
+    }
 }
 
 /// What is known of a segment before its first part.
@@ -77,7 +89,8 @@ impl Segment {
         }
     }
 
-    pub fn push(&mut self, part: Part) {
+    pub fn push(&mut self, mut part: Part) {
+        part.open = part.open.min(part.media.len());
         self.sizes.resize(part.media.len(), 0);
         for (size, media) in self.sizes.iter_mut().zip(&part.media) {
             *size += media.len() as u64;
@@ -91,7 +104,7 @@ impl Segment {
         let mut segment = Self::new(head);
         segment.push(Part {
             duration,
-            independent: true,
+            open: rungs,
             media: vec![Bytes::from_static(EMPTY); rungs],
             renditions: renditions
                 .others

@@ -56,7 +56,7 @@ fn head(number: u64) -> Head {
 fn part(index: usize, size: usize) -> Part {
     Part {
         duration: MediaTime::from_seconds(0.5),
-        independent: index == 0,
+        open: if index == 0 { 2 } else { 0 },
         media: vec![vec![0; size].into(), vec![0; size * 4].into()],
         renditions: Vec::new(),
     }

@@ -359,7 +359,7 @@ impl Stream {
 fn part(index: usize) -> Part {
     Part {
         duration: ticks(16),
-        independent: index == 0,
+        open: if index == 0 { 2 } else { 1 },
         media: vec![
             Bytes::from_static(b"cheap"),
             Bytes::from_static(b"expensive"),

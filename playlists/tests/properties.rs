@@ -126,7 +126,7 @@ impl Town {
         let (index, share) = (open.parts.len(), Bytes::from_static(b"media"));
         let part = Part {
             duration: PART,
-            independent: index == 0,
+            open: if index == 0 { 2 } else { 0 },
             media: vec![share.clone(), share],
             renditions: Vec::new(),
         };

@@ -115,7 +115,7 @@ fn watched(rungs: &[usize]) -> (Window, Timeline) {
         window.open(head).unwrap();
         let part = Part {
             duration: MediaTime::from_ticks(64, 30),
-            independent: true,
+            open: 2,
             media: vec![Bytes::from_static(b"cheap"), Bytes::from_static(b"dear")],
             renditions: Vec::new(),
         };

@@ -258,7 +258,7 @@ fn part(number: u64, mark: u8) -> Part {
     let media = [&[mark][..], &number.to_be_bytes()].concat();
     Part {
         duration: LENGTH,
-        independent: true,
+        open: 1,
         media: vec![Bytes::from(media)],
         renditions: Vec::new(),
     }

@@ -131,7 +131,14 @@ impl Beside {
         }
         let sent = shares.into_iter().enumerate().all(|(place, media)| {
             let rung = self.rungs + place;
-            made.send(Made { rung, span, media }).is_ok()
+            let independent = span.index == 0;
+            made.send(Made {
+                rung,
+                span,
+                independent,
+                media,
+            })
+            .is_ok()
         });
         Ok(sent)
     }

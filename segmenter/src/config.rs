@@ -45,6 +45,11 @@ pub(crate) struct Config {
     #[arg(long, value_name = "SECONDS", default_value_t = 0.5)]
     pub(crate) part_seconds: f64,
 
+    /// So many rungs, the cheapest, have a key frame at each part and not only at each segment: when a path breaks down
+    /// in the middle of a segment, its viewer can come down to one of these at once
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    pub(crate) open_rungs: usize,
+
     /// Pictures per second; 90000 must be a multiple of it [default: the input's, made whole, at most 30]
     #[arg(long, value_name = "RATE")]
     pub(crate) fps: Option<u32>,

@@ -134,6 +134,7 @@ impl Crew {
     /// beside them.
     pub(crate) fn start(
         rungs: Vec<Opened>,
+        open: usize,
         writer: Writer,
     ) -> Result<(SyncSender<Work>, SyncSender<Made>, Self), Error> {
         let (made, parts) = sync_channel(rungs.len() * 2);
@@ -153,6 +154,7 @@ impl Crew {
             let name = plan.name.clone();
             let rung = Rung {
                 index,
+                open: index < open,
                 below: below.replace((feed, plan.size)),
                 plan,
                 encoder,

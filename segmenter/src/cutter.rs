@@ -101,9 +101,14 @@ impl Grid {
         samples.div_ceil(u128::from(self.fps)) as i64
     }
 
-    /// Every segment starts with an IDR picture, and no other picture is one.
+    /// Every segment starts with an IDR picture.
     pub fn starts_segment(&self, frame: u64) -> bool {
         frame.is_multiple_of(u64::from(self.segment_frames()))
+    }
+
+    /// Of some rungs every part does, and no other picture is one.
+    pub fn starts_part(&self, frame: u64) -> bool {
+        frame.is_multiple_of(u64::from(self.part_frames))
     }
 
     /// Part `number` of the run, whole.

@@ -23,7 +23,7 @@ use crate::{
     error::Error,
     ladder,
     libav::{self, About, Event, Look, Picture, Samples, Shaper, Source},
-    rung::{Made, Work},
+    rung::{Made, Starts, Work},
     writer::{Progress, Stdout, Writer},
 };
 
@@ -117,7 +117,7 @@ impl Pipeline {
             Arc::clone(&progress),
         );
         let top_size = rungs[rungs.len() - 1].plan.size;
-        let (top, made, crew) = Crew::start(rungs, writer)?;
+        let (top, made, crew) = Crew::start(rungs, config.open_rungs, writer)?;
         let paced = match config.pace {
             Pacing::Auto => about.unpaced,
             Pacing::On => true,
@@ -261,7 +261,13 @@ impl Pipeline {
             self.held = Some(Held::Shaped(picture));
             self.give(Work::Picture {
                 frame,
-                idr: self.grid.starts_segment(frame),
+                starts: if self.grid.starts_segment(frame) {
+                    Starts::Segment
+                } else if self.grid.starts_part(frame) {
+                    Starts::Part
+                } else {
+                    Starts::Nothing
+                },
                 picture: shared,
             })?;
             self.pictures += 1;

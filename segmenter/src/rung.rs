@@ -26,11 +26,19 @@ pub(crate) enum Work {
     /// Picture `frame` of the run, at the size of the rung that it comes to.
     Picture {
         frame: u64,
-        idr: bool,
+        starts: Starts,
         picture: Picture,
     },
     /// Every picture of `span` has come; this is its sound.
     Cut { span: Span, sound: Arc<Vec<Packet>> },
+}
+
+/// What a picture is the first of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Starts {
+    Nothing,
+    Part,
+    Segment,
 }
 
 /// One rung's share of one part.
@@ -38,11 +46,16 @@ pub(crate) struct Made {
     /// Counted from the cheapest rung.
     pub(crate) rung: usize,
     pub(crate) span: Span,
+    /// It starts with a key frame.
+    pub(crate) independent: bool,
     pub(crate) media: Bytes,
 }
 
 pub(crate) struct Rung {
     pub(crate) index: usize,
+    /// It has a key frame at each part, not only at each segment: whoever watches another rung can come down to it at any
+    /// part.
+    pub(crate) open: bool,
     pub(crate) plan: Plan,
     pub(crate) encoder: VideoEncoder,
     pub(crate) muxer: Muxer,
@@ -67,9 +80,9 @@ impl Rung {
             match work {
                 Work::Picture {
                     frame,
-                    idr,
+                    starts,
                     picture,
-                } => self.encode(&picture, frame, idr, &mut waiting)?,
+                } => self.encode(&picture, frame, self.has_key(starts), &mut waiting)?,
                 Work::Cut { span, sound } => {
                     let media = self.cut(span, &sound, &mut waiting)?;
                     if self
@@ -77,6 +90,7 @@ impl Rung {
                         .send(Made {
                             rung: self.index,
                             span,
+                            independent: self.open || span.index == 0,
                             media,
                         })
                         .is_err()
@@ -96,11 +110,11 @@ impl Rung {
         let work = match work {
             Work::Picture {
                 frame,
-                idr,
+                starts,
                 picture,
             } => Work::Picture {
                 frame: *frame,
-                idr: *idr,
+                starts: *starts,
                 picture: scaler.scale(picture)?,
             },
             Work::Cut { span, sound } => Work::Cut {
@@ -109,6 +123,14 @@ impl Rung {
             },
         };
         Ok(below.send(work).is_ok())
+    }
+
+    fn has_key(&self, starts: Starts) -> bool {
+        match starts {
+            Starts::Segment => true,
+            Starts::Part => self.open,
+            Starts::Nothing => false,
+        }
     }
 
     fn encode(

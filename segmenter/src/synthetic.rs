@@ -132,7 +132,8 @@ impl Synthetic {
                 rung: number as u8,
                 segment,
                 index,
-                independent: index == 0,
+                // As the segmenter does it: the cheapest rung can be begun anywhere.
+                independent: index == 0 || number == 0,
                 last,
                 start,
                 duration: part,
@@ -274,9 +275,11 @@ mod tests {
                 mine.windows(2)
                     .all(|pair| pair[0].start + pair[0].duration == pair[1].start)
             );
-            assert!(mine.iter().all(
-                |part| part.independent == (part.index == 0) && part.last == (part.index == 3)
-            ));
+            assert!(
+                mine.iter()
+                    .all(|part| part.independent == (part.index == 0 || number == 0)
+                        && part.last == (part.index == 3))
+            );
             let octets = mine.iter().map(|part| part.media.len() as u64).sum();
             let span: MediaTime = mine.iter().map(|part| part.duration).sum();
             let rate =

@@ -125,12 +125,18 @@ impl Writer {
         Ok(())
     }
 
-    fn part(&self, Made { rung, span, media }: Made) -> Part {
+    fn part(&self, made: Made) -> Part {
+        let Made {
+            rung,
+            span,
+            independent,
+            media,
+        } = made;
         Part {
             rung: rung as u8,
             segment: span.segment,
             index: span.index,
-            independent: span.index == 0,
+            independent,
             last: span.last,
             start: self.origin + self.grid.time(span.first_frame),
             duration: self.grid.time(span.end_frame()) - self.grid.time(span.first_frame),

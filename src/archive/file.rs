@@ -184,7 +184,7 @@ impl Entry {
                 .iter()
                 .map(|part| PartEntry {
                     duration: part.duration,
-                    independent: part.independent,
+                    independent: part.is_independent(),
                     media: lengths(&part.media),
                     renditions: lengths(&part.renditions),
                 })
@@ -370,7 +370,11 @@ impl Cursor<'_> {
             .iter()
             .map(|part| Part {
                 duration: part.duration,
-                independent: part.independent,
+                open: if part.independent {
+                    part.media.len()
+                } else {
+                    0
+                },
                 media: Vec::with_capacity(part.media.len()),
                 renditions: Vec::with_capacity(part.renditions.len()),
             })

@@ -309,7 +309,7 @@ fn segment(number: u64) -> Arc<Segment> {
         let media = (0..2u8).map(|rung| vec![number as u8 ^ part ^ rung; 20_000].into());
         segment.push(Part {
             duration: MediaTime::from_ticks(1, 2),
-            independent: part == 0,
+            open: if part == 0 { 2 } else { 0 },
             media: media.collect(),
             renditions: Vec::new(),
         });

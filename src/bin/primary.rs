@@ -79,6 +79,10 @@ struct Encoding {
     /// Length of parts, as near as segments can be divided; shorter ones make for less latency [default: 0.5]
     #[arg(long, value_name = "SECONDS")]
     part_seconds: Option<f64>,
+    /// How many rungs, the cheapest, have a key frame at each part, so that a viewer can come down to them within a
+    /// segment [default: 1]
+    #[arg(long, value_name = "COUNT")]
+    open_rungs: Option<usize>,
     /// End the stream with its file, instead of playing it over and over
     #[arg(long)]
     once: bool,
@@ -97,6 +101,8 @@ struct StreamConfig {
     segment_seconds: Option<f64>,
     #[serde(default)]
     part_seconds: Option<f64>,
+    #[serde(default)]
+    open_rungs: Option<usize>,
     #[serde(default)]
     once: bool,
     #[serde(default)]
@@ -155,6 +161,7 @@ impl Config {
                 preset,
                 segment_seconds,
                 part_seconds,
+                open_rungs,
                 once,
             } = self.encoding.clone();
             self.streams.insert(
@@ -165,6 +172,7 @@ impl Config {
                     preset,
                     segment_seconds,
                     part_seconds,
+                    open_rungs,
                     once,
                     dvr: None,
                 },
@@ -296,6 +304,9 @@ impl StreamConfig {
             if let Some(seconds) = seconds {
                 arguments.extend([flag.to_owned(), seconds.to_string()]);
             }
+        }
+        if let Some(open) = self.open_rungs {
+            arguments.extend(["--open-rungs".to_owned(), open.to_string()]);
         }
         if let Some(preset) = &self.preset {
             arguments.extend(["--preset".to_owned(), preset.clone()]);

@@ -12,32 +12,47 @@ use std::{
 
 use adaptation::{
     Level,
-    abandon::{Instead, LOOKS_BACK, Outstanding, TELLING},
+    abandon::{self, Instead, LOOKS_BACK, Outstanding},
 };
 use playlists::{Bitrate, Segment};
 
 use super::{
     Origin,
+    asking::Brought,
     meter::{Meter, Progress},
     profile::Choosing,
     seat::Seat,
 };
 
-/// What a viewer would be given were its delivery of `segment` in `rung` broken off; `None` if that is not to
-/// happen. All of the segment is asked for if it is `whole`.
+/// What a viewer would be given were its delivery of `segment` in `rung`, or of a part of it, broken off; `None` if
+/// that is not to happen.
 pub(super) fn instead(
     origin: &Origin,
     seat: &Seat,
     segment: &Segment,
     rung: usize,
-    whole: bool,
+    brought: &Brought,
 ) -> Option<Instead> {
     let profile = &seat.viewer.profile;
-    let may = origin.terms.abandon && whole && segment.complete && rung > 0;
+    let may = origin.terms.abandon && brought.whole && rung > 0;
     let asks = profile.asks_again && profile.choosing == Choosing::AtGet && profile.rung.is_none();
-    (may && asks).then(|| Instead {
-        octets: segment.octets(0),
+    if !(may && asks) {
+        return None;
+    }
+    let (octets, patience) = match brought.part {
+        None if segment.complete => (segment.octets(0), Duration::MAX),
+        None => return None,
+        // What goes on from the part before could not be shown after another rung.
+        Some(part) => {
+            let part = segment.parts.get(part).filter(|part| part.open > 0)?;
+            let octets = part.media.first()?.len() as u64;
+            (octets, abandon::patience(part.duration.duration()))
+        }
+    };
+    Some(Instead {
+        octets,
         after: ASKS_AFTER,
+        patience,
     })
 }
 
@@ -74,7 +89,7 @@ impl Abandoning {
             return;
         };
         let elapsed = now.saturating_duration_since(then);
-        if elapsed < TELLING || !meter.tells() || !meter.is_held_up(progress) {
+        if elapsed < meter.telling() || !meter.tells() || !meter.is_held_up(progress) {
             return;
         }
         let octets = progress.acked.saturating_sub(before);
@@ -106,14 +121,19 @@ const ASKS_AFTER: Duration = Duration::from_secs(1);
 mod tests {
     use std::sync::Arc;
 
-    use playlists::MediaTime;
+    use bytes::Bytes;
+    use playlists::{Epoch, Head, Init, MediaTime, Part, WallTime};
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::{TcpListener, TcpStream},
     };
 
     use super::{super::meter::Span, *};
-    use crate::net::{Peer, socket::Stream};
+    use crate::{
+        net::{Peer, socket::Stream},
+        origin::Terms,
+        store::Store,
+    };
 
     const OCTETS: usize = 2_000_000;
     const AHEAD: Level = Level {
@@ -136,6 +156,7 @@ mod tests {
         connection.pace(Some(Bitrate::from_kbps(kbps)));
         let span = Span {
             number: 7,
+            part: None,
             begins: MediaTime::ZERO,
             media: MediaTime::from_seconds(2.0),
         };
@@ -149,6 +170,7 @@ mod tests {
         let instead = Instead {
             octets: 10_000,
             after: ASKS_AFTER,
+            patience: Duration::MAX,
         };
         let serving = tokio::spawn(async move {
             let mut abandoning = Abandoning::new(instead, Instant::now());
@@ -172,6 +194,72 @@ mod tests {
         let done = done.await.expect("it ends, one way or the other");
         serving.await.unwrap();
         done
+    }
+
+    fn segment() -> Segment {
+        let init = Arc::new(Init {
+            epoch: Epoch(7),
+            media: Bytes::new(),
+            renditions: Vec::new(),
+        });
+        let mut segment = Segment::new(Head {
+            number: 7,
+            epoch: Epoch(7),
+            init,
+            discontinuity: false,
+            timeline: 0,
+            date_time: WallTime::from_millis(0),
+        });
+        for open in [2, 1, 0] {
+            segment.push(Part {
+                duration: MediaTime::from_seconds(0.5),
+                open,
+                media: vec![vec![0; 1_000].into(), vec![0; 9_000].into()],
+                renditions: Vec::new(),
+            });
+        }
+        segment
+    }
+
+    #[test]
+    fn a_part_is_broken_off_only_where_another_rung_can_be_begun() {
+        let terms = Terms {
+            abandon: true,
+            ..Terms::default()
+        };
+        let origin = Origin::new("node".into(), Store::default(), terms);
+        let seat = |viewer: &str| Seat {
+            stream: "demo".parse().unwrap(),
+            viewer: viewer.parse().unwrap(),
+        };
+        let (browser, other) = ("00000000000a11ce.paris.g", "00000000000a11ce.paris");
+        let mut segment = segment();
+        let part = Some((1_000, Duration::from_secs(5)));
+        let of = |segment: &Segment, viewer, rung, part, whole| {
+            let brought = Brought {
+                part,
+                whole,
+                ..Brought::default()
+            };
+            let instead = instead(&origin, &seat(viewer), segment, rung, &brought);
+            instead.map(|instead| (instead.octets, instead.patience))
+        };
+        assert_eq!(of(&segment, browser, 1, Some(0), true), part);
+        assert_eq!(of(&segment, browser, 1, Some(1), true), part);
+        assert_eq!(of(&segment, browser, 1, Some(2), true), None, "it goes on");
+        assert_eq!(
+            of(&segment, browser, 0, Some(1), true),
+            None,
+            "the cheapest"
+        );
+        assert_eq!(of(&segment, browser, 1, Some(1), false), None, "a range");
+        assert_eq!(of(&segment, other, 1, Some(1), true), None);
+        assert_eq!(of(&segment, browser, 1, None, true), None, "it is made yet");
+        segment.complete = true;
+        assert_eq!(
+            of(&segment, browser, 1, None, true),
+            Some((3_000, Duration::MAX))
+        );
     }
 
     #[tokio::test]

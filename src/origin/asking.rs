@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adaptation::{Hint, Offer};
+use adaptation::{Hint, Offer, Part};
 use playlists::{Bitrate, MediaTime, Segment};
 
 use super::{Origin, explain::Laid, profile::Choosing, seat::Seat};
@@ -37,7 +37,7 @@ pub struct Ask<'a> {
     pub hint: Option<Hint>,
     /// The path to the viewer is one that we see.
     pub measured: bool,
-    /// All of the segment is asked for, not a part or what is missing.
+    /// All of it is asked for, not what is missing.
     pub whole: bool,
     /// The place of its class; see [`Weights`](super::weights::Weights).
     pub place: u8,
@@ -56,7 +56,9 @@ pub(super) struct Brought {
     pub hint: Option<Hint>,
     /// The path to the viewer is one that we see.
     pub measured: bool,
-    /// All of the segment is asked for, not a part or what is missing.
+    /// Which part of the segment is asked for.
+    pub part: Option<usize>,
+    /// All of it is asked for, not what is missing.
     pub whole: bool,
     /// The place of its class.
     pub place: u8,
@@ -106,6 +108,11 @@ pub(super) fn ask<'a>(
     Ask {
         offer: Offer {
             number: segment.number(),
+            // Who adapts by itself has its rung by name.
+            part: brought
+                .part
+                .filter(|_| taken.is_none())
+                .map(|part| offered(window, segment, table, part)),
             sizes: laid.sizes,
             expected: laid.expected,
             duration,
@@ -131,6 +138,29 @@ pub(super) fn ask<'a>(
         whole: brought.whole,
         place: brought.place,
     }
+}
+
+/// What there is of `segment` from one of its parts on.
+fn offered(window: &Published, segment: &Segment, table: &Table, part: usize) -> Part {
+    let (format, there) = (window.format(), segment.parts.len());
+    let of = if segment.complete {
+        there
+    } else {
+        let usual = format.segment.seconds() / format.part.seconds().max(f64::EPSILON);
+        there.max(usual.round() as usize)
+    };
+    Part {
+        index: small(part),
+        of: small(of),
+        there: small(there.saturating_sub(part).max(1)),
+        open: small(segment.parts.get(part).map_or(0, |part| part.open)),
+        later: small(table.open()),
+    }
+}
+
+/// No segment has more parts, and no ladder more rungs.
+pub(super) fn small(count: usize) -> u8 {
+    u8::try_from(count).unwrap_or(u8::MAX)
 }
 
 /// As many segments as any rule looks at.

@@ -241,9 +241,9 @@ impl Growth {
         {
             let length = |parts: &[Part]| parts.iter().map(|part| part.duration).sum();
             let span = Span {
-                number: growing.number,
                 begins: length(&segment.parts[..before]),
                 media: length(parts),
+                ..measure.span
             };
             let measure = Measure {
                 span,

@@ -187,6 +187,7 @@ mod tests {
         let mut flights = Flights::default();
         let span = Span {
             number: 7,
+            part: None,
             begins: MediaTime::ZERO,
             media: MediaTime::from_seconds(2.0),
         };

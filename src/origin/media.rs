@@ -88,7 +88,8 @@ pub(super) async fn chosen(
         listed: hint.listed,
         hint: said.map(|said| said.hint(part.is_some())),
         measured: connection.peer.direct,
-        whole: part.is_none() && !headers.contains_key(header::RANGE),
+        part,
+        whole: !headers.contains_key(header::RANGE),
         taken: None,
         place: origin.place(pass.as_ref()),
     };
@@ -102,10 +103,8 @@ pub(super) async fn chosen(
         if part.is_none() && !segment.complete {
             growing(segment, consumer, chosen, Some(measure))
         } else {
-            let measure = Measure {
-                instead: abandoning::instead(&origin, &seat, segment, chosen, brought.whole),
-                ..measure
-            };
+            let instead = abandoning::instead(&origin, &seat, segment, chosen, &brought);
+            let measure = Measure { instead, ..measure };
             let piece = object(&origin, &seat.stream, segment, file, (chosen, rung)).await?;
             let piece = Piece {
                 cache: NO_STORE,

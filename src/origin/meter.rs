@@ -12,6 +12,7 @@ use std::{
 
 use playlists::{Bitrate, MediaTime, Segment};
 
+use super::asking::small;
 use crate::net::{Connection, Stretch, tcp_info::TcpInfo};
 
 /// Which media a delivery is of.
@@ -19,6 +20,8 @@ use crate::net::{Connection, Stretch, tcp_info::TcpInfo};
 pub struct Span {
     /// Of its segment.
     pub number: u64,
+    /// Which part of that it is, if it is one.
+    pub part: Option<u8>,
     /// Where in the segment it begins.
     pub begins: MediaTime,
     /// How long it plays.
@@ -70,6 +73,7 @@ pub struct Progress {
 pub struct Outcome {
     /// Octets that the viewer has.
     pub octets: u64,
+    pub part: Option<u8>,
     /// What that says of its path, if anything.
     pub delivery: Option<adaptation::Delivery>,
     /// It was broken off, since it came too late.
@@ -82,15 +86,18 @@ impl Span {
         let number = segment.number();
         let whole = Self {
             number,
+            part: None,
             begins: MediaTime::ZERO,
             media: segment.duration(),
         };
+        let index = part;
         let Some((before, [part, ..])) = part.and_then(|part| segment.parts.split_at_checked(part))
         else {
             return whole;
         };
         Self {
             number,
+            part: index.map(small),
             begins: before.iter().map(|part| part.duration).sum(),
             media: part.duration,
         }
@@ -196,9 +203,15 @@ impl Meter {
         }
         let progress = *self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let elapsed = now.saturating_duration_since(self.started);
-        let tells =
-            elapsed >= TELLING && !progress.over && progress.receiver_limited < READER_LIMITED;
+        let tells = elapsed >= self.telling()
+            && !progress.over
+            && progress.receiver_limited < READER_LIMITED;
         tells.then(|| Bitrate::of(self.evident(&progress), elapsed))
+    }
+
+    /// How long it has to have gone on; below that it is mostly slow start.
+    pub fn telling(&self) -> Duration {
+        adaptation::abandon::telling(self.span.media.duration())
     }
 
     /// Octets that were acknowledged when it was looked at last.
@@ -283,6 +296,7 @@ impl Meter {
         let over = progress.over && !self.told.swap(true, Relaxed);
         over.then(|| Outcome {
             octets: progress.acked,
+            part: self.span.part,
             delivery: self.tells().then(|| self.delivery(progress, now)),
             abandoned: self.was_abandoned(),
         })
@@ -307,9 +321,6 @@ impl Meter {
         }
     }
 }
-
-/// Below this a delivery is mostly slow start.
-const TELLING: Duration = Duration::from_millis(500);
 
 /// What is less than this a busy machine may be.
 const QUEUED: Duration = Duration::from_millis(10);

@@ -204,7 +204,8 @@ impl Seated {
         };
         state.ceiling = small(ceiling);
         state.look(&self.id, now);
-        if !ask.measured {
+        let begins = ask.offer.part.is_none_or(|part| part.index == 0);
+        if !ask.measured && begins {
             state.follow(&self.id, ask.offer.number, now);
         }
         let in_flight = state.flights.flight(now);
@@ -219,7 +220,8 @@ impl Seated {
             price: ask.price,
         };
         if ask.whole {
-            state.viewer.asked_anew(ask.offer.number);
+            let part = ask.offer.part.map(|part| part.index);
+            state.viewer.asked_anew(ask.offer.number, part);
         }
         let decided = state
             .viewer
@@ -228,9 +230,10 @@ impl Seated {
         let Some(because) = decided.because else {
             return pin;
         };
-        state.segments += 1;
+        state.segments += u32::from(begins);
+        let parts = ask.offer.part.map_or(1, |part| u32::from(part.of.max(1)));
         let length = ask.offer.duration.duration().as_millis();
-        let length = u32::try_from(length).unwrap_or(0);
+        let length = u32::try_from(length).unwrap_or(0) / parts;
         state.media_ms = state.media_ms.saturating_add(length);
         let octets = because
             .offer
@@ -239,8 +242,8 @@ impl Seated {
             .get(pin.rung)
             .copied()
             .unwrap_or(0);
-        state.chosen += octets;
-        if !ask.measured {
+        state.chosen += octets / u64::from(parts);
+        if !ask.measured && begins {
             state.cadence = Some(Box::new(Cadence {
                 number: ask.offer.number,
                 octets,
@@ -269,7 +272,10 @@ impl Seated {
             if let Some(journal) = &rules.journal {
                 journal.note(&self.room.stream, &self.id, kept.clone());
             }
-            if let Some(ring) = &mut state.ring {
+            // What goes on as it was says nothing new.
+            if let Some(ring) = &mut state.ring
+                && (begins || because.viewer.previous != Some(pin.rung))
+            {
                 ring.push(kept);
             }
         }
@@ -459,7 +465,7 @@ impl State {
         if let Some(delivery) = &outcome.delivery {
             let evidence = if outcome.abandoned {
                 self.abandoned = self.abandoned.saturating_add(1);
-                self.viewer.abandoned(delivery, now)
+                self.viewer.abandoned(delivery, outcome.part, now)
             } else {
                 self.viewer.delivered(delivery, now)
             };
@@ -493,6 +499,6 @@ mod tests {
 
     #[test]
     fn a_viewer_takes_no_more_than_three_quarters_of_a_kilobyte() {
-        assert!(size_of::<Seated>() <= 720, "{}", size_of::<Seated>());
+        assert!(size_of::<Seated>() <= 768, "{}", size_of::<Seated>());
     }
 }

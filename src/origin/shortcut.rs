@@ -84,7 +84,8 @@ impl Sooner {
         let seat = Seat { stream, viewer };
         let brought = Brought {
             measured: asked.connection.peer.direct,
-            whole: file.part.is_none(),
+            part: file.part,
+            whole: true,
             ..Brought::default()
         };
         let now = Instant::now();
@@ -94,7 +95,7 @@ impl Sooner {
         let span = Span::of(segment, file.part);
         let connection = asked.connection.clone();
         let measure = Measure {
-            instead: abandoning::instead(origin, &seat, segment, told.rung, brought.whole),
+            instead: abandoning::instead(origin, &seat, segment, told.rung, &brought),
             ..media::measure(origin, &seat, connection, span)
         };
         let length = piece.length();

@@ -210,6 +210,8 @@ struct Run {
     base: Option<(u64, WallTime)>,
     /// Shares of the part that is being gathered, cheapest rung first, renditions last.
     shares: Vec<Bytes>,
+    /// How many of those, from the first on, start with a key frame.
+    open: usize,
 }
 
 impl Run {
@@ -236,6 +238,7 @@ impl Run {
             init: None,
             base: None,
             shares: Vec::new(),
+            open: 0,
         }
     }
 
@@ -320,6 +323,9 @@ impl Run {
                 &format!("rung {} of its part", self.shares.len()),
             ));
         }
+        if self.shares.len() == self.open && self.open < rungs && part.independent {
+            self.open += 1;
+        }
         self.shares.push(part.media);
         if self.shares.len() < all {
             return Ok(());
@@ -344,7 +350,7 @@ impl Run {
         producer.push(
             Part {
                 duration: part.duration,
-                independent: part.independent,
+                open: std::mem::take(&mut self.open),
                 media,
                 renditions,
             },

@@ -15,6 +15,8 @@ pub struct Table {
     expected: Vec<u64>,
     pictures: Vec<u8>,
     worth: Vec<f32>,
+    /// This many rungs, the cheapest, have a key frame at each part.
+    open: usize,
 }
 
 impl Table {
@@ -70,6 +72,7 @@ impl Table {
             expected,
             pictures: pictures(ladder),
             worth: ladder.worth(),
+            open: open(segments),
         }
     }
 
@@ -95,10 +98,22 @@ impl Table {
         &self.worth
     }
 
+    /// How many rungs, the cheapest, can be begun at each part.
+    pub fn open(&self) -> usize {
+        self.open
+    }
+
     /// The same number for rungs of the same size of picture.
     pub fn pictures(&self) -> &[u8] {
         &self.pictures
     }
+}
+
+/// As the newest segment has it that came in parts.
+fn open(segments: &[&Segment]) -> usize {
+    let newest = segments.iter().rfind(|segment| segment.parts.len() > 1);
+    let parts = newest.map(|newest| newest.parts.iter().map(|part| part.open));
+    parts.and_then(Iterator::min).unwrap_or(0)
 }
 
 fn pictures(ladder: &Ladder) -> Vec<u8> {

@@ -147,7 +147,7 @@ impl Run {
                     .push(
                         Part {
                             duration,
-                            independent,
+                            open: if independent { usize::MAX } else { 0 },
                             media,
                             renditions: Vec::new(),
                         },

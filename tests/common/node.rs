@@ -148,11 +148,13 @@ impl Feed {
             };
             self.producer.open(head).unwrap();
         }
+        let open = shares.iter().take(rungs).map(|share| share.independent);
+        let open = Part::open_in(open);
         let mut media: Vec<_> = shares.into_iter().map(|share| share.media).collect();
         let renditions = media.split_off(rungs);
         let part = Part {
             duration: lead.duration,
-            independent: lead.independent,
+            open,
             media,
             renditions,
         };

@@ -218,6 +218,26 @@ fn what_is_broken_off_in_time_stalls_for_less() {
 }
 
 #[test]
+fn a_way_down_in_the_middle_of_a_segment_stalls_for_less() {
+    let stretches = [(60.7, 6e6), (20.0, 1e6)];
+    let trace = Arc::new(Trace::new("falling", &stretches).expect("carries something"));
+    let mut setting = setting();
+    setting.habits.hold_back = 2.0;
+    let occasion = Occasion {
+        trace,
+        offset: 0.0,
+        joined: 101.0,
+    };
+    let stalled = |open| {
+        let mut stream = stream();
+        (stream.parts, stream.open) = (4, open);
+        view(&setting, &stream, &occasion, "mpc").stalled
+    };
+    let (closed, open) = (stalled(0), stalled(1));
+    assert!(open < closed / 2.0, "{open} {closed}");
+}
+
+#[test]
 fn parts_halve_the_distance_to_the_broadcast() {
     let trace = Arc::new(Trace::steady(10e6).expect("carries something"));
     let mut stream = stream();

@@ -24,7 +24,7 @@ pub use self::{
 };
 use crate::{
     buffer::Level,
-    offer::{Flight, Offer},
+    offer::{Flight, Offer, Part},
     throughput::{Estimate, Recent},
 };
 
@@ -38,6 +38,9 @@ pub struct Situation<'a> {
 /// What is known of a viewer when it asks, and what it is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Standing {
+    /// It takes parts where it can, to be close to what is live.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub close: bool,
     /// What its path is expected to carry.
     pub estimate: Option<Estimate>,
     /// The last measurements of it, and how wrong they proved the predictions before.
@@ -66,25 +69,51 @@ impl Situation<'_> {
     /// Where the viewer's buffer would be if all that is published had arrived: at the live edge it
     /// cannot have more.
     fn most_ahead(&self) -> f64 {
-        let level = self
-            .viewer
-            .buffer
-            .map_or(0.0, |level| level.media.as_secs_f64());
-        level + self.offer.duration.seconds() + self.offer.ahead.seconds().max(0.0)
+        let viewer = &self.viewer;
+        let level = viewer.buffer.map_or(0.0, |level| level.media.as_secs_f64());
+        let there = self.offer.part.map_or(1.0, |part| f64::from(part.there));
+        level + there * self.grain() + self.offer.ahead.seconds().max(0.0)
     }
 
-    /// As a rule wants it, within what is allowed.
-    fn within(&self, wanted: usize, reason: Reason) -> Choice {
+    /// Seconds of what can be played as soon as it has arrived.
+    fn grain(&self) -> f64 {
+        let parts = self
+            .offer
+            .part
+            .map_or(1.0, |part| f64::from(part.of.max(1)));
+        self.offer.duration.seconds() / parts
+    }
+
+    /// Which share of the segment is behind what is asked for.
+    fn behind(&self) -> f64 {
+        self.offer.part.map_or(0.0, |part| {
+            let behind = part.of.saturating_sub(part.index.saturating_add(1));
+            f64::from(behind) / f64::from(part.of.max(1))
+        })
+    }
+
+    /// Whether `rung` can be had where the viewer is.
+    pub fn may_begin(&self, rung: usize) -> bool {
+        let closed =
+            |part: Part| rung >= usize::from(part.open) && self.viewer.previous != Some(rung);
+        !self.offer.part.is_some_and(closed)
+    }
+
+    /// As a rule wants it, within what is allowed and can be had. In the middle of a segment that is to go on as before,
+    /// be the ceiling what it may, unless what is wanted begins there.
+    pub fn within(&self, wanted: usize, reason: Reason) -> Choice {
         let ceiling = self.viewer.ceiling.min(self.top());
-        if wanted > ceiling {
-            return Choice {
-                rung: ceiling,
-                reason: Reason::Ceiling,
-            };
-        }
-        Choice {
-            rung: wanted,
-            reason,
+        let (rung, reason) = if wanted > ceiling {
+            (ceiling, Reason::Ceiling)
+        } else {
+            (wanted, reason)
+        };
+        match self.viewer.previous {
+            Some(previous) if !self.may_begin(rung) => Choice {
+                rung: previous.min(self.top()),
+                reason: Reason::Steady,
+            },
+            _ => Choice { rung, reason },
         }
     }
 
@@ -144,7 +173,7 @@ pub trait Rule: Send + Sync + fmt::Debug {
     /// For logs and the API.
     fn name(&self) -> &'static str;
 
-    /// Never above the situation's ceiling, nor above its top rung.
+    /// [Within](Situation::within) what is allowed and can be had.
     fn choose(&self, situation: &Situation<'_>) -> Choice;
 }
 

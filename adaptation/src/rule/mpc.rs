@@ -19,6 +19,9 @@ pub struct Mpc {
     pub horizon: usize,
     /// What a second of stall costs, in units of utility.
     pub stall: f64,
+    /// By what factor it costs more a viewer who takes parts: who watches so close to what is live is further
+    /// away from it after each, and few players come back.
+    pub close: f64,
     /// What a change costs, for each unit of utility between the two rungs.
     pub change: f64,
     /// What a second costs by which the buffer has shrunk at the horizon: quality that only the buffer pays
@@ -41,6 +44,7 @@ impl Default for Mpc {
         Self {
             horizon: 4,
             stall: 25.0,
+            close: 4.0,
             change: 1.0,
             drain: 0.5,
             lost: 1.5,
@@ -72,7 +76,8 @@ impl Rule for Mpc {
             None => previous,
         };
         let plan = Plan::new(self, situation, path, previous);
-        let outlooks = (0..=most).map(|rung| (rung, plan.outlook(rung)));
+        let had = (0..=most).filter(|rung| situation.may_begin(*rung));
+        let outlooks = had.map(|rung| (rung, plan.outlook(rung)));
         let best = outlooks.reduce(|best, next| {
             if next.1.value > best.1.value {
                 next
@@ -126,6 +131,13 @@ struct Plan<'a> {
     total: Row,
     /// Of a segment, in seconds.
     duration: f64,
+    /// What a second of stall costs this viewer.
+    stall: f64,
+    /// Shares of the segment: what is asked for, and what of it is behind that.
+    this: f64,
+    behind: f64,
+    /// How many a segment is fetched with.
+    requests: f64,
 }
 
 /// One segment in every rung.
@@ -135,6 +147,7 @@ impl<'a> Plan<'a> {
     fn new(rule: &'a Mpc, situation: &'a Situation<'a>, path: Path, previous: usize) -> Self {
         let deviation = path.deviation.max(rule.floor);
         let expected = path.rate.bps() as f64 / 8.0;
+        let part = situation.offer.part;
         let mut plan = Self {
             rule,
             situation,
@@ -153,43 +166,85 @@ impl<'a> Plan<'a> {
             following: std::array::from_fn(|at| row(situation, at + 1)),
             total: [0.0; MAX_RUNGS],
             duration: situation.offer.duration.seconds(),
+            stall: rule.stall
+                * if situation.viewer.close {
+                    rule.close
+                } else {
+                    1.0
+                },
+            this: part.map_or(1.0, |part| 1.0 / f64::from(part.of.max(1))),
+            behind: situation.behind(),
+            requests: part.map_or(1.0, |part| f64::from(part.of)),
         };
         plan.total = std::array::from_fn(|rung| plan.rest().iter().map(|row| row[rung]).sum());
         plan
     }
 
     fn outlook(&self, rung: usize) -> Outlook {
-        let mut value = self.utility.rung(rung)
+        let mut value = (self.this + self.behind) * self.utility.rung(rung)
             - self.change(self.previous, rung, self.situation.viewer.since_switch);
         let mut stalls = false;
         for (at, Scenario { rate, share }) in self.scenarios.into_iter().enumerate() {
             let mut playout = self.now;
-            playout.fetch(self.rtt + (self.left + self.octets(rung)) / rate);
+            let octets = self.left + self.this * self.octets(rung);
+            playout.fetch(self.this * self.duration, self.rtt + octets / rate);
             stalls |= at == EXPECTED && playout.stalled > 0.0;
-            value +=
-                share * (self.best_after(rung, playout, rate) - self.rule.stall * playout.stalled);
+            value += share * (self.best_after(rung, playout, rate) - self.stall * playout.stalled);
         }
         Outlook { value, stalls }
     }
 
-    /// Of what is asked for.
+    /// Of the segment.
     fn octets(&self, rung: usize) -> f64 {
         let this = self.situation.offer.sizes.this();
         this.get(rung).map_or(0.0, |octets| *octets as f64)
     }
 
-    /// What can be made of the rest once `rung` has arrived at this rate: one rung to the horizon.
+    /// What can be made of the rest once `rung` has arrived at this rate: of the segment in question the same rung, or
+    /// one that can be begun within it; then one rung to the horizon.
     fn best_after(&self, rung: usize, first: Playout, rate: f64) -> f64 {
         let second_per_octet = 1.0 / (rate * self.rule.margin);
+        if self.behind <= 0.0 {
+            return self.best_following(rung, first, second_per_octet);
+        }
+        let within = |then| {
+            let mut playout = first;
+            let octets = self.behind * self.octets(then);
+            let round_trips = self.behind * self.requests * self.rtt;
+            let seconds = round_trips + octets * second_per_octet;
+            playout.fetch(self.behind * self.duration, seconds);
+            let stalled = playout.stalled - first.stalled;
+            let gained = self.behind * (self.utility.rung(then) - self.utility.rung(rung));
+            let value = gained - self.change(rung, then, 0) - self.stall * stalled
+                + self.best_following(then, playout, second_per_octet);
+            (value, stalled > 0.0)
+        };
+        let (mut best, stalls) = within(rung);
+        let later = self
+            .situation
+            .offer
+            .part
+            .map_or(0, |part| usize::from(part.later));
+        if stalls {
+            for then in 0..later.min(rung) {
+                best = best.max(within(then).0);
+            }
+        }
+        best
+    }
+
+    /// One rung in all segments behind the one in question.
+    fn best_following(&self, rung: usize, first: Playout, second_per_octet: f64) -> f64 {
         let rest = self.rest().len() as f64;
         // All that can be played while it is fetched.
-        let held = first.level + (rest - 1.0) * self.duration;
+        let grain = self.this * self.duration;
+        let held = first.level + (rest - 1.0) * self.duration + (self.duration - grain);
         let mut best = f64::NEG_INFINITY;
         for then in (0..self.situation.offer.sizes.rungs()).rev() {
-            let seconds = rest * self.rtt + self.total[then] * second_per_octet;
+            let seconds = rest * self.requests * self.rtt + self.total[then] * second_per_octet;
             let most = rest * self.utility.rung(then) - self.change(rung, then, 0);
             // Most are seen to be worth less without being played.
-            if most - self.rule.stall * (seconds - held).max(0.0) > best {
+            if most - self.stall * (seconds - held).max(0.0) > best {
                 best = best.max(most - self.price(first, second_per_octet, then));
             }
         }
@@ -200,9 +255,10 @@ impl<'a> Plan<'a> {
     fn price(&self, first: Playout, second_per_octet: f64, then: usize) -> f64 {
         let mut playout = first;
         for row in self.rest() {
-            playout.fetch(self.rtt + row[then] * second_per_octet);
+            let seconds = self.requests * self.rtt + row[then] * second_per_octet;
+            playout.fetch(self.duration, seconds);
         }
-        self.rule.stall * (playout.stalled - first.stalled)
+        self.stall * (playout.stalled - first.stalled)
             + self.rule.drain * (self.now.level - playout.level).max(0.0)
     }
 

@@ -67,7 +67,8 @@ impl Search<'_> {
             let sizes = self.situation.offer.sizes.after(nth);
             let octets = sizes.unwrap_or(self.situation.offer.expected).get(rung);
             let mut next = playout;
-            next.fetch(octets.map_or(0.0, |octets| *octets as f64) / self.rate);
+            let octets = octets.map_or(0.0, |octets| *octets as f64);
+            next.fetch(self.situation.offer.duration.seconds(), octets / self.rate);
             let (own, before) = (mbps(self.situation, rung), mbps(self.situation, previous));
             let mut value = own
                 - self.rule.change * (own - before).abs()

@@ -133,7 +133,7 @@ impl Text<'_> {
         let epoch = segment.head.epoch;
         if parts && is_divided(segment, self.format) {
             for (index, part) in segment.parts.iter().enumerate() {
-                let independent = if part.independent {
+                let independent = if part.is_independent() {
                     ",INDEPENDENT=YES"
                 } else {
                     ""

@@ -90,7 +90,8 @@ impl<'a> Assembly<'a> {
             let head = self.head(&lead.segment, &sounds).await?;
             self.producer.open(head)?;
         }
-        let (duration, independent) = (self.exact(lead.duration), lead.independent);
+        let duration = self.exact(lead.duration);
+        let open = Part::open_in(shares.iter().map(|share| share.independent));
         let mut sounds = sounds.into_iter().map(|share| share.media);
         let renditions = self.format.renditions.others.iter();
         let renditions = renditions.map(|rendition| match rendition.kind {
@@ -107,7 +108,7 @@ impl<'a> Assembly<'a> {
         }
         let part = Part {
             duration,
-            independent,
+            open,
             media: shares.into_iter().map(|share| share.media).collect(),
             renditions,
         };

@@ -1,4 +1,4 @@
-//! Plays a URL with hls.js and its defaults, and posts what it fetches, what it shows and where it stands still, as it
+//! Plays a URL with hls.js and nearly its defaults, and posts what it fetches, what it shows and where it stands still, as it
 //! happens. Who adapts, the server or hls.js, is the URL's business; what it means, the reader's.
 //!
 //!     adapting.html?src=URL&at=MILLISECONDS&seconds=N[&whole]
@@ -28,7 +28,8 @@ say("loaded", { version: Hls.version, late: now() > 0 });
 await post();
 await pause(-now() * 1000);
 
-const hls = new Hls({ lowLatencyMode: !given.has("whole") });
+// Whoever wants to be close to live says how fast a player may make up for a stall; by default it never does.
+const hls = new Hls(given.has("whole") ? { lowLatencyMode: false } : { maxLiveSyncPlaybackRate: 1.1 });
 /** The rung that each segment was last fetched in. */
 const rungs = new Map();
 watchHls();

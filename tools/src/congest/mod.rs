@@ -6,7 +6,8 @@
 //! players share one link.
 //!
 //! `ours` and `own` are the same page with the same hls.js and its defaults, but that it is told to leave parts alone, as the simulator and
-//! other players do; `ours-low` and `own-low` have all defaults. What hls.js begins with by itself follows from the variant that the
+//! other players do; `ours-low` and `own-low` take parts, and may play a tenth faster to be as close to live again as they were
+//! (`maxLiveSyncPlaybackRate: 1.1`). What hls.js begins with by itself follows from the variant that the
 //! multivariant playlist lists first.
 //!
 //! # The report

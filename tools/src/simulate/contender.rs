@@ -128,6 +128,7 @@ fn with(rule: &str, parameters: &str) -> anyhow::Result<Arc<dyn Rule>> {
         match (rule, name) {
             ("mpc", "horizon") => mpc.horizon = number as usize,
             ("mpc", "stall") => mpc.stall = number,
+            ("mpc", "close") => mpc.close = number,
             ("mpc", "change") => mpc.change = number,
             ("mpc", "drain") => mpc.drain = number,
             ("mpc", "lost") => mpc.lost = number,

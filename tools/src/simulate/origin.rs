@@ -9,7 +9,7 @@ use std::{
 
 use adaptation::{
     Choice, Decision, Delivery, Limits, Offer, Rule, Sizes, Viewer,
-    abandon::{Instead, Outstanding, TELLING},
+    abandon::{Instead, Outstanding, patience, telling},
 };
 use playlists::{Bitrate, MediaTime};
 
@@ -47,6 +47,8 @@ pub struct Tells {
 #[derive(Clone, Copy, Debug)]
 pub struct Underway {
     pub number: u64,
+    /// Of the segment, if it is not all of it.
+    pub part: Option<usize>,
     /// Octets.
     pub left: f64,
     /// Octets, and how long they took.
@@ -71,8 +73,8 @@ impl Origin {
         }
     }
 
-    /// The rung of segment `number`, asked for at `now`.
-    pub fn decide(&mut self, stream: &Stream, number: u64, now: f64) -> usize {
+    /// The rung of segment `number`, or of a part of it, asked for at `now`.
+    pub fn decide(&mut self, stream: &Stream, number: u64, part: Option<usize>, now: f64) -> usize {
         self.hear(now);
         let ahead = stream.complete(now).saturating_sub(number);
         stream.usual(now, &mut self.usual);
@@ -95,6 +97,7 @@ impl Origin {
             &[]
         };
         let offer = Offer {
+            part: part.map(|part| stream.offered(number, part, now)),
             sizes,
             quality,
             expected: &self.usual,
@@ -139,13 +142,22 @@ impl Origin {
     pub fn cuts(&mut self, underway: &Underway, stream: &Stream, now: f64) -> bool {
         let Underway {
             number,
+            part,
             left,
             sent,
             seconds,
             rtt,
             again,
         } = *underway;
-        if !self.tells.cuts || seconds < TELLING.as_secs_f64() {
+        let media = if part.is_some() {
+            stream.part()
+        } else {
+            stream.duration
+        };
+        let telling = telling(Duration::from_secs_f64(media));
+        // What could not be begun at this part would be asked for in vain.
+        let open = part.is_none_or(|part| part == 0 || stream.open > 0);
+        if !self.tells.cuts || !open || seconds < telling.as_secs_f64() {
             return false;
         }
         let at = instant(self.epoch, now);
@@ -156,8 +168,16 @@ impl Origin {
             rtt: Duration::from_secs_f64(rtt),
         };
         let instead = Instead {
-            octets: stream.sizes(number)[0],
+            octets: match part {
+                Some(part) => stream.octets(number, 0, part..part + 1),
+                None => stream.sizes(number)[0],
+            },
             after: Duration::from_secs_f64(again),
+            patience: if part.is_some() {
+                patience(Duration::from_secs_f64(media))
+            } else {
+                Duration::MAX
+            },
         };
         let level = self.viewer.buffer(at);
         if !level.is_some_and(|level| outstanding.is_lost(level, instead)) {
@@ -168,15 +188,16 @@ impl Origin {
             octets: sent as u64,
             begins: MediaTime::ZERO,
             // What was looked at is a stretch of the segment, and so it weighs.
-            media: MediaTime::from_seconds(stream.duration * sent / (sent + left).max(1.0)),
+            media: MediaTime::from_seconds(media * sent / (sent + left).max(1.0)),
             elapsed: Duration::from_secs_f64(seconds),
             min_rtt: Duration::from_secs_f64(rtt),
             capacity: None,
             receiver_limited: 0.0,
             complete: false,
         };
-        self.viewer.abandoned(&delivery, at);
-        self.viewer.asked_anew(number);
+        let part = part.map(|part| u8::try_from(part).unwrap_or(u8::MAX));
+        self.viewer.abandoned(&delivery, part, at);
+        self.viewer.asked_anew(number, part);
         true
     }
 

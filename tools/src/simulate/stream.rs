@@ -2,6 +2,7 @@
 
 use std::{fs, ops::Range, path::Path};
 
+use adaptation::Part;
 use anyhow::{Context as _, ensure};
 use playlists::{Bitrate, MediaTime};
 use serde::Deserialize;
@@ -15,6 +16,8 @@ pub struct Stream {
     pub duration: f64,
     /// Parts that a segment is published in; 1: whole only.
     pub parts: usize,
+    /// This many rungs, the cheapest, begin every part with a key frame, and the others every segment.
+    pub open: usize,
     /// Mean rate of each rung in bit/s, cheapest first.
     pub rates: Vec<f64>,
     /// What a multivariant playlist says that a rung takes at most, against its mean.
@@ -67,6 +70,7 @@ impl Stream {
         Self {
             duration,
             parts: 1,
+            open: 0,
             rates: rates.to_vec(),
             peak: 1.0,
             shift: 0,
@@ -88,6 +92,7 @@ impl Stream {
         Ok(Self {
             duration,
             parts: 1,
+            open: 0,
             rates: rates.to_vec(),
             peak: 1.0,
             shift: 0,
@@ -147,6 +152,7 @@ impl Stream {
             Ok(Self {
                 duration,
                 parts: 1,
+                open: 0,
                 peak: 1.0,
                 shift: 0,
                 phase: 0.0,
@@ -218,6 +224,20 @@ impl Stream {
     /// When the first picture of segment `number` is broadcast.
     pub fn begins(&self, number: u64) -> f64 {
         self.phase + number as f64 * self.duration
+    }
+
+    /// What an origin offers of segment `number` that is asked for in parts, `part` being the next.
+    pub fn offered(&self, number: u64, part: usize, now: f64) -> Part {
+        let small = |count: usize| u8::try_from(count).unwrap_or(u8::MAX);
+        let there = (part..self.parts).filter(|part| self.published(number, *part) <= now + 1e-9);
+        let open = if part == 0 { self.rungs() } else { self.open };
+        Part {
+            index: small(part),
+            of: small(self.parts),
+            there: small(there.count().max(1)),
+            open: small(open),
+            later: small(self.open),
+        }
     }
 
     /// Seconds of a part.

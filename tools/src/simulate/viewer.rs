@@ -189,7 +189,8 @@ impl Viewer {
                 abr.loading(stream.part() * parts as f64);
                 Some(rung)
             }
-            _ => before.filter(|_| self.part > 0),
+            Mind::Plan(..) => before.filter(|_| self.part > 0),
+            Mind::Origin(_) => None,
         };
         self.stage = Stage::Asking(Request { asked, rung, parts });
         self.due = asked + half;
@@ -199,7 +200,10 @@ impl Viewer {
     fn answer(&mut self, mut request: Request, stream: &Stream, link: &mut Link, now: f64) {
         let rung = match (&mut self.mind, request.rung) {
             (_, Some(rung)) => rung,
-            (Mind::Origin(origin), None) => origin.decide(stream, self.number, now),
+            (Mind::Origin(origin), None) => {
+                let part = (request.parts < stream.parts).then_some(self.part);
+                origin.decide(stream, self.number, part, now)
+            }
             (Mind::Plan(plan, next), None) => Mind::planned(plan, next),
             (Mind::Hls(_), None) => 0,
         };
@@ -281,7 +285,8 @@ impl Viewer {
     /// In how many seconds the player asks again for what the origin breaks off: hls.js waits, and there is a
     /// connection to be made.
     fn cut_off(&mut self, stream: &Stream, link: &Link, now: f64) -> Option<f64> {
-        let (Mind::Origin(origin), Stage::Loading(_, octets)) = (&mut self.mind, self.stage) else {
+        let (Mind::Origin(origin), Stage::Loading(request, octets)) = (&mut self.mind, self.stage)
+        else {
             return None;
         };
         let sent = link.sent(self.id)?;
@@ -294,6 +299,7 @@ impl Viewer {
         let rtt = self.connection.rtt;
         let underway = Underway {
             number: self.number,
+            part: (request.parts < stream.parts).then_some(self.part),
             left: octets as f64 - sent,
             sent: sent - before,
             seconds: now - began,

@@ -176,8 +176,9 @@ function config(): Partial<HlsConfig> {
     // A start and every late picture leave it further behind live; without this it stays there.
     // A tenth faster is hardly heard, for the pitch is kept.
     maxLiveSyncPlaybackRate: 1.1,
-    playlistLoadPolicy: patient(defaults.playlistLoadPolicy, 4),
-    fragLoadPolicy: patient(defaults.fragLoadPolicy, 5),
+    playlistLoadPolicy: patient(defaults.playlistLoadPolicy, 4, 500),
+    // The server breaks off what would come too late, and has something else for who asks again.
+    fragLoadPolicy: patient(defaults.fragLoadPolicy, 7, 100),
   };
 }
 
@@ -185,13 +186,13 @@ function config(): Partial<HlsConfig> {
  * Retries refused connections too: hls.js takes them for CORS failures and gives up at once,
  * which would throw away a full buffer because a node restarted.
  */
-function patient(policy: LoadPolicy, retries: number): LoadPolicy {
+function patient(policy: LoadPolicy, retries: number, retryDelayMs: number): LoadPolicy {
   return {
     default: {
       ...policy.default,
       errorRetry: {
         maxNumRetry: retries,
-        retryDelayMs: 500,
+        retryDelayMs,
         maxRetryDelayMs: 2_000,
         backoff: "exponential",
         shouldRetry: (retry, tried, _timeout, response, usual) =>

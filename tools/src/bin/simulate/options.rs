@@ -28,6 +28,9 @@ pub(crate) struct Broadcast {
     /// Parts that a segment is published in; with more than 1 mind --latency, such as 2
     #[arg(long, default_value_t = 1)]
     parts: usize,
+    /// Where there are parts: how many rungs, the cheapest, have a key frame at each of them
+    #[arg(long, default_value_t = 1)]
+    open: usize,
     /// Milliseconds
     #[arg(long, default_value_t = 40.0)]
     rtt: f64,
@@ -73,6 +76,7 @@ impl Broadcast {
         };
         stream.peak = self.peak;
         stream.parts = self.parts.max(1);
+        stream.open = self.open.min(stream.rungs());
         Ok(stream)
     }
 
