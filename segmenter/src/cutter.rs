@@ -222,6 +222,8 @@ mod tests {
             assert_eq!(pair[0].end_frame(), pair[1].first_frame);
             assert_eq!(pair[0].last, pair[1].index == 0);
             assert_eq!(grid.starts_segment(pair[1].first_frame), pair[1].index == 0);
+            assert!(grid.starts_part(pair[1].first_frame));
+            assert!(!grid.starts_part(pair[1].first_frame + 1));
         }
         assert_eq!((spans[8].segment, spans[8].index), (2, 0));
     }
