@@ -20,6 +20,8 @@ mod node;
 mod servers;
 
 use std::{
+    cell::RefCell,
+    collections::HashMap,
     fs,
     path::Path,
     process::Command,
@@ -93,6 +95,7 @@ fn main() {
             );
         }
     }
+    let viewings = Viewings::default();
     for (name, tls) in [("segment", None), ("tls", Some(&tls))] {
         for connections in [100, 1_000] {
             if asked(&format!("{name}-{connections}")) {
@@ -101,7 +104,7 @@ fn main() {
                     (connections, tls),
                     // Whoever receives TLS works as much as who sends.
                     if tls.is_some() { 500 } else { 2_000 }.max(connections),
-                    &segment,
+                    &|connection, _, out| viewings.ask(connection, out),
                     &|_, index, out| {
                         ask(&format!("/{}.m4s", number(index)), out);
                     },
@@ -288,15 +291,23 @@ fn reload(connection: usize, _: usize, out: &mut Vec<u8>) {
     );
 }
 
-/// Each segment is one that this viewer did not have: chosen and pinned each time.
-fn segment(_: usize, index: usize, out: &mut Vec<u8>) {
-    let path = format!(
-        "/live/demo/v/{}/{}.m4s",
-        viewer(index / SEGMENTS as usize),
-        number(index)
-    );
-    ask(&path, out);
+/// What each connection asks for: the segments one after the other, each of them once, as one viewer on one connection
+/// does; then as the next viewer. So each is chosen and pinned anew.
+#[derive(Default)]
+struct Viewings(RefCell<HashMap<usize, usize>>);
+
+impl Viewings {
+    fn ask(&self, connection: usize, out: &mut Vec<u8>) {
+        let mut asked = self.0.borrow_mut();
+        let asked = asked.entry(connection).or_default();
+        let viewer = viewer(*asked / SEGMENTS as usize * MOST + connection);
+        ask(&format!("/live/demo/v/{viewer}/{}.m4s", number(*asked)), out);
+        *asked += 1;
+    }
 }
+
+/// More connections than there ever are.
+const MOST: usize = 1 << 20;
 
 fn number(index: usize) -> u64 {
     FIRST + index as u64 % SEGMENTS

@@ -3,9 +3,12 @@
 //! Each connection asks, reads the whole answer, and asks again. A request is octets made before, an answer is
 //! looked at no further than its status and length, so that this is never what a figure is about.
 
+#![allow(unsafe_code, reason = "SO_RCVLOWAT has no safe wrapper")]
+
 use std::{
     io::{self, Read as _, Write as _},
     net::SocketAddr,
+    os::fd::AsRawFd as _,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -28,6 +31,7 @@ pub(crate) struct Connection {
     head: Vec<u8>,
     /// Octets of the body that are still to come.
     left: usize,
+    waits_for: usize,
     busy: bool,
     /// The body, of an answer that is to be read.
     pub(crate) text: Option<Vec<u8>>,
@@ -82,6 +86,7 @@ impl Load {
                 since: Instant::now(),
                 head: Vec::new(),
                 left: 0,
+                waits_for: 1,
                 busy: false,
                 text: None,
             })
@@ -199,14 +204,37 @@ impl Connection {
             let whole = self.take(&buffer[..octets]);
             if whole {
                 self.busy = false;
+                self.wait_for(1);
                 round.latencies.push(self.since.elapsed());
                 return true;
             }
             // A short read emptied the socket, but for what TLS holds.
             if octets < buffer.len() && self.tls.is_none() {
+                self.wait_for(self.left.min(BATCH));
                 return false;
             }
         }
+    }
+
+    /// Is woken when so much has come (`SO_RCVLOWAT`). A reader that is woken by each packet acknowledges each, which makes
+    /// the slower of two servers slower still: where it is as fast as the server, chance decides who has to wait.
+    fn wait_for(&mut self, octets: usize) {
+        if self.tls.is_some() || self.waits_for == octets {
+            return;
+        }
+        self.waits_for = octets;
+        let octets = octets as libc::c_int;
+        // SAFETY: the descriptor is open, and `octets` is readable for the length that is given.
+        let answer = unsafe {
+            libc::setsockopt(
+                self.stream.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_RCVLOWAT,
+                (&raw const octets).cast(),
+                size_of_val(&octets) as libc::socklen_t,
+            )
+        };
+        assert_eq!(answer, 0, "{}", io::Error::last_os_error());
     }
 
     fn take(&mut self, octets: &[u8]) -> bool {
@@ -259,5 +287,8 @@ fn length(head: &str) -> usize {
 /// Connections at a time, fewer than any backlog; and the time in which a busy machine accepts them.
 const CROWD: usize = 250;
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// Octets of a body that are read at a time.
+const BATCH: usize = 256 * 1024;
 
 const PATIENCE: Duration = Duration::from_secs(20);
