@@ -301,7 +301,10 @@ impl Viewings {
         let mut asked = self.0.borrow_mut();
         let asked = asked.entry(connection).or_default();
         let viewer = viewer(*asked / SEGMENTS as usize * MOST + connection);
-        ask(&format!("/live/demo/v/{viewer}/{}.m4s", number(*asked)), out);
+        ask(
+            &format!("/live/demo/v/{viewer}/{}.m4s", number(*asked)),
+            out,
+        );
         *asked += 1;
     }
 }

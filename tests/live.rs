@@ -5,9 +5,13 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use common::{Primary, skip};
+use serde_json::Value;
 use tools::{link::Link, player::Ffmpeg, program::is_installed};
 
 /// One look at the one viewer there is.
@@ -103,6 +107,74 @@ async fn a_player_that_cannot_adapt_keeps_playing_while_the_link_falls_to_a_sixt
     // It reads the init section anew with each reload, and warns that it skips it; that is all it may say.
     let broken = |line: &&String| !line.contains("duplicated MOOV") && !line.contains("repeated");
     assert_eq!(playback.complaints.iter().find(broken), None);
+}
+
+/// What a viewer is believed to have ahead decides what it gets, so one that was wrongly believed to have nothing stayed
+/// in the cheapest rung for good, and left its share of the link to the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn viewers_behind_one_link_get_about_as_much_of_it() {
+    let name = "viewers_behind_one_link_get_about_as_much_of_it";
+    if let Some(obstacle) = Link::obstacle().await {
+        return skip(name, &obstacle);
+    }
+    if !is_installed("ffmpeg") {
+        return skip(name, "ffmpeg is not installed");
+    }
+    // Less than half of what they would take.
+    let link = Link::new(5000).await.unwrap();
+    let primary = Primary::start(&link.host(), "test", &[]).await;
+    let url = format!("{}/live/live/index.m3u8", primary.url);
+    let players = (0..VIEWERS).map(|_| {
+        let mut player = Ffmpeg::play(link.command("ffmpeg"), &url).unwrap();
+        tokio::spawn(async move {
+            let playback = player.watch(Duration::from_secs(60)).await;
+            player.stop().await.unwrap();
+            playback.unwrap()
+        })
+    });
+    let players: Vec<_> = players.collect();
+    let before = all_have(&primary, SETTLED).await;
+    let after = all_have(&primary, SETTLED + 14).await;
+    let got: Vec<_> = after
+        .iter()
+        .map(|(viewer, octets)| (octets - before[viewer]) as f64)
+        .collect();
+    let sum: f64 = got.iter().sum();
+    let jain =
+        sum * sum / (got.len() as f64 * got.iter().map(|octets| octets * octets).sum::<f64>());
+    let mut stalled = Duration::ZERO;
+    for player in players {
+        stalled += player.await.unwrap().stalled();
+    }
+    println!(
+        "Jain's index of octets {jain:.3}; stalls of all together {stalled:.1?}; octets {got:?}"
+    );
+    assert!(jain >= 0.85, "{got:?}");
+    assert!(stalled <= Duration::from_secs(3), "{stalled:?}");
+}
+
+const VIEWERS: usize = 6;
+
+/// What each viewer has taken, once all of them have had so many segments.
+async fn all_have(primary: &Primary, segments: u64) -> BTreeMap<String, u64> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let viewers = primary.viewers().await;
+        let number = |viewer: &Value, key: &str| viewer[key].as_u64().unwrap();
+        let have = |viewer: &Value| number(viewer, "segments") >= segments;
+        if viewers.len() == VIEWERS && viewers.iter().all(have) {
+            let each = viewers.iter().map(|viewer| {
+                let name = viewer["viewer"].as_str().unwrap().to_owned();
+                (name, number(viewer, "octets"))
+            });
+            return each.collect();
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{segments} segments each: {viewers:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// Segments after which a player has found its distance to live.
