@@ -73,6 +73,7 @@ pub struct Progress {
 pub struct Outcome {
     /// Octets that the viewer has.
     pub octets: u64,
+    /// Which part of its segment it was, if it was one.
     pub part: Option<u8>,
     /// What that says of its path, if anything.
     pub delivery: Option<adaptation::Delivery>,
@@ -83,23 +84,20 @@ pub struct Outcome {
 impl Span {
     /// Of a part of `segment`, or of all of it.
     pub fn of(segment: &Segment, part: Option<usize>) -> Self {
-        let number = segment.number();
-        let whole = Self {
-            number,
-            part: None,
-            begins: MediaTime::ZERO,
-            media: segment.duration(),
-        };
-        let index = part;
-        let Some((before, [part, ..])) = part.and_then(|part| segment.parts.split_at_checked(part))
-        else {
-            return whole;
-        };
-        Self {
-            number,
-            part: index.map(small),
-            begins: before.iter().map(|part| part.duration).sum(),
-            media: part.duration,
+        let (number, parts) = (segment.number(), &segment.parts);
+        match part.and_then(|index| Some((index, parts.get(index)?))) {
+            Some((index, part)) => Self {
+                number,
+                part: Some(small(index)),
+                begins: parts[..index].iter().map(|part| part.duration).sum(),
+                media: part.duration,
+            },
+            None => Self {
+                number,
+                part: None,
+                begins: MediaTime::ZERO,
+                media: segment.duration(),
+            },
         }
     }
 
