@@ -523,7 +523,7 @@ async fn long_texts_are_compressed_for_who_takes_it_and_media_is_not() {
         .to_owned();
     for (path, long) in [
         (script.as_str(), true),
-        ("/live/demo/low.m3u8", false),
+        ("/live/demo/top.m3u8", false),
         ("/live/demo/7/low/1000.m4s", false),
     ] {
         let get = |method| {
