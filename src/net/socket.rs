@@ -66,7 +66,7 @@ impl Connection {
         lock(&self.kernel).sample(now)
     }
 
-    /// The kernel's account as it was [a moment](MOMENT) before `now` at the earliest: where one answer follows
+    /// The kernel's account as it was a moment before `now` at the earliest: where one answer follows
     /// another, the end of the one and the beginning of the next are told by the same.
     pub fn sampled(&self, now: std::time::Instant) -> TcpInfo {
         let mut kernel = lock(&self.kernel);
