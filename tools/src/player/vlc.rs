@@ -50,8 +50,10 @@ impl Vlc {
         // Not a port: it may be asked from outside its network namespace.
         let socket = std::env::temp_dir().join(name);
         let mut command = if is_root() {
-            let mut command = run("runuser");
-            command.args(["-u", "nobody", "--", "vlc"]);
+            // Becomes VLC, which is killed with it; `runuser` would stay its parent and leave it behind.
+            let mut command = run("setpriv");
+            command.args(["--reuid", "nobody", "--regid", "nogroup", "--clear-groups"]);
+            command.arg("vlc");
             command
         } else {
             run("vlc")
