@@ -35,7 +35,7 @@ pub struct Dynamic<'a> {
     pub throughput: Option<Bitrate>,
     /// `rtt`: the smallest seen.
     pub round_trip: Option<Duration>,
-    /// `mb`: the most that this viewer is to take.
+    /// `mb`: the most that this viewer is to choose.
     pub most: Option<Bitrate>,
     /// `rd`: from the request to the answer, waiting for the media included.
     pub delay: Duration,
@@ -80,7 +80,8 @@ impl fmt::Display for Dynamic<'_> {
             write!(f, ";etp={}", rate.kbps())?;
         }
         if let Some(rate) = self.most {
-            write!(f, ";mb={}", rate.kbps())?;
+            // Not below what the variant is declared with: players drop those that are dearer.
+            write!(f, ";mb={}", rate.bps().div_ceil(1000))?;
         }
         write!(f, ";rd={}", self.delay.as_millis())?;
         if let Some(round_trip) = self.round_trip.filter(|time| !time.is_zero()) {
@@ -123,7 +124,7 @@ mod tests {
             node: "a \"b\"\n",
             throughput: Some(Bitrate::from_kbps(5100)),
             round_trip: Some(Duration::from_micros(23_400)),
-            most: Some(Bitrate::from_kbps(3200)),
+            most: Some(Bitrate::from_bps(3_199_001)),
             delay: Duration::from_millis(180),
             duress: true,
         };

@@ -140,6 +140,7 @@ pub(super) fn choose<'a>(
         rung,
         media: Span::of(segment, part).media,
         asked,
+        adapts: false,
     };
     tracing::debug!(viewer = %seat.viewer, number, ?part, rung = told.name(), ?pin, known = ?told.known, "rung chosen");
     told

@@ -158,6 +158,7 @@ pub(super) async fn taken(
         rung: index,
         media: span.media,
         asked,
+        adapts: true,
     };
     told.put(&state, &headers, response.headers_mut());
     Ok(response)

@@ -25,6 +25,9 @@ pub(super) struct Told<'a> {
     pub media: MediaTime,
     /// When it was asked for.
     pub asked: Instant,
+    /// The player chose by itself. To any other its one variant is all there is, and it must not be told that this is too
+    /// much: Shaka would be left with none.
+    pub adapts: bool,
 }
 
 impl Told<'_> {
@@ -61,7 +64,7 @@ impl Told<'_> {
             node: &origin.node,
             throughput: self.known.estimate,
             round_trip: Some(self.known.rtt),
-            most: Some(self.ceiling()),
+            most: self.adapts.then(|| self.ceiling()),
             delay: self.asked.elapsed(),
             duress: share.is_overloaded(),
         };
