@@ -14,6 +14,7 @@ use playlists::{Bitrate, Timeline};
 
 use super::{
     arms::Tally,
+    asking::small,
     cadence::Cadence,
     explain::{Explained, Kept, Ring},
     flights::Flights,
@@ -486,11 +487,6 @@ impl State {
             self.viewer.has(cadence.number, cadence.media, since);
         }
     }
-}
-
-/// No ladder has more rungs.
-fn small(rung: usize) -> u8 {
-    u8::try_from(rung).unwrap_or(u8::MAX)
 }
 
 #[cfg(test)]

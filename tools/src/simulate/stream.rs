@@ -67,6 +67,15 @@ impl Stream {
                 .iter()
                 .map(move |rate| (rate * duration / 8.0 * factor) as u64)
         };
+        Self::of(
+            rates,
+            duration,
+            complexity.iter().flat_map(octets).collect(),
+        )
+    }
+
+    /// Of segments of these octets, segment-major, of whose quality nothing is known.
+    fn of(rates: &[f64], duration: f64, sizes: Vec<u64>) -> Self {
         Self {
             duration,
             parts: 1,
@@ -75,7 +84,7 @@ impl Stream {
             peak: 1.0,
             shift: 0,
             phase: 0.0,
-            sizes: complexity.iter().flat_map(octets).collect(),
+            sizes,
             quality: Vec::new(),
             worth: Vec::new(),
         }
@@ -89,18 +98,7 @@ impl Stream {
             segments.len(),
             rates.len()
         );
-        Ok(Self {
-            duration,
-            parts: 1,
-            open: 0,
-            rates: rates.to_vec(),
-            peak: 1.0,
-            shift: 0,
-            phase: 0.0,
-            sizes: segments.concat(),
-            quality: Vec::new(),
-            worth: Vec::new(),
-        })
+        Ok(Self::of(rates, duration, segments.concat()))
     }
 
     /// Recorded sizes and VMAF, each segment cut into as many as `duration` asks for.
