@@ -2,8 +2,9 @@
 //! is lost is `adaptation`'s to say; here is what it is told, and what is done then.
 //!
 //! A browser's player loads a segment in one piece. When its connection ends before the last octet, it throws away
-//! what it has and asks again for all of it (hls.js after a second), and is given what its path carries now. Other
-//! players keep what they have and ask for the rest, or end (VLC), so their deliveries are let go on.
+//! what it has and asks again for all of it (hls.js after a second, unless it said at its join that it does so
+//! sooner), and is given what its path carries now. Other players keep what they have and ask for the rest, or end
+//! (VLC), so their deliveries are let go on.
 
 use std::{
     collections::VecDeque,
@@ -35,10 +36,11 @@ pub(super) fn instead(
 ) -> Option<Instead> {
     let profile = &seat.viewer.profile;
     let may = origin.terms.abandon && brought.whole && rung > 0;
-    let asks = profile.asks_again && profile.choosing == Choosing::AtGet && profile.rung.is_none();
-    if !(may && asks) {
+    let chosen = profile.choosing == Choosing::AtGet && profile.rung.is_none();
+    if !(may && chosen) {
         return None;
     }
+    let after = Duration::from_millis(u64::from(profile.asks_again?) * 100);
     let (octets, patience) = match brought.part {
         None if segment.complete => (segment.octets(0), Duration::MAX),
         None => return None,
@@ -51,7 +53,7 @@ pub(super) fn instead(
     };
     Some(Instead {
         octets,
-        after: ASKS_AFTER,
+        after,
         patience,
     })
 }
@@ -114,9 +116,6 @@ impl Abandoning {
     }
 }
 
-/// What hls.js waits for before it asks again (`fragLoadPolicy`); others are no sooner.
-const ASKS_AFTER: Duration = Duration::from_secs(1);
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -169,7 +168,7 @@ mod tests {
         let (mut stream, mut reader, meter) = under_way(kbps).await;
         let instead = Instead {
             octets: 10_000,
-            after: ASKS_AFTER,
+            after: Duration::from_secs(1),
             patience: Duration::MAX,
         };
         let serving = tokio::spawn(async move {

@@ -24,8 +24,8 @@ pub struct Profile {
     pub start: Start,
     /// Tenths of a second of picture that this player loses where the size of the picture changes.
     pub lost: u8,
-    /// It asks again for all of a segment of which the delivery breaks off.
-    pub asks_again: bool,
+    /// In how many tenths of a second this player asks again for all of what breaks off on its way; `None` if it would not.
+    pub asks_again: Option<u8>,
 }
 
 /// Whether playlists tell of parts (RFC 8216bis section 4.4.4.9).
@@ -90,6 +90,7 @@ pub struct Asked {
     max: Option<String>,
     rung: Option<String>,
     start: Option<String>,
+    again: Option<String>,
 }
 
 impl Asked {
@@ -149,6 +150,9 @@ impl Profile {
         if (signalling, choosing) == (Signalling::Tagged, Choosing::AtGet) {
             return Err("choose=get cannot be with switch=tagged, whose playlist says which rung a segment is of; leave one out".into());
         }
+        // Players in browsers load a segment in one piece, and begin anew where that fails.
+        let in_browser = known.is_none() && agent.contains("Mozilla/");
+        let usual_again = in_browser.then_some(HLS_JS_ASKS_AGAIN);
         Ok(Self {
             latency: choice(&asked.latency, "latency", LATENCIES, usual)?,
             signalling,
@@ -158,8 +162,7 @@ impl Profile {
             rung: asked.rung.as_deref().map(rung).transpose()?,
             start: asked.start.as_deref().map_or(Ok(Start::Live), start)?,
             lost,
-            // Players in browsers load a segment in one piece, and begin anew where that fails.
-            asks_again: known.is_none() && agent.contains("Mozilla/"),
+            asks_again: asked.again.as_deref().map_or(Ok(usual_again), again)?,
         })
     }
 
@@ -222,7 +225,11 @@ impl fmt::Display for Profile {
             Start::At(time) => field(true, format!("a{}", time.millis())),
         }
         field(self.lost > 0, format!("w{}", self.lost));
-        field(self.asks_again, "g".into());
+        match self.asks_again {
+            None => {}
+            Some(HLS_JS_ASKS_AGAIN) => field(true, "g".into()),
+            Some(tenths) => field(true, format!("g{tenths}")),
+        }
         if let Some(rung) = &self.rung {
             field(true, format!("r{rung}"));
         }
@@ -261,7 +268,8 @@ impl FromStr for Profile {
                     let millis = millis.parse().map_err(|_| SHAPE)?;
                     profile.start = Start::At(WallTime::from_millis(millis));
                 }
-                ("g", "") => profile.asks_again = true,
+                ("g", "") => profile.asks_again = Some(HLS_JS_ASKS_AGAIN),
+                ("g", tenths) => profile.asks_again = Some(tenths.parse().map_err(|_| SHAPE)?),
                 ("w", tenths) => profile.lost = tenths.parse().map_err(|_| SHAPE)?,
                 ("r", name) => {
                     let name = RungName::try_from(name.to_owned());
@@ -277,6 +285,11 @@ impl FromStr for Profile {
         }
     }
 }
+
+/// As hls.js does unless its `fragLoadPolicy` says otherwise, in tenths of a second; others are no sooner.
+const HLS_JS_ASKS_AGAIN: u8 = 10;
+/// Who waits for longer is not helped by a delivery that is broken off.
+const ASKS_AGAIN_AT_MOST: f64 = 10.0;
 
 /// The values of one key, as they are written.
 type Values<T> = &'static [(&'static str, T)];
@@ -311,6 +324,20 @@ fn lines(text: &str) -> Result<u16, String> {
         .ok()
         .filter(|lines| *lines > 0)
         .ok_or_else(|| format!("max={text:?} is no number of lines, such as 720p"))
+}
+
+/// `0.1`, in seconds, to the tenth; or `never`.
+fn again(text: &str) -> Result<Option<u8>, String> {
+    if text == "never" {
+        return Ok(None);
+    }
+    let seconds = text.parse().ok();
+    let seconds = seconds.filter(|seconds: &f64| (0.0..=ASKS_AGAIN_AT_MOST).contains(seconds));
+    seconds
+        .map(|seconds| Some((seconds * 10.0).round() as u8))
+        .ok_or_else(|| {
+            format!("again={text:?} is neither \"never\" nor 0 to {ASKS_AGAIN_AT_MOST} seconds")
+        })
 }
 
 fn rung(text: &str) -> Result<RungName, String> {
@@ -361,6 +388,7 @@ mod tests {
             max: value("max"),
             rung: value("rung"),
             start: value("start"),
+            again: value("again"),
         }
     }
 
@@ -393,6 +421,7 @@ mod tests {
         assert_eq!(of(&wished, "VLC/3.0.24").unwrap().to_string(), "w9");
         let fmp4 = of(&[("format", "fmp4")], "VLC/3.0.24").unwrap();
         assert_eq!(fmp4.to_string(), "n.w9");
+        assert_eq!(of(&[("again", "never")], BROWSER).unwrap().to_string(), "");
         let node = Profile::of(&asked(&[]), BROWSER, Latency::Normal).unwrap();
         assert_eq!(node.to_string(), "n.g");
     }
@@ -414,6 +443,10 @@ mod tests {
             (&[("start", "0")], "o"),
             (&[("start", "edge")], "b0"),
             (&[("rung", "480p"), ("max", "1080p")], "m1080.r480p"),
+            (&[("again", "1")], "g"),
+            (&[("again", "0.1")], "g1"),
+            (&[("again", "0")], "g0"),
+            (&[("again", "never")], ""),
         ] {
             assert_eq!(of(pairs, "").unwrap().to_string(), text, "{pairs:?}");
         }
@@ -429,6 +462,8 @@ mod tests {
             (&[("max", "0p")], "no number of lines"),
             (&[("rung", "../up")], "letters, digits"),
             (&[("start", "soon")], "seconds ago"),
+            (&[("again", "60")], "0 to 10 seconds"),
+            (&[("again", "NaN")], "never"),
             (&[("switch", "tagged"), ("choose", "get")], "leave one out"),
         ] {
             let said = of(pairs, "").unwrap_err();
@@ -439,7 +474,7 @@ mod tests {
     #[test]
     fn a_viewer_has_one_name_only() {
         for text in [
-            "t.n", "n.n", "n.", ".n", "q", "m", "m+7", "m007", "t.l", "r", "é",
+            "t.n", "n.n", "n.", ".n", "q", "m", "m+7", "m007", "t.l", "r", "é", "g10", "g300",
         ] {
             assert!(text.parse::<Profile>().is_err(), "{text:?}");
         }
@@ -482,7 +517,7 @@ mod tests {
         fn what_is_written_is_read_back(
             low: bool, how in 0..3u8, ts: bool, lines in prop::option::of(1..4320u16),
             rung in prop::option::of("[a-zA-Z0-9_-]{1,32}"), start in 0..4u8, when: u32, lost: u8,
-            asks_again: bool,
+            asks_again: Option<u8>,
         ) {
             let profile = Profile {
                 latency: if low { Latency::Low } else { Latency::Normal },

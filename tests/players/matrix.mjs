@@ -32,9 +32,13 @@ const PLAYERS = [
   gstreamer,
 ];
 
-/** How a viewer asks to be told of switches; `default` is what it gets unasked. */
+/**
+ * How a viewer asks to be told of switches; `default` is what it gets unasked. `steady` has none: what is lost then is the
+ * player's or the machine's own.
+ */
 const WAYS = {
   default: { query: "" },
+  steady: { query: "?rung=360p", steady: true },
   "low latency": { query: "?latency=low", low: true, only: /^hls\.js/ },
   tagged: { query: "?switch=tagged", only: /^hls\.js|shaka|video\.js/ },
   "as listed": { query: "?choose=list" },
@@ -77,10 +81,10 @@ if (options.faults) await sufferAll();
 const stream = await Stream.start(options.programs);
 const results = [];
 console.log(heading());
-for (const [way, { query, low, only }] of ways) {
+for (const [way, { only, ...how }] of ways) {
   for (const player of chosen.filter(({ name }) => !only || only.test(name))) {
     const obstacle = player.obstacle();
-    results.push(obstacle ? { player: player.name, way, obstacle } : await trial(player, way, query, low));
+    results.push(obstacle ? { player: player.name, way, obstacle } : await trial(player, way, how));
     console.log(row(results.at(-1)));
   }
 }
@@ -114,20 +118,21 @@ async function serve(ip) {
   process.exit(code ?? 1);
 }
 
-async function trial(player, way, query, low) {
-  const about = { player: player.name, version: player.version(), way };
+async function trial(player, way, { query, low, steady }) {
+  const about = { player: player.name, version: player.version(), way, steady };
   try {
     const run = await player.watch(stream.join(query), Number(options.seconds), { low });
-    return { ...about, ...judge(stream.facts(), run), heard: run.heard, raw: process.env.RAW ? run : undefined };
+    const facts = { ...stream.facts(), ...(steady && { rungs: new Map() }) };
+    return { ...about, ...judge(facts, run), heard: run.heard, raw: process.env.RAW ? run : undefined };
   } catch (error) {
     return { ...about, failed: error.message };
   }
 }
 
 /** Whether it lost more at switches than it is known to, or stopped. Stalls are told but not judged: a busy encoder makes them. */
-function short({ player, obstacle, failed, switches, ...seen }) {
+function short({ player, obstacle, failed, steady, switches, ...seen }) {
   if (obstacle) return false;
-  if (failed || !switches) return true;
+  if (failed || !(switches || steady)) return true;
   const ended = Object.keys(seen.events).some((event) => /^ended|^fatal|^error/.test(event));
   const bound = (EXPECTED[player] ?? 0) * switches;
   // What a busy machine loses anywhere it also loses near switches.

@@ -23,6 +23,7 @@ fn crowd(viewers: usize, kbps_each: f64) -> Crowd {
         habits: Habits {
             hold_back: 6.0,
             goal: 30.0,
+            asks_again: Habits::HLS_JS_ASKS_AGAIN,
         },
         rtt: 0.02,
         seed: 1,

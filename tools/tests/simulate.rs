@@ -33,6 +33,7 @@ fn setting() -> Setting {
         habits: Habits {
             hold_back: 6.0,
             goal: 30.0,
+            asks_again: Habits::HLS_JS_ASKS_AGAIN,
         },
         seeds: 1,
         restarts: false,

@@ -28,8 +28,11 @@ say("loaded", { version: Hls.version, late: now() > 0 });
 await post();
 await pause(-now() * 1000);
 
-// Whoever wants to be close to live says how fast a player may make up for a stall; by default it never does.
-const hls = new Hls(given.has("whole") ? { lowLatencyMode: false } : { maxLiveSyncPlaybackRate: 1.1 });
+// Whoever wants to be close to live says how fast a player may make up for a stall, which by default it never does, and has
+// it ask again for a part at once, where by default it waits for longer than it has media for.
+const soon = { maxNumRetry: 7, retryDelayMs: 100, maxRetryDelayMs: 2000, backoff: "exponential" };
+const load = { default: { ...Hls.DefaultConfig.fragLoadPolicy.default, errorRetry: soon } };
+const hls = new Hls(given.has("whole") ? { lowLatencyMode: false } : { maxLiveSyncPlaybackRate: 1.1, fragLoadPolicy: load });
 /** The rung that each segment was last fetched in. */
 const rungs = new Map();
 watchHls();

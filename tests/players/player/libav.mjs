@@ -17,7 +17,8 @@ export const ffmpeg = {
   version: () => version("ffmpeg", ["-version"]),
   watch: (url, seconds) =>
     watch(seconds, "ffmpeg", (sound) => [
-      ...["-nostdin", "-hide_banner", "-nostats", "-v", "info", "-i", url],
+      // By itself it has no clock: it would take each segment as it is listed, and stand still until the next.
+      ...["-nostdin", "-hide_banner", "-nostats", "-v", "info", "-re", "-i", url],
       ...["-map", "0:v", "-vf", filter(), "-vsync", "passthrough", "-f", "null", "-"],
       ...["-map", "0:a", "-af", soundFilter(sound), "-f", "null", "-"],
     ]),

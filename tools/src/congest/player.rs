@@ -135,7 +135,8 @@ impl Player {
         let how = match self.kind {
             Kind::Browser { own: true, .. } => "&abr=client",
             Kind::Browser { whole: true, .. } => "&latency=normal",
-            Kind::Browser { .. } => "&latency=low",
+            // The page asks again so soon where it takes parts.
+            Kind::Browser { .. } => "&latency=low&again=0.1",
             Kind::Vlc | Kind::Ffmpeg => "",
         };
         let rung = self

@@ -332,6 +332,7 @@ mod tests {
             habits: Habits {
                 hold_back: 6.0,
                 goal: 30.0,
+                asks_again: Habits::HLS_JS_ASKS_AGAIN,
             },
             seeds: 1,
             restarts: false,

@@ -21,9 +21,14 @@ pub struct Habits {
     pub hold_back: f64,
     /// Media ahead of the playhead above which it does not ask for more, in seconds.
     pub goal: f64,
+    /// Seconds after which it asks again for what broke off.
+    pub asks_again: f64,
 }
 
 impl Habits {
+    /// [`Habits::asks_again`] of hls.js, unless its `fragLoadPolicy` says otherwise.
+    pub const HLS_JS_ASKS_AGAIN: f64 = 1.0;
+
     /// The first segment of whom joins at `now`.
     pub fn first(&self, stream: &Stream, now: f64) -> u64 {
         if stream.parts > 1 {
@@ -304,10 +309,10 @@ impl Viewer {
             sent: sent - before,
             seconds: now - began,
             rtt,
-            again: RETRY + 3.0 * rtt,
+            again: self.habits.asks_again + 3.0 * rtt,
         };
         let cuts = origin.cuts(&underway, stream, now);
-        cuts.then_some(RETRY + 2.5 * rtt)
+        cuts.then_some(self.habits.asks_again + 2.5 * rtt)
     }
 
     fn receive(&mut self, request: Request, octets: u64, stream: &Stream, now: f64) {
@@ -340,9 +345,6 @@ impl Viewer {
 
 /// How often hls.js looks at what it loads; an origin would do well to.
 const CHECK: f64 = 0.1;
-
-/// Seconds after which hls.js asks again for what broke off (`fragLoadPolicy`).
-const RETRY: f64 = 1.0;
 
 /// From the first octet of a media playlist to its last: one flight.
 const PLAYLIST_SECONDS: f64 = 0.001;

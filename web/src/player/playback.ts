@@ -109,7 +109,7 @@ export class Playback {
     });
     hls.on(Events.MANIFEST_PARSED, () => void this.play());
     hls.on(Events.ERROR, (_, data) => this.failed(hls, data));
-    hls.loadSource(source);
+    hls.loadSource(promising(source));
     hls.attachMedia(this.video);
   }
 
@@ -167,6 +167,16 @@ export class Playback {
   }
 }
 
+/** How soon a segment is asked for again; the server reckons with a second unless it is told. */
+const ASKS_AGAIN_MS = 100;
+
+/** `source`, joined as one who asks again so soon. */
+function promising(source: string): string {
+  const url = new URL(source, location.href);
+  url.searchParams.set("again", String(ASKS_AGAIN_MS / 1_000));
+  return url.href;
+}
+
 function config(): Partial<HlsConfig> {
   const defaults = Hls.DefaultConfig;
   return {
@@ -178,7 +188,7 @@ function config(): Partial<HlsConfig> {
     maxLiveSyncPlaybackRate: 1.1,
     playlistLoadPolicy: patient(defaults.playlistLoadPolicy, 4, 500),
     // The server breaks off what would come too late, and has something else for who asks again.
-    fragLoadPolicy: patient(defaults.fragLoadPolicy, 7, 100),
+    fragLoadPolicy: patient(defaults.fragLoadPolicy, 7, ASKS_AGAIN_MS),
   };
 }
 

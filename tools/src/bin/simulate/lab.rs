@@ -35,6 +35,7 @@ impl Lab {
             habits: Habits {
                 hold_back: self.latency,
                 goal: crate::options::GOAL,
+                asks_again: Habits::HLS_JS_ASKS_AGAIN,
             },
             seeds: 1,
             restarts: false,

@@ -34,6 +34,9 @@ pub(crate) struct Broadcast {
     /// Milliseconds
     #[arg(long, default_value_t = 40.0)]
     rtt: f64,
+    /// Seconds after which a player asks again for what the origin breaks off
+    #[arg(long, default_value_t = Habits::HLS_JS_ASKS_AGAIN)]
+    again: f64,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -84,6 +87,7 @@ impl Broadcast {
         Habits {
             hold_back: self.latency,
             goal: GOAL,
+            asks_again: self.again,
         }
     }
 
