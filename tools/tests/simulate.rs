@@ -153,6 +153,29 @@ fn the_same_seed_gives_the_same_viewing() {
 }
 
 #[test]
+fn foresight_of_everything_is_the_optimum_and_that_of_less_is_less() {
+    let stream = stream();
+    let setting = Setting {
+        seconds: 30.0,
+        ..setting()
+    };
+    let (mut all, mut near, mut blind) = (0.0, 0.0, 0.0);
+    for (_, occasion) in occasions(&stream) {
+        let qoe = |name| view(&setting, &stream, &occasion, name).qoe;
+        let optimum = qoe("optimum");
+        let seer = qoe("foresight:1000");
+        assert!((seer - optimum).abs() <= SEERS_COST, "{seer} {optimum}");
+        all += seer;
+        near += qoe("foresight:6");
+        blind += qoe("fixed:0");
+    }
+    assert!(
+        all + SEERS_COST >= near && near > blind,
+        "{all} {near} {blind}"
+    );
+}
+
+#[test]
 fn no_rule_beats_the_optimum() {
     let stream = stream();
     for (trace, occasion) in occasions(&stream) {
@@ -271,6 +294,9 @@ const RULES: [&str; 9] = [
 
 /// QoE that the optimum may miss by its grid.
 const GRID_COSTS: f64 = 0.02;
+
+/// QoE that planning anew with each segment costs, since each plan begins at a cell of the grid.
+const SEERS_COST: f64 = 0.1;
 
 /// One of each synthetic family.
 fn occasions(stream: &Stream) -> Vec<(Arc<Trace>, Occasion)> {

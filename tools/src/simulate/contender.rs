@@ -11,7 +11,7 @@ use super::{
     hls::{Abr, Level},
     measure::Session,
     mind::Mind,
-    optimum,
+    optimum::{self, Foresight},
     origin::{Origin, Tells},
     single::{Occasion, Setting},
     stream::Stream,
@@ -37,10 +37,12 @@ pub enum Kind {
     Fixed(usize),
     /// Knows the path beforehand.
     Optimum,
+    /// Knows so many seconds of it ahead.
+    Foresight(f64),
 }
 
 impl Contender {
-    /// `hls`, `hls-patient`, `optimum`, `harmonic`, `fixed:2`, or what the rule is called, of which some take other
+    /// `hls`, `hls-patient`, `optimum`, `foresight:8`, `harmonic`, `fixed:2`, or what the rule is called, of which some take other
     /// parameters than usual: `mpc:stall=20:drain=1`. With `+abandon`, a rule's origin breaks off what is lost.
     pub fn named(name: &str) -> anyhow::Result<Self> {
         let (bare, abandons) = match name.strip_suffix(ABANDONS) {
@@ -55,6 +57,10 @@ impl Contender {
             ("harmonic", "") => Kind::Rule(Arc::new(Harmonic)),
             ("fixed", rung) if !rung.is_empty() => {
                 Kind::Fixed(rung.parse().with_context(|| format!("rung {rung:?}"))?)
+            }
+            ("foresight", seconds) if !seconds.is_empty() => {
+                let seconds = seconds.parse().ok().filter(|seconds| *seconds > 0.0);
+                Kind::Foresight(seconds.with_context(|| format!("{name:?}: seconds above 0"))?)
             }
             (_, "") => {
                 let rule =
@@ -84,6 +90,9 @@ impl Contender {
     ) -> Mind {
         match &self.kind {
             Kind::Optimum => Mind::Plan(optimum::plan(stream, setting, occasion), 0),
+            Kind::Foresight(seconds) => {
+                Mind::Foresight(Box::new(Foresight::new(*seconds, setting, occasion)))
+            }
             _ => self.blind(setting.tells, stream, occasion.joined, epoch),
         }
     }
@@ -101,7 +110,7 @@ impl Contender {
             Kind::Hls => Mind::Hls(Box::new(Abr::new(levels(stream), 0))),
             Kind::Patient => Mind::Hls(Box::new(Abr::new(levels(stream), 0).patient())),
             Kind::Fixed(rung) => Mind::fixed((*rung).min(stream.top())),
-            Kind::Optimum => Mind::fixed(0),
+            Kind::Optimum | Kind::Foresight(_) => Mind::fixed(0),
         }
     }
 

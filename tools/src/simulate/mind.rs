@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{hls::Abr, origin::Origin};
+use super::{hls::Abr, optimum::Foresight, origin::Origin};
 
 /// See the module.
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub enum Mind {
     /// What was decided beforehand for the segments from the first asked for on; the last stands for all
     /// that follow.
     Plan(Vec<usize>, usize),
+    /// Knows some seconds of the path ahead.
+    Foresight(Box<Foresight>),
 }
 
 /// The origin's clock at `seconds` of the simulation.

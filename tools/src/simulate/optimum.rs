@@ -1,5 +1,7 @@
 //! The best that a viewer could have had who knew the path beforehand: dynamic programming over segments,
-//! lateness and rungs, for the linear QoE over bitrates.
+//! lateness and rungs, for the linear QoE over bitrates. Beside it who knows only the next seconds of the path, and plans
+//! anew with each segment, as model-predictive control would with a perfect forecast (Yin et al. 2015): what is between
+//! the two no forecast of so far would bring.
 //!
 //! All that was lost of the playback by some time is how late the latest segment until then was against a
 //! playhead that never stops. So it takes, besides the time and the last rung, the lateness until now.
@@ -38,40 +40,109 @@ struct Search<'a> {
     /// What a second without a picture costs.
     mu: f64,
     first: u64,
+    /// The rung before the first that is planned.
+    before: Option<usize>,
     /// Each state's rung, and the state before.
     steps: Vec<(usize, u8)>,
 }
 
-/// The rungs to be asked for, one after the other.
-pub fn plan(stream: &Stream, setting: &Setting, occasion: &Occasion) -> Vec<usize> {
-    let quality: Vec<f64> = stream.rates.iter().map(|rate| rate / 1e6).collect();
-    let search = Search {
-        stream,
-        setting,
-        occasion,
-        mu: quality[stream.top()],
-        quality,
-        first: setting.habits.first(stream, occasion.joined),
-        steps: Vec::new(),
-    };
-    search.run()
+/// Where a plan begins.
+struct Start {
+    number: u64,
+    /// When it is asked for.
+    asked: f64,
+    /// Seconds without a picture until then.
+    lost: f64,
 }
 
-impl Search<'_> {
-    fn run(mut self) -> Vec<usize> {
-        let (joined, rtt) = (self.occasion.joined, self.setting.rtt);
-        let end = joined + self.setting.seconds;
-        let mut cursor = self.occasion.trace.cursor(joined, self.occasion.offset);
+/// The rungs to be asked for, one after the other.
+pub fn plan(stream: &Stream, setting: &Setting, occasion: &Occasion) -> Vec<usize> {
+    let search = Search::new(stream, setting, occasion, None);
+    let start = Start {
+        number: search.first,
+        asked: occasion.joined + 2.0 * setting.rtt,
+        lost: 0.0,
+    };
+    let cursor = occasion.trace.cursor(occasion.joined, occasion.offset);
+    search.run(&start, cursor, occasion.joined + setting.seconds)
+}
+
+/// Knows the path for so many seconds ahead.
+#[derive(Debug)]
+pub struct Foresight {
+    seconds: f64,
+    setting: Setting,
+    occasion: Occasion,
+    cursor: Cursor,
+    before: Option<usize>,
+}
+
+impl Foresight {
+    pub fn new(seconds: f64, setting: &Setting, occasion: &Occasion) -> Self {
+        Self {
+            seconds,
+            setting: setting.clone(),
+            occasion: occasion.clone(),
+            cursor: occasion.trace.cursor(occasion.joined, occasion.offset),
+            before: None,
+        }
+    }
+
+    /// The rung of `number`, whose request has arrived by `now`, of a viewer who was without a picture for `lost` seconds.
+    pub fn next(&mut self, stream: &Stream, number: u64, lost: f64, now: f64) -> usize {
+        self.cursor.go(now);
+        let search = Search::new(stream, &self.setting, &self.occasion, self.before);
+        let asked = now - self.setting.rtt / 2.0;
+        let start = Start {
+            number,
+            asked,
+            lost,
+        };
+        let over = self.occasion.joined + self.setting.seconds;
+        // One segment at least, however late it is.
+        let end = (now + self.seconds)
+            .min(over)
+            .max(search.known(number) + GRID);
+        let rung = search.run(&start, self.cursor.clone(), end);
+        let rung = rung.first().copied().unwrap_or(0);
+        self.before = Some(rung);
+        rung
+    }
+}
+
+impl<'a> Search<'a> {
+    fn new(
+        stream: &'a Stream,
+        setting: &'a Setting,
+        occasion: &'a Occasion,
+        before: Option<usize>,
+    ) -> Self {
+        let quality: Vec<f64> = stream.rates.iter().map(|rate| rate / 1e6).collect();
+        Self {
+            stream,
+            setting,
+            occasion,
+            mu: quality[stream.top()],
+            quality,
+            first: setting.habits.first(stream, occasion.joined),
+            before,
+            steps: Vec::new(),
+        }
+    }
+
+    /// Of all segments that are known of before `end`; `cursor` is at the start or before it.
+    fn run(mut self, start: &Start, mut cursor: Cursor, end: f64) -> Vec<usize> {
+        let rtt = self.setting.rtt;
         // Asked for in cells of time after the segment is known, or after joining.
-        let mut number = self.first;
+        let mut number = start.number;
         let mut cells: BTreeMap<u32, Cell> = BTreeMap::new();
-        let start = State {
+        let root = State {
             gained: 0.0,
-            lost: 0.0,
+            lost: start.lost,
             step: usize::MAX,
         };
-        let wait = joined + 2.0 * rtt - self.known(number);
-        cells.insert(cell(wait), vec![vec![start]]);
+        let wait = start.asked - self.known(number);
+        cells.insert(cell(wait), vec![vec![root]]);
         while self.known(number) < end {
             let mut next = BTreeMap::new();
             // Within a segment from cell to cell; the next begins before the last of these.
@@ -133,10 +204,12 @@ impl Search<'_> {
                 .or_insert_with(|| vec![Vec::new(); self.stream.rungs()]);
             for (previous, states) in from.iter().enumerate() {
                 for state in states {
-                    let changed = match state.step {
-                        usize::MAX => 0.0,
-                        _ => (self.quality[rung] - self.quality[previous]).abs(),
+                    let previous = match state.step {
+                        usize::MAX => self.before,
+                        _ => Some(previous),
                     };
+                    let change = |previous: usize| self.quality[rung] - self.quality[previous];
+                    let changed = previous.map_or(0.0, |previous| change(previous).abs());
                     let state = State {
                         gained: state.gained + self.quality[rung] - changed,
                         lost: state.lost.max(late),

@@ -194,7 +194,7 @@ impl Viewer {
                 abr.loading(stream.part() * parts as f64);
                 Some(rung)
             }
-            Mind::Plan(..) => before.filter(|_| self.part > 0),
+            Mind::Plan(..) | Mind::Foresight(_) => before.filter(|_| self.part > 0),
             Mind::Origin(_) => None,
         };
         self.stage = Stage::Asking(Request { asked, rung, parts });
@@ -210,6 +210,10 @@ impl Viewer {
                 origin.decide(stream, self.number, part, now)
             }
             (Mind::Plan(plan, next), None) => Mind::planned(plan, next),
+            (Mind::Foresight(foresight), None) => {
+                let lost = self.playback.startup + self.playback.stalled;
+                foresight.next(stream, self.number, lost, now)
+            }
             (Mind::Hls(_), None) => 0,
         };
         request.rung = Some(rung);
@@ -222,7 +226,7 @@ impl Viewer {
         self.looks.clear();
         self.looks.push_back((now, 0.0));
         self.due = match &self.mind {
-            Mind::Plan(..) => f64::INFINITY,
+            Mind::Plan(..) | Mind::Foresight(_) => f64::INFINITY,
             Mind::Origin(origin) if !origin.tells.cuts => f64::INFINITY,
             _ if rung == 0 => f64::INFINITY,
             _ => request.asked + CHECK,
@@ -236,7 +240,7 @@ impl Viewer {
         let lower = match &self.mind {
             Mind::Hls(_) => self.give_up(request, rung, stream, link, now),
             Mind::Origin(_) => self.cut_off(stream, link, now).map(|again| (None, again)),
-            Mind::Plan(..) => None,
+            Mind::Plan(..) | Mind::Foresight(_) => None,
         };
         let Some((lower, again)) = lower else {
             return;

@@ -59,10 +59,10 @@ impl Single {
         let contenders = contenders.collect::<anyhow::Result<Vec<_>>>()?;
         let knows = contenders
             .iter()
-            .any(|contender| matches!(contender.kind, Kind::Optimum));
+            .any(|contender| matches!(contender.kind, Kind::Optimum | Kind::Foresight(_)));
         anyhow::ensure!(
             stream.parts == 1 || !knows,
-            "the optimum knows nothing of parts"
+            "neither the optimum nor foresight knows of parts"
         );
         let setting = Setting {
             seconds: self.seconds,
