@@ -6,6 +6,7 @@
 pub mod edge;
 pub mod history;
 pub mod ladder;
+pub mod measure;
 pub mod parse;
 pub mod render;
 pub mod rendition;
@@ -17,6 +18,7 @@ pub mod window;
 pub use edge::Spot;
 pub use history::History;
 pub use ladder::{Ladder, LadderError, MAX_RUNGS, Rung, RungName};
+pub use measure::Measure;
 pub use rendition::{Rendition, Renditions};
 pub use segment::{Epoch, Head, Init, Part, Segment};
 pub use time::{Bitrate, MediaTime, WallTime};

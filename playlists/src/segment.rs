@@ -137,6 +137,11 @@ impl Segment {
         &self.sizes
     }
 
+    /// How many rungs it has, renditions included.
+    pub fn rungs(&self) -> usize {
+        self.sizes.len()
+    }
+
     pub fn octets(&self, rung: usize) -> u64 {
         self.sizes.get(rung).copied().unwrap_or(0)
     }

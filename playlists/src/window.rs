@@ -15,7 +15,8 @@ use bytes::Bytes;
 
 use crate::{
     history::History,
-    ladder::Ladder,
+    ladder::{Ladder, Rung},
+    measure::Measure,
     rendition::Renditions,
     segment::{Head, Init, Part, Segment},
     time::{Bitrate, MediaTime, WallTime},
@@ -68,6 +69,7 @@ pub struct Window {
     /// What live segments become when they are history, as far as it is known: the same octets
     /// from elsewhere, or a gap.
     successors: Arc<BTreeMap<u64, Arc<Segment>>>,
+    measure: Arc<Measure>,
     ended: bool,
 }
 
@@ -108,6 +110,7 @@ impl Window {
             history: None,
             segments: VecDeque::new(),
             successors: Arc::default(),
+            measure: Arc::default(),
             ended: false,
         }
     }
@@ -139,6 +142,7 @@ impl Window {
                     found,
                 });
             }
+            Arc::make_mut(&mut self.measure).take(&segment, self.format.target());
             self.segments.push_back(segment);
             self.retire();
         }
@@ -282,6 +286,7 @@ impl Window {
         }
         if let Some(segment) = self.segments.back_mut().filter(|segment| !segment.complete) {
             Arc::make_mut(segment).complete = true;
+            Arc::make_mut(&mut self.measure).take(segment, self.format.target());
         }
     }
 
@@ -419,6 +424,23 @@ impl Window {
             .map(|segment| &segment.head.init)
             .find(|init| init.epoch == epoch)
             .or_else(|| self.history()?.init(epoch))
+    }
+
+    /// `rungs` of the ladder as a player that joins now is to be told of them: by what they have really taken.
+    pub fn told(&self, rungs: &[Rung]) -> Vec<Rung> {
+        let index = |rung: &Rung| self.format.ladder.index(rung.name.as_str());
+        let rungs: Vec<_> = rungs
+            .iter()
+            .filter_map(|rung| Some((index(rung)?, rung)))
+            .collect();
+        if !self.ended {
+            return self.measure.told(&rungs, false);
+        }
+        let mut all = Measure::default();
+        for segment in self.listed_in_full() {
+            all.take(segment, self.format.target());
+        }
+        all.told(&rungs, true)
     }
 
     /// What the rungs took on average over the segments that are listed; declared rates until there are some.

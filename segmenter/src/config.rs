@@ -20,13 +20,20 @@ pub(crate) struct Config {
 
     /// A rung, at most as large as WxH at KBPS kbit/s of video; give it once for each. SCORE is how good it looks against
     /// the others, such as its VMAF: then that is what viewers' rungs are chosen by, not the rate's logarithm. Rungs
-    /// larger than the input are left out [default: 426x240@350 640x360@700 854x480@1300 1280x720@2200]
+    /// larger than the input are left out. Several of one size are a ladder of rates alone, at whose steps no player loses a
+    /// picture [default: 426x240@350 640x360@700 854x480@1300 1280x720@2200, and 1920x1080@4500 with four cores or more; half
+    /// as much again where there are 60 pictures per second]
     #[arg(long = "rung", value_name = "WxH@KBPS[:SCORE]")]
     pub(crate) rungs: Vec<RungSpec>,
 
     /// How hard x264 tries: faster is coarser
     #[arg(long, value_name = "PRESET", default_value = "superfast", value_parser = PRESETS)]
     pub(crate) preset: String,
+
+    /// Threads of the largest rung's encoder, each for a slice of the picture, which costs a little quality; smaller rungs have
+    /// as many fewer as they are smaller. One is enough unless one core cannot keep up with one rung
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub(crate) threads: u32,
 
     /// Sound, in kbit/s of AAC
     #[arg(long, value_name = "KBPS", default_value_t = 96, value_parser = clap::value_parser!(u64).range(16..=512))]
@@ -50,9 +57,13 @@ pub(crate) struct Config {
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     pub(crate) open_rungs: usize,
 
-    /// Pictures per second; 90000 must be a multiple of it [default: the input's, made whole, at most 30]
+    /// Pictures per second; 90000 must be a multiple of it [default: the input's, made whole, at most --max-fps]
     #[arg(long, value_name = "RATE")]
     pub(crate) fps: Option<u32>,
+
+    /// Faster inputs are halved until they fit: 59.94 becomes 30. Sport is worth 60, or 50, in all rungs alike
+    #[arg(long, value_name = "RATE", default_value_t = 30, value_parser = clap::value_parser!(u32).range(10..=60))]
+    pub(crate) max_fps: u32,
 
     /// Starts a file over when it ends, on an unbroken timeline
     #[arg(long = "loop")]
@@ -264,8 +275,6 @@ pub(crate) enum Source<'a> {
 
 /// Ticks per second of the video track.
 pub(crate) const CLOCK: u32 = 90_000;
-/// Faster inputs are halved.
-pub(crate) const FASTEST: u32 = 30;
 
 const PRESETS: [&str; 6] = [
     "ultrafast",

@@ -45,6 +45,8 @@ pub(crate) fn open_rungs(
         segment_frames: grid.segment_frames(),
         level: ladder::level(plans, grid.fps()),
         look,
+        largest: plans.last().map_or(look.size, |plan| plan.size),
+        threads: config.threads,
     };
     let encoders = plans
         .iter()

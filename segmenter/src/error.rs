@@ -19,6 +19,14 @@ pub(crate) enum Error {
     Read { input: String, why: String },
     #[error("{option}: {why}")]
     Option { option: &'static str, why: String },
+    #[error(
+        "the pictures are of high dynamic range, {range}, and this FFmpeg has no filter {filter} to bring them down; \
+         take one that is built with libzimg, as Debian's is, or send pictures of standard range"
+    )]
+    Range {
+        range: &'static str,
+        filter: &'static str,
+    },
     #[error("{doing}: {why}")]
     Libav { doing: String, why: String },
     #[error(
@@ -61,6 +69,7 @@ impl Error {
             Self::NoVideo { .. }
             | Self::NoPicture { .. }
             | Self::Option { .. }
+            | Self::Range { .. }
             | Self::Terminal => true,
             _ => false,
         }

@@ -67,16 +67,15 @@ impl std::fmt::Display for Size {
     }
 }
 
-/// The rungs of `wanted` (or of the default ladder) that `picture` fills without being enlarged.
+/// The rungs of `wanted` (or of the default ladder for `fps` and a machine with so many `cores`) that `picture` fills without
+/// being enlarged.
 ///
 /// An input too small for three rungs of the default ladder gets three all the same, its own size at more than one rate.
-pub(crate) fn plan(picture: Size, wanted: &[RungSpec]) -> Vec<Plan> {
-    let mut rungs: Vec<_> = if wanted.is_empty() {
-        &DEFAULT[..]
-    } else {
-        wanted
-    }
-    .to_vec();
+pub(crate) fn plan(picture: Size, fps: u32, cores: usize, wanted: &[RungSpec]) -> Vec<Plan> {
+    let mut rungs = match wanted {
+        [] => by_default(fps, cores),
+        wanted => wanted.to_vec(),
+    };
     rungs.sort_by_key(|rung| (rung.kbps, rung.width));
     let smallest = rungs[0];
     let mut rungs: Vec<RungSpec> = rungs
@@ -99,6 +98,25 @@ pub(crate) fn plan(picture: Size, wanted: &[RungSpec]) -> Vec<Plan> {
         });
     }
     name(&rungs)
+}
+
+/// Twice as many pictures need not twice as many bits, since each is more like the one before it: by the square root, a rule of
+/// thumb of every published ladder.
+fn by_default(fps: u32, cores: usize) -> Vec<RungSpec> {
+    let dearer = (f64::from(fps.max(USUAL_FPS)) / f64::from(USUAL_FPS)).sqrt();
+    let fits = |rung: &&(u32, u32, u64)| rung.1 <= LARGE || cores >= FOR_LARGE;
+    let rung = |(width, height, kbps): &(u32, u32, u64)| RungSpec {
+        width: *width,
+        height: *height,
+        kbps: (*kbps as f64 * dearer / 10.0).round() as u64 * 10,
+        score: None,
+    };
+    DEFAULT.iter().filter(fits).map(rung).collect()
+}
+
+/// How many cores this machine has for us.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// What a part of `rung` weighs besides its pictures.
@@ -149,6 +167,12 @@ pub(crate) fn level(rungs: &[Plan], fps: u32) -> u32 {
         .map_or(52, |(level, ..)| level)
 }
 
+/// Threads, and slices, of an encoder at `size` where the largest rung's has so many.
+pub(crate) fn threads(size: Size, largest: Size, most: u32) -> u32 {
+    let share = size.pixels() * u64::from(most);
+    (share.div_ceil(largest.pixels().max(1)) as u32).clamp(1, most)
+}
+
 /// `moof` boxes, sample tables and NAL lengths, on average: about 300 octets and 8 for each picture and sound frame in a part.
 fn container(grid: &Grid) -> Bitrate {
     let sound =
@@ -192,32 +216,18 @@ fn even(length: f64) -> u32 {
     ((length / 2.0).round() as u32 * 2).max(SHORTEST)
 }
 
-const DEFAULT: [RungSpec; 4] = [
-    RungSpec {
-        width: 426,
-        height: 240,
-        kbps: 350,
-        score: None,
-    },
-    RungSpec {
-        width: 640,
-        height: 360,
-        kbps: 700,
-        score: None,
-    },
-    RungSpec {
-        width: 854,
-        height: 480,
-        kbps: 1300,
-        score: None,
-    },
-    RungSpec {
-        width: 1280,
-        height: 720,
-        kbps: 2200,
-        score: None,
-    },
+/// Width, height, kbit/s at up to `USUAL_FPS`.
+const DEFAULT: [(u32, u32, u64); 5] = [
+    (426, 240, 350),
+    (640, 360, 700),
+    (854, 480, 1300),
+    (1280, 720, 2200),
+    (1920, 1080, 4500),
 ];
+const USUAL_FPS: u32 = 30;
+/// Up to here two cores do, with some left for who serves. The rung above it doubles the work.
+const LARGE: u32 = 720;
+const FOR_LARGE: usize = 4;
 /// Fewer leave nothing to adapt.
 const FEWEST: usize = 3;
 const LOWEST_KBPS: u64 = 80;
@@ -243,7 +253,11 @@ mod tests {
     use super::*;
 
     fn sizes(width: u32, height: u32) -> Vec<String> {
-        plan(Size { width, height }, &[])
+        sizes_at(width, height, 30, 2)
+    }
+
+    fn sizes_at(width: u32, height: u32, fps: u32, cores: usize) -> Vec<String> {
+        plan(Size { width, height }, fps, cores, &[])
             .iter()
             .map(|rung| format!("{} {} {}", rung.name, rung.size, rung.video.kbps()))
             .collect()
@@ -260,6 +274,38 @@ mod tests {
                 "720p 1280x720 2200"
             ]
         );
+    }
+
+    #[test]
+    fn a_large_machine_takes_the_largest_rung_and_faster_pictures_take_more() {
+        assert_eq!(sizes_at(1920, 1080, 25, 4)[4], "1080p 1920x1080 4500");
+        assert_eq!(sizes_at(1280, 720, 25, 4).len(), 4);
+        assert_eq!(
+            sizes_at(1920, 1080, 60, 2),
+            [
+                "240p 426x240 490",
+                "360p 640x360 990",
+                "480p 854x480 1840",
+                "720p 1280x720 3110"
+            ]
+        );
+        assert_eq!(sizes_at(1280, 720, 50, 2)[3], "720p 1280x720 2840");
+    }
+
+    #[test]
+    fn rungs_of_one_size_are_named_by_their_rates() {
+        let wanted = [
+            "1280x720@900".parse().unwrap(),
+            "1280x720@1800".parse().unwrap(),
+            "1280x720@3600".parse().unwrap(),
+        ];
+        let size = Size {
+            width: 1920,
+            height: 1080,
+        };
+        let plans = plan(size, 30, 2, &wanted);
+        let names: Vec<_> = plans.iter().map(|plan| plan.name.as_str()).collect();
+        assert_eq!(names, ["720p-900k", "720p-1800k", "720p-3600k"]);
     }
 
     #[test]
@@ -304,6 +350,8 @@ mod tests {
                 width: 1280,
                 height: 720,
             },
+            30,
+            2,
             &wanted,
         );
         assert_eq!(rungs.len(), 1);
@@ -317,11 +365,24 @@ mod tests {
                 width: 1280,
                 height: 720,
             },
+            30,
+            2,
             &[],
         );
         assert_eq!(level(&rungs, 30), 31);
         assert_eq!(level(&rungs, 60), 32);
         assert_eq!(level(&rungs[..2], 30), 30);
+    }
+
+    #[test]
+    fn the_largest_rung_has_the_threads_and_small_ones_have_fewer() {
+        let size = |width, height| Size { width, height };
+        let of = |width, height, most| threads(size(width, height), size(1920, 1080), most);
+        assert_eq!(
+            [of(1920, 1080, 4), of(1280, 720, 4), of(426, 240, 4)],
+            [4, 2, 1]
+        );
+        assert_eq!(of(1920, 1080, 1), 1);
     }
 
     #[test]
@@ -336,6 +397,8 @@ mod tests {
                 width: 1280,
                 height: 720,
             },
+            30,
+            2,
             &[],
         )[0]
         .promise(Bitrate::from_kbps(96), &grid);

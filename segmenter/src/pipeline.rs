@@ -18,7 +18,7 @@ use crate::{
     beside::{self, Beside, Voice},
     cadence::{Cadence, whole_rate},
     captions::Cue,
-    config::{Config, FASTEST, Pacing},
+    config::{Config, Pacing},
     crew::{Crew, hello, open_rungs},
     error::Error,
     ladder,
@@ -91,9 +91,9 @@ impl Pipeline {
         let look = Look::of(first, about.turns);
         let fps = config
             .fps
-            .unwrap_or_else(|| whole_rate(about.rate, FASTEST));
+            .unwrap_or_else(|| whole_rate(about.rate, config.max_fps));
         let grid = Grid::new(fps, config.segment(), config.part());
-        let plans = ladder::plan(look.size, &config.rungs);
+        let plans = ladder::plan(look.size, fps, ladder::cores(), &config.rungs);
         let voices = beside::voices(config, about)?;
         let sound = (!beside::apart(&voices)).then_some(&voices[MAIN].sound);
         let rungs = open_rungs(config, &grid, look, &plans, sound)?;
@@ -172,8 +172,12 @@ impl Pipeline {
                     time,
                 }) => self.sound((track, samples, time))?,
                 Ok(Event::Cue { track, cue }) => self.cue(track, cue),
-                Ok(Event::Restart) => self.cadence.restart(),
+                Ok(Event::Restart) => {
+                    self.outlast()?;
+                    self.cadence.restart();
+                }
                 Ok(Event::End) => {
+                    self.outlast()?;
                     self.show(1)?;
                     break;
                 }
@@ -227,6 +231,20 @@ impl Pipeline {
             self.show(times)?;
         }
         Ok(())
+    }
+
+    /// The input is over: where its sound goes on for longer than its pictures, the last one stays until then.
+    fn outlast(&mut self) -> Result<(), Error> {
+        let Some(main) = self.voices.first().filter(|voice| !voice.missing) else {
+            return Ok(());
+        };
+        // One picture is held, and comes yet.
+        let until = main.sound.until() - self.grid.time(1);
+        if until - self.grid.time(self.pictures) < OVERHANG {
+            return Ok(());
+        }
+        let times = self.cadence.fill(until);
+        self.show(times)
     }
 
     /// A cue whose place is not known yet would be of a picture that nobody saw.
@@ -399,6 +417,9 @@ type Heard = (usize, Samples, MediaTime);
 
 /// The track of sound that goes with the pictures.
 const MAIN: usize = 0;
+
+/// So much sound after the last picture is only a codec's padding.
+const OVERHANG: MediaTime = MediaTime::from_flicks(MediaTime::PER_SECOND / 5);
 
 /// Sound frames kept while waiting for the first picture; the oldest go first.
 const EARLY: usize = 512;

@@ -82,6 +82,7 @@ pub(super) async fn join(
     }
     let profile = rewind::settled(profile, &window);
     let ladder = wanted(&window.format().ladder, &profile)?;
+    let told = window.told(ladder);
     let by_name = join.asked.names_container();
     let profile = signalling::suited(&origin, &name, &window, profile, by_name).await?;
     let renditions = signalling::renditions(&window.format().renditions, &profile);
@@ -100,10 +101,11 @@ pub(super) async fn join(
                 let viewer = ViewerId::mint(region, Profile::default());
                 let folder = format!("v/{viewer}/");
                 (
-                    render::all_variants(ladder, renditions, &folder, query),
+                    render::all_variants(&told, renditions, &folder, query),
                     token::of_viewer(name.as_str(), viewer.key),
                 )
             } else {
+                // Relays want the ladder as it was promised, which does not change under them.
                 (
                     render::all_variants(ladder, renditions, "", query),
                     token::of_ladder(name.as_str()),
@@ -118,7 +120,7 @@ pub(super) async fn join(
             let region = join.region.as_deref().map(Region::new).unwrap_or_default();
             let viewer = ViewerId::mint(region, profile);
             (
-                render::one_variant(ladder, &renditions, &format!("v/{viewer}/")),
+                render::one_variant(&told, &renditions, &format!("v/{viewer}/")),
                 token::of_viewer(name.as_str(), viewer.key),
             )
         }

@@ -23,6 +23,8 @@ pub(crate) struct Demuxed {
     name: String,
     input: format::context::Input,
     video: Track<decoder::Video>,
+    /// Shape of the pixels by the container's word, which counts more than the pictures' own, as in every player.
+    shape: ff::Rational,
     /// The main one first.
     audio: Vec<Track<decoder::Audio>>,
     subtitles: Vec<Subtitles>,
@@ -102,6 +104,7 @@ impl Demuxed {
             decoder.height()
         );
         let video = Track::new(&stream, decoder);
+        let shape = raw::shape(&stream);
 
         let best = input.streams().best(media::Type::Audio);
         let best = best.map(|stream| stream.index());
@@ -153,6 +156,7 @@ impl Demuxed {
             name,
             input,
             video,
+            shape,
             audio,
             subtitles,
             looped: config.looped,
@@ -229,6 +233,9 @@ impl Demuxed {
             let mut picture = Picture::empty();
             match self.video.decoder.receive_frame(&mut picture) {
                 Ok(()) => {
+                    if self.shape.numerator() > 0 {
+                        raw::set_shape(&mut picture, self.shape);
+                    }
                     let time = self.video.time(&picture);
                     self.video.next = time + MediaTime::from_ticks(1, 25);
                     (self.in_a_row, self.pictures) = (0, self.pictures + 1);

@@ -1,6 +1,6 @@
 //! Everything that touches libav, and the only place that names `ffmpeg_next`.
 //!
-//! What comes in (`source`: demuxed or made by a filter graph), how a picture is brought to size (`shape`),
+//! What comes in (`source`: demuxed or made by a filter graph), how a picture is brought to size and range (`shape`, `tone`),
 //! how sound is brought onto the timeline (`sound`), and how both become parts (`video`, `mux`).
 //! What is done when is the pipeline's business.
 
@@ -13,6 +13,7 @@ mod raw;
 mod shape;
 mod sound;
 mod source;
+mod tone;
 mod video;
 
 use ffmpeg_next as ff;

@@ -83,6 +83,18 @@ pub(crate) fn set_threads(codec: &mut ff::codec::Context, count: usize) {
     });
 }
 
+/// The shape of a stream's pixels that the container gives; 0 where it says nothing.
+pub(crate) fn shape(stream: &ff::Stream<'_>) -> ff::Rational {
+    // SAFETY: the stream is live as long as `stream` borrows its input, and the field is a plain value.
+    unsafe { (*stream.as_ptr()).sample_aspect_ratio }.into()
+}
+
+/// Makes `shape` that of a picture's pixels.
+pub(crate) fn set_shape(picture: &mut ff::frame::Video, shape: ff::Rational) {
+    // SAFETY: the AVFrame is live and ours alone, and the field is a plain value.
+    unsafe { (*picture.as_mut_ptr()).sample_aspect_ratio = shape.into() }
+}
+
 /// Quarter turns to the right after which a stream's pictures are upright, by its display matrix.
 pub(crate) fn turns(stream: &ff::Stream<'_>) -> u8 {
     let matrix = stream

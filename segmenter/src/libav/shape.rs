@@ -6,6 +6,7 @@ use ffmpeg_next as ff;
 use super::{
     Picture, failed,
     filter::{End, PICTURES, build},
+    tone::Range,
     wants_more,
 };
 use crate::{error::Error, ladder::Size};
@@ -41,10 +42,10 @@ impl Colours {
 impl Look {
     pub(crate) fn of(picture: &Picture, turns: u8) -> Self {
         let shape = picture.aspect_ratio();
-        let stretch = if shape.numerator() > 0 && shape.denominator() > 0 {
-            f64::from(shape)
-        } else {
-            1.0
+        let stretch = match f64::from(shape) {
+            // Further from square than any camera's it is a mistake.
+            stretch if (1.0 / OBLONG..=OBLONG).contains(&stretch) => stretch,
+            _ => 1.0,
         };
         let (width, height) = (
             (f64::from(picture.width()) * stretch).round().max(1.0) as u32,
@@ -59,6 +60,7 @@ impl Look {
             Size { width, height }
         };
         let colours = match picture.color_space() {
+            _ if Range::of(picture) != Range::Standard => Colours::Bt709,
             ff::color::Space::BT709 | ff::color::Space::RGB => Colours::Bt709,
             ff::color::Space::Unspecified if height >= HIGH_DEFINITION => Colours::Bt709,
             _ => Colours::Bt601,
@@ -72,39 +74,90 @@ impl Look {
     }
 }
 
-/// From decoded pictures to the top rung's: upright, progressive, 8 bit 4:2:0, at its size.
+/// From decoded pictures to the top rung's: upright, progressive, 8 bit 4:2:0, of standard range, at its size.
 pub(crate) struct Shaper {
     look: Look,
     size: Size,
-    graph: Option<(Kind, filter::Graph)>,
+    /// `None` in it: its pictures are as they should be.
+    way: Option<(Kind, Option<filter::Graph>)>,
+    /// What it gave last, to give again in the place of what cannot be shaped.
+    last: Option<Picture>,
+    spoilt: u64,
 }
 
 /// What a graph was built for; another kind of picture needs another graph.
-type Kind = (Pixel, u32, u32);
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Kind {
+    format: Pixel,
+    size: (u32, u32),
+    shape: Size,
+    range: Range,
+    colours: ff::color::Space,
+    full: bool,
+    /// There were fields once. They may come again at any time, and what is progressive passes through unharmed.
+    interlaced: bool,
+}
 
 impl Shaper {
     pub(crate) fn new(look: Look, size: Size) -> Self {
         Self {
             look,
             size,
-            graph: None,
+            way: None,
+            last: None,
+            spoilt: 0,
         }
     }
 
     /// `picture`, shaped. `None` while a deinterlacer waits for the next one.
+    ///
+    /// One that cannot be shaped is a damaged one: the one before it stands in for it, so that pictures stay in time.
     pub(crate) fn shape(&mut self, picture: &Picture) -> Result<Option<Picture>, Error> {
-        let kind = (picture.format(), picture.width(), picture.height());
+        let shaped = match (self.try_shape(picture), &self.last) {
+            (Ok(shaped), _) => shaped,
+            (Err(why), None) => return Err(why),
+            (Err(why), Some(last)) => {
+                self.way = None;
+                self.spoilt += 1;
+                if self.spoilt.is_power_of_two() {
+                    tracing::warn!(%why, spoilt = self.spoilt, "a picture is unlike all others; the one before it is shown");
+                }
+                Some(super::share(last).map_err(failed("sharing a picture"))?)
+            }
+        };
+        if let Some(shaped) = &shaped {
+            self.last = Some(super::share(shaped).map_err(failed("sharing a picture"))?);
+        }
+        Ok(shaped)
+    }
+
+    fn try_shape(&mut self, picture: &Picture) -> Result<Option<Picture>, Error> {
+        let was_interlaced = self.way.as_ref().is_some_and(|(kind, _)| kind.interlaced);
+        let kind = Kind {
+            format: picture.format(),
+            size: (picture.width(), picture.height()),
+            shape: Look::of(picture, self.look.turns).size,
+            range: Range::of(picture),
+            colours: picture.color_space(),
+            full: picture.color_range() == ff::color::Range::JPEG,
+            interlaced: was_interlaced || self.look.interlaced || picture.is_interlaced(),
+        };
         if self
-            .graph
+            .way
             .as_ref()
             .is_none_or(|(built_for, _)| *built_for != kind)
         {
-            self.graph = Some((kind, self.build(picture)?));
+            let graph = if self.is_right(&kind) {
+                None
+            } else {
+                Some(self.build(picture, &kind)?)
+            };
+            self.way = Some((kind, graph));
         }
-        let Some((_, graph)) = &mut self.graph else {
-            return Ok(None);
-        };
         let doing = || failed("shaping a picture");
+        let Some((_, Some(graph))) = &mut self.way else {
+            return super::share(picture).map(Some).map_err(doing());
+        };
         graph
             .get("in")
             .ok_or(ff::Error::Bug)
@@ -126,7 +179,23 @@ impl Shaper {
         }
     }
 
-    fn build(&self, picture: &Picture) -> Result<filter::Graph, Error> {
+    /// Whether pictures of this kind need nothing done.
+    fn is_right(&self, kind: &Kind) -> bool {
+        let matrix = match self.look.colours {
+            Colours::Bt601 => [ff::color::Space::SMPTE170M, ff::color::Space::BT470BG],
+            Colours::Bt709 => [ff::color::Space::BT709; 2],
+        };
+        kind.format == Pixel::YUV420P
+            && kind.size == (self.size.width, self.size.height)
+            && kind.shape == self.size
+            && kind.range == Range::Standard
+            && (matrix.contains(&kind.colours) || kind.colours == ff::color::Space::Unspecified)
+            && !kind.full
+            && !kind.interlaced
+            && self.look.turns.is_multiple_of(4)
+    }
+
+    fn build(&self, picture: &Picture, kind: &Kind) -> Result<filter::Graph, Error> {
         let (width, height) = (picture.width(), picture.height());
         let format = picture
             .format()
@@ -135,7 +204,7 @@ impl Shaper {
         let arguments = format!(
             "video_size={width}x{height}:pix_fmt={format}:time_base=1/90000:pixel_aspect=1/1"
         );
-        let deinterlace = if self.look.interlaced {
+        let deinterlace = if kind.interlaced {
             "yadif=deint=interlaced,"
         } else {
             ""
@@ -150,19 +219,29 @@ impl Shaper {
             ff::color::Space::Unspecified => matrix,
             _ => "auto",
         };
-        // Another shape in mid-run gets bars rather than being distorted.
-        let Size { width, height } = self.size;
-        let fit = if Look::of(picture, self.look.turns).size == self.look.size {
-            format!(
-                "scale={width}:{height}:flags={FLAGS}:in_color_matrix={input_matrix}:out_color_matrix={matrix}:out_range=tv"
-            )
+        let tone = kind.range.to_standard(picture)?;
+        if let Some(range) = kind.range.name() {
+            tracing::info!(range, "high dynamic range; brought down to standard");
+        }
+        // Light is no matter of the matrix: who maps it does that as well, on pictures that are small already.
+        let colours = if tone.is_empty() {
+            format!(":in_color_matrix={input_matrix}:out_color_matrix={matrix}:out_range=tv")
         } else {
-            format!(
-                "scale={width}:{height}:force_original_aspect_ratio=decrease:force_divisible_by=2:flags={FLAGS}:out_color_matrix={matrix}:out_range=tv,\
-                 pad={width}:{height}:(ow-iw)/2:(oh-ih)/2"
-            )
+            String::new()
         };
-        let text = format!("[in]{deinterlace}{turn}{fit},format=yuv420p,setsar=1[out0]");
+        let Size { width, height } = self.size;
+        let scale = format!("scale={width}:{height}:flags={FLAGS}{colours}");
+        // Another shape in mid-run gets bars rather than being distorted.
+        let (fit, bars) = match kind.shape == self.look.size {
+            true => ("", String::new()),
+            false => (
+                ":force_original_aspect_ratio=decrease:force_divisible_by=2",
+                format!("pad={width}:{height}:(ow-iw)/2:(oh-ih)/2,"),
+            ),
+        };
+        let text = format!(
+            "[in]{deinterlace}{turn}{scale}{fit},{tone}format=yuv420p,{bars}setsar=1[out0]"
+        );
         build(
             &text,
             &[End {
@@ -210,5 +289,7 @@ impl Scaler {
 }
 
 const FLAGS: &str = "bilinear";
+/// How far pixels may be from square.
+const OBLONG: f64 = 8.0;
 /// Unmarked pictures from here on are taken to be BT.709, smaller ones BT.601, as every player guesses.
 const HIGH_DEFINITION: u32 = 720;

@@ -19,6 +19,9 @@ use segmenter::cutter::{AAC_FRAME, SAMPLE_RATE};
 pub(crate) struct Sound {
     encoder: encoder::audio::Encoder,
     resampler: Option<(Kind, filter::Graph)>,
+    /// Where the input's next sample is due, by the run's clock.
+    due: Option<i64>,
+    spoilt: u64,
     /// Samples that do not fill an AAC frame yet, one queue per channel.
     waiting: [Vec<f32>; CHANNELS],
     /// Samples so far, the waiting ones included: the next one's place on the timeline.
@@ -52,6 +55,8 @@ impl Sound {
         Ok(Self {
             encoder,
             resampler: None,
+            due: None,
+            spoilt: 0,
             waiting: Default::default(),
             placed: 0,
             encoded: 0,
@@ -68,12 +73,22 @@ impl Sound {
         MediaTime::from_ticks(self.placed, SAMPLE_RATE)
     }
 
-    /// Puts `samples` where they belong: a gap before them becomes silence, what is there already is left out.
-    /// Says whether they were of use.
+    /// Puts `samples` where they belong: a gap before them becomes silence, what is there already is left out. Sound that is
+    /// slow or fast is stretched, for nobody hears that. Says whether they were of use.
     pub(crate) fn place(&mut self, samples: &mut Samples, at: MediaTime) -> Result<bool, Error> {
-        samples.set_pts(Some(at.to_ticks(SAMPLE_RATE)));
+        let starts = at.to_ticks(SAMPLE_RATE);
+        // A step of the clock is no drift: what follows it is new.
+        if self
+            .due
+            .is_some_and(|due| (starts - due).abs() > LARGEST_STEP)
+        {
+            self.resampler = None;
+        }
+        let length = MediaTime::from_ticks(samples.samples() as i64, samples.rate().max(1));
+        self.due = Some(starts + length.to_ticks(SAMPLE_RATE));
+        samples.set_pts(Some(starts));
         let mut useful = false;
-        for resampled in self.resample(samples)? {
+        for resampled in self.resampled(samples) {
             let starts = resampled.pts().unwrap_or(self.placed);
             let ahead = starts - self.placed;
             if ahead > FARTHEST {
@@ -180,6 +195,18 @@ impl Sound {
         }
     }
 
+    /// Nothing of samples that cannot be resampled: they are damaged, and silence will stand in for them.
+    fn resampled(&mut self, samples: &mut Samples) -> Vec<Samples> {
+        self.resample(samples).unwrap_or_else(|why| {
+            self.resampler = None;
+            self.spoilt += 1;
+            if self.spoilt.is_power_of_two() {
+                tracing::warn!(%why, spoilt = self.spoilt, "sound that nobody can play is left out");
+            }
+            Vec::new()
+        })
+    }
+
     fn resample(&mut self, samples: &mut Samples) -> Result<Vec<Samples>, Error> {
         if samples.channel_layout().is_empty() {
             samples.set_channel_layout(ff::ChannelLayout::default(i32::from(samples.channels())));
@@ -232,7 +259,7 @@ fn resampler(samples: &Samples) -> Result<filter::Graph, Error> {
         samples.channel_layout().bits()
     );
     let text = format!(
-        "[in]aresample={SAMPLE_RATE},aformat=sample_fmts=fltp:channel_layouts=stereo[out1]"
+        "[in]aresample={SAMPLE_RATE}:{STRETCHING},aformat=sample_fmts=fltp:channel_layouts=stereo[out1]"
     );
     build(
         &text,
@@ -246,9 +273,14 @@ fn resampler(samples: &Samples) -> Result<filter::Graph, Error> {
 }
 
 const CHANNELS: usize = 2;
-/// How far sound may stray before it is put right by silence or a cut: 30 ms, well under what is seen at the lips
-/// (ITU-R BT.1359-1: 45 ms early, 125 ms late), and well over the millisecond clocks of FLV and Matroska.
-const SLACK: i64 = 30 * SAMPLE_RATE as i64 / 1000;
+/// Less than this, a millisecond, is rounding.
+const SLACK: i64 = SAMPLE_RATE as i64 / 1000;
+/// How far one frame of sound may be from where the one before it ended and still belong to it: 30 ms, well under what is seen
+/// at the lips (ITU-R BT.1359-1: 45 ms early, 125 ms late), and well over the millisecond clocks of FLV and Matroska.
+const LARGEST_STEP: i64 = 30 * SAMPLE_RATE as i64 / 1000;
+/// Sound that strays by 5 ms is made longer or shorter by up to 0.5 % until it is right again, which is a twelfth of a semitone. Where
+/// that is not enough, it is cut or filled up at 60 ms.
+const STRETCHING: &str = "min_comp=0.005:max_soft_comp=0.005:comp_duration=1:min_hard_comp=0.06";
 /// Farther ahead than this is another clock.
 const FARTHEST: i64 = 10 * SAMPLE_RATE as i64;
 /// A frame may leave the encoder only when two more were put in; one for what does not fill a frame.

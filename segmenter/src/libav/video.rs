@@ -4,9 +4,13 @@ use ff::{Dictionary, codec, encoder};
 use ffmpeg_next as ff;
 
 use super::{Look, Packet, Picture, failed, raw, wants_more};
-use crate::{error::Error, ladder::Plan};
+use crate::{
+    error::Error,
+    ladder::{self, Plan, Size},
+};
 
-/// Gives a packet for each picture at once: no B-frames, no look-ahead. One thread, the caller's.
+/// Gives a packet for each picture at once: no B-frames, no look-ahead. Threads, if there are any, share a picture; none
+/// holds one back.
 pub(crate) struct VideoEncoder {
     encoder: encoder::video::Encoder,
 }
@@ -20,6 +24,9 @@ pub(crate) struct Common {
     /// H.264 level, times ten.
     pub(crate) level: u32,
     pub(crate) look: Look,
+    /// The largest rung's size, and how many threads its encoder has.
+    pub(crate) largest: Size,
+    pub(crate) threads: u32,
 }
 
 impl VideoEncoder {
@@ -50,7 +57,8 @@ impl VideoEncoder {
         video.set_max_b_frames(0);
         video.set_color_range(ff::color::Range::MPEG);
         video.set_flags(codec::Flags::GLOBAL_HEADER | codec::Flags::CLOSED_GOP);
-        raw::set_threads(&mut video, 1);
+        let threads = ladder::threads(rung.size, common.largest, common.threads);
+        raw::set_threads(&mut video, threads as usize);
 
         let [primaries, transfer, matrix] = common.look.colours.names();
         let mut options = Dictionary::new();
@@ -66,11 +74,12 @@ impl VideoEncoder {
         options.set("color_trc", transfer);
         options.set("colorspace", matrix);
         let keyint = common.segment_frames;
+        let sliced = u8::from(threads > 1);
         options.set(
             "x264-params",
             &format!(
                 "sps-id={id}:repeat-headers=1:keyint={keyint}:min-keyint=1:scenecut=0:open-gop=0:bframes=0:rc-lookahead=0:\
-                 sync-lookahead=0:mbtree=0:sliced-threads=0:force-cfr=1"
+                 sync-lookahead=0:mbtree=0:sliced-threads={sliced}:force-cfr=1"
             ),
         );
         Ok(Self {

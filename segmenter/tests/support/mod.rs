@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod boxes;
+pub(crate) mod judge;
 
 use std::{
     path::PathBuf,
@@ -10,6 +11,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use playlists::MediaTime;
 use segmenter::wire::{End, Frame, Hello, Part};
 
 /// Everything that one run said.
@@ -82,6 +84,12 @@ pub(crate) fn clip(name: &str, arguments: &[&str]) -> String {
         .expect("a readable path")
 }
 
+/// How much media a run made.
+pub(crate) fn length(run: &Run) -> MediaTime {
+    let cheapest = run.parts.iter().filter(|part| part.rung == 0);
+    cheapest.map(|part| part.duration).sum()
+}
+
 /// What `ffmpeg` makes of `media`, with `arguments` for the output, which goes to stdout. It must not complain.
 pub(crate) fn decode(name: &str, media: &[u8], arguments: &[&str]) -> Vec<u8> {
     let path = scratch(name);
@@ -103,6 +111,6 @@ pub(crate) fn decode(name: &str, media: &[u8], arguments: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
-fn scratch(name: &str) -> PathBuf {
+pub(crate) fn scratch(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
