@@ -18,6 +18,7 @@ use crate::{
     ladder::Ladder,
     rendition::Renditions,
     segment::{Head, Init, Part, Segment},
+    still::{Posters, Still},
     time::{Bitrate, MediaTime, WallTime},
 };
 
@@ -68,6 +69,8 @@ pub struct Window {
     /// What live segments become when they are history, as far as it is known: the same octets
     /// from elsewhere, or a gap.
     successors: Arc<BTreeMap<u64, Arc<Segment>>>,
+    /// The newest of complete segments; they outlive their segment.
+    posters: Option<Arc<Posters>>,
     ended: bool,
 }
 
@@ -108,6 +111,7 @@ impl Window {
             history: None,
             segments: VecDeque::new(),
             successors: Arc::default(),
+            posters: None,
             ended: false,
         }
     }
@@ -139,6 +143,7 @@ impl Window {
                     found,
                 });
             }
+            self.posters = Posters::of(&segment).map(Arc::new).or(self.posters.take());
             self.segments.push_back(segment);
             self.retire();
         }
@@ -271,6 +276,18 @@ impl Window {
         Ok(())
     }
 
+    /// Adds the pictures of the open segment; nobody is told of them before it is complete.
+    pub fn illustrate(&mut self, stills: Vec<Still>) -> Result<(), WindowError> {
+        let segment = self.segments.back_mut().filter(|segment| !segment.complete);
+        Arc::make_mut(segment.ok_or(WindowError::NoSegment)?).stills = stills;
+        Ok(())
+    }
+
+    /// The newest posters.
+    pub fn posters(&self) -> Option<&Arc<Posters>> {
+        self.posters.as_ref()
+    }
+
     /// Completes the open segment, if there is one; one without any part never was.
     pub fn close(&mut self) {
         if self
@@ -281,7 +298,9 @@ impl Window {
             self.segments.pop_back();
         }
         if let Some(segment) = self.segments.back_mut().filter(|segment| !segment.complete) {
-            Arc::make_mut(segment).complete = true;
+            let segment = Arc::make_mut(segment);
+            segment.complete = true;
+            self.posters = Posters::of(segment).map(Arc::new).or(self.posters.take());
         }
     }
 
