@@ -272,6 +272,7 @@ impl Node {
             let keys = keys.clone();
             fetcher = fetcher.bearing(Arc::new(move || keys.errand()));
         }
+        origin.pulled.by(fetcher.clone());
         if let Some(manager) = &config.manager {
             let identity = Identity {
                 manager: manager.clone(),

@@ -162,6 +162,11 @@ pub fn of_ladder(stream: &str) -> String {
     format!("{stream}~ladder")
 }
 
+/// The scope of who looks at the stills of `stream`.
+pub fn of_stills(stream: &str) -> String {
+    format!("{stream}~stills")
+}
+
 /// A stream's name, or the beginning of several streams' names and `*`.
 fn covers(scope: &str, stream: &str) -> bool {
     match scope.strip_suffix('*') {

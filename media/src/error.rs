@@ -48,4 +48,6 @@ pub enum Error {
     NoSet { set: &'static str, id: u32 },
     #[error("MPEG-TS cannot carry {what}")]
     NotForTs { what: String },
+    #[error("a JPEG cannot be put among others: {0}")]
+    Jpeg(&'static str),
 }

@@ -1,5 +1,6 @@
 //! What is inside a segment: reads CMAF (ISO/IEC 14496-12, 23000-19) with H.264 and AAC, makes the
-//! init section of a single rung from the one that all rungs share, and MPEG-TS from a CMAF segment.
+//! init section of a single rung from the one that all rungs share, MPEG-TS from a CMAF segment, and one
+//! picture of several.
 //!
 //! Pure: octets in, values or octets out. Octets are taken to come from anybody: whatever they are,
 //! the answer is a value or an [`Error`], within memory that the input's length bounds.
@@ -11,6 +12,7 @@ pub mod boxes;
 mod error;
 pub mod fragment;
 pub mod init;
+pub mod jpeg;
 mod rung;
 mod ts;
 

@@ -11,6 +11,7 @@ pub mod parse;
 pub mod render;
 pub mod rendition;
 pub mod segment;
+pub mod still;
 pub mod time;
 pub mod timeline;
 pub mod window;

@@ -5,9 +5,11 @@ use std::fmt::{self, Write as _};
 
 mod long;
 mod multivariant;
+mod storyboard;
 mod told;
 
 pub use multivariant::{all_variants, one_variant};
+pub use storyboard::storyboard;
 pub use told::{Style, Taken, told, told_delta};
 
 use crate::{

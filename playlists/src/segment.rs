@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::{
     rendition::{Kind, Renditions},
+    still::Still,
     time::{MediaTime, WallTime},
 };
 
@@ -73,6 +74,8 @@ pub struct Segment {
     pub complete: bool,
     /// There is nothing to play here (`EXT-X-GAP`): its octets were lost, or there never were any.
     pub gap: bool,
+    /// Its first picture in several sizes, if there was time to make them.
+    pub stills: Vec<Still>,
     /// Octets in every rung, cheapest first; what there is so far, if the segment is open.
     /// Summed once when a part comes, for it is asked for with every request.
     sizes: Vec<u64>,
@@ -85,6 +88,7 @@ impl Segment {
             parts: Vec::new(),
             complete: false,
             gap: false,
+            stills: Vec::new(),
             sizes: Vec::new(),
         }
     }
@@ -123,6 +127,11 @@ impl Segment {
     /// What a gap is in any rung.
     pub fn nothing() -> Bytes {
         Bytes::from_static(EMPTY)
+    }
+
+    /// What stands for it in a storyboard.
+    pub fn tile(&self) -> Option<&Still> {
+        self.stills.iter().find(|still| still.tile)
     }
 
     pub fn number(&self) -> u64 {

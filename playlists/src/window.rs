@@ -19,6 +19,7 @@ use crate::{
     measure::Measure,
     rendition::Renditions,
     segment::{Head, Init, Part, Segment},
+    still::{Posters, Still},
     time::{Bitrate, MediaTime, WallTime},
 };
 
@@ -70,6 +71,8 @@ pub struct Window {
     /// from elsewhere, or a gap.
     successors: Arc<BTreeMap<u64, Arc<Segment>>>,
     measure: Arc<Measure>,
+    /// The newest of complete segments; they outlive their segment.
+    posters: Option<Arc<Posters>>,
     ended: bool,
 }
 
@@ -111,6 +114,7 @@ impl Window {
             segments: VecDeque::new(),
             successors: Arc::default(),
             measure: Arc::default(),
+            posters: None,
             ended: false,
         }
     }
@@ -143,6 +147,7 @@ impl Window {
                 });
             }
             Arc::make_mut(&mut self.measure).take(&segment, self.format.target());
+            self.posters = Posters::of(&segment).map(Arc::new).or(self.posters.take());
             self.segments.push_back(segment);
             self.retire();
         }
@@ -275,6 +280,18 @@ impl Window {
         Ok(())
     }
 
+    /// Adds the pictures of the open segment; nobody is told of them before it is complete.
+    pub fn illustrate(&mut self, stills: Vec<Still>) -> Result<(), WindowError> {
+        let segment = self.segments.back_mut().filter(|segment| !segment.complete);
+        Arc::make_mut(segment.ok_or(WindowError::NoSegment)?).stills = stills;
+        Ok(())
+    }
+
+    /// The newest posters.
+    pub fn posters(&self) -> Option<&Arc<Posters>> {
+        self.posters.as_ref()
+    }
+
     /// Completes the open segment, if there is one; one without any part never was.
     pub fn close(&mut self) {
         if self
@@ -285,8 +302,10 @@ impl Window {
             self.segments.pop_back();
         }
         if let Some(segment) = self.segments.back_mut().filter(|segment| !segment.complete) {
-            Arc::make_mut(segment).complete = true;
+            let segment = Arc::make_mut(segment);
+            segment.complete = true;
             Arc::make_mut(&mut self.measure).take(segment, self.format.target());
+            self.posters = Posters::of(segment).map(Arc::new).or(self.posters.take());
         }
     }
 

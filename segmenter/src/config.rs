@@ -57,6 +57,11 @@ pub(crate) struct Config {
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     pub(crate) open_rungs: usize,
 
+    /// Makes a poster in several sizes about every so many seconds, and a small still of each segment for storyboards;
+    /// `off` makes neither
+    #[arg(long, value_name = "SECONDS|off", default_value = "30")]
+    pub(crate) stills: Posters,
+
     /// Pictures per second; 90000 must be a multiple of it [default: the input's, made whole, at most --max-fps]
     #[arg(long, value_name = "RATE")]
     pub(crate) fps: Option<u32>,
@@ -96,6 +101,23 @@ pub(crate) enum Pacing {
     Auto,
     On,
     Off,
+}
+
+/// How many seconds lie between posters; `None`: there are no stills at all.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Posters(pub(crate) Option<f64>);
+
+impl FromStr for Posters {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let seconds = text.parse().ok().filter(|s| (1.0..=3600.0).contains(s));
+        let seconds = seconds.ok_or_else(|| format!("{text:?} is neither 1 to 3600 nor `off`"))?;
+        Ok(Self(Some(seconds)))
+    }
 }
 
 /// The largest picture of a rung, and its rate.
@@ -338,6 +360,15 @@ mod tests {
         ] {
             let why = text.parse::<RungSpec>().unwrap_err();
             assert!(why.contains(says) && why.contains("WxH@KBPS"), "{why}");
+        }
+    }
+
+    #[test]
+    fn posters_come_at_some_pace_or_not_at_all() {
+        assert_eq!("off".parse(), Ok(Posters(None)));
+        assert_eq!("7.5".parse(), Ok(Posters(Some(7.5))));
+        for wrong in ["0", "-3", "NaN", "often", ""] {
+            assert!(wrong.parse::<Posters>().unwrap_err().contains("`off`"));
         }
     }
 

@@ -11,6 +11,7 @@ mod ladder;
 mod libav;
 mod pipeline;
 mod rung;
+mod stills;
 mod writer;
 
 use std::{io::IsTerminal, process::ExitCode};

@@ -24,6 +24,7 @@ use crate::{
     ladder,
     libav::{self, About, Event, Look, Picture, Samples, Shaper, Source},
     rung::{Made, Starts, Work},
+    stills::{self, Stills},
     writer::{Progress, Stdout, Writer},
 };
 
@@ -69,6 +70,7 @@ struct Pipeline {
     made: SyncSender<Made>,
     progress: Arc<Progress>,
     pace: Option<Pace>,
+    stills: Option<Stills>,
     /// The newest picture: shown until the next one comes, shaped when it is first shown.
     held: Option<Held>,
     /// Sound of which it is not known yet when it sounds. Bounded by `EARLY`.
@@ -109,14 +111,17 @@ impl Pipeline {
         }
 
         let progress = Arc::new(Progress::default());
+        let top_size = rungs[rungs.len() - 1].plan.size;
+        let stills = stills::start(config, &grid, look, top_size, &progress)?;
+        let (stills, pictured) = stills.unzip();
         let writer = Writer::new(
             stdout,
             grid,
             config.origin(),
             rungs.len() + beside.inits.len(),
             Arc::clone(&progress),
+            pictured,
         );
-        let top_size = rungs[rungs.len() - 1].plan.size;
         let (top, made, crew) = Crew::start(rungs, config.open_rungs, writer)?;
         let paced = match config.pace {
             Pacing::Auto => about.unpaced,
@@ -137,6 +142,7 @@ impl Pipeline {
             made,
             progress,
             pace: paced.then(Pace::default),
+            stills,
             held: None,
             unplaced: Vec::new(),
             pictures: 0,
@@ -276,6 +282,11 @@ impl Pipeline {
                 doing: "sharing a picture".into(),
                 why: why.to_string(),
             })?;
+            if let Some(stills) = &self.stills
+                && self.grid.starts_segment(frame)
+            {
+                stills.put(frame / u64::from(self.grid.segment_frames()), &shared);
+            }
             self.held = Some(Held::Shaped(picture));
             self.give(Work::Picture {
                 frame,

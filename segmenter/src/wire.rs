@@ -5,11 +5,14 @@
 //! split off without a copy. Reading and writing pipes is the caller's business.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use playlists::{Ladder, MediaTime, Renditions};
+use playlists::{
+    Ladder, MediaTime, Renditions,
+    still::{Coding, Still},
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Raised whenever a frame changes shape; both programs come from one build, so there is no older peer to please.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 
 /// No part is near this; a longer frame is a broken pipe or a foreign program, not media.
 pub const MAX_FRAME: usize = 64 << 20;
@@ -24,6 +27,12 @@ pub enum Frame {
     /// One rung's or one rendition's share of one part. All shares of a part come together, cheapest rung first,
     /// renditions last.
     Part(Part),
+    /// A picture of a segment, before the last part of it. There may be none: pictures hold nobody up.
+    Still {
+        /// Counted as in `Part`.
+        segment: u64,
+        still: Still,
+    },
     /// About once a second: how encoding goes.
     Health(Health),
     /// Last, when the input ended or failed; the only one if it could not be opened. A pipe that closes without it is a crash.
@@ -75,6 +84,8 @@ pub struct Health {
     /// Input frames dropped or repeated to hold the constant frame rate, since the start.
     pub dropped: u64,
     pub repeated: u64,
+    /// Segments without pictures because there was no time to make them, since the start.
+    pub unpictured: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -116,6 +127,7 @@ impl Frame {
                 out.put_slice(media);
             }
             Self::Part(part) => part.encode(out),
+            Self::Still { segment, still } => put_still(out, *segment, still),
             Self::Health(health) => json(out, HEALTH, "health", health)?,
             Self::End(end) => json(out, END, "end", end)?,
         }
@@ -155,6 +167,7 @@ impl Frame {
             }
             INIT => Ok(Self::Init(body)),
             PART => Part::decode(body).map(Self::Part),
+            STILL => take_still(body),
             HEALTH => from_json("health", &body).map(Self::Health),
             END => from_json("end", &body).map(Self::End),
             kind => Err(WireError::Kind { kind }),
@@ -203,6 +216,40 @@ impl Part {
     }
 }
 
+fn put_still(out: &mut BytesMut, segment: u64, still: &Still) {
+    out.put_u8(STILL);
+    out.put_u64(segment);
+    let webp = still.coding == Coding::Webp;
+    out.put_u8(u8::from(still.tile) | u8::from(webp) << 1);
+    out.put_u16(still.width);
+    out.put_u16(still.height);
+    out.put_slice(&still.media);
+}
+
+fn take_still(mut body: Bytes) -> Result<Frame, WireError> {
+    if body.len() < STILL_HEAD {
+        return Err(WireError::Short {
+            what: "still",
+            length: body.len(),
+        });
+    }
+    let (segment, flags) = (body.get_u64(), body.get_u8());
+    let coding = match flags & 2 {
+        0 => Coding::Jpeg,
+        _ => Coding::Webp,
+    };
+    Ok(Frame::Still {
+        segment,
+        still: Still {
+            tile: flags & 1 != 0,
+            coding,
+            width: body.get_u16(),
+            height: body.get_u16(),
+            media: body,
+        },
+    })
+}
+
 fn json(
     out: &mut BytesMut,
     kind: u8,
@@ -219,11 +266,13 @@ fn from_json<T: DeserializeOwned>(what: &'static str, body: &[u8]) -> Result<T, 
 
 const LENGTH: usize = 4;
 const PART_HEAD: usize = 1 + 1 + 2 + 8 + 8 + 8;
+const STILL_HEAD: usize = 8 + 1 + 2 + 2;
 const HELLO: u8 = 1;
 const INIT: u8 = 2;
 const PART: u8 = 3;
 const HEALTH: u8 = 4;
 const END: u8 = 5;
+const STILL: u8 = 6;
 
 #[cfg(test)]
 mod tests {
@@ -245,8 +294,19 @@ mod tests {
             error: Some("no such file".into()),
             fatal: true,
         });
+        let still = Frame::Still {
+            segment: 7,
+            still: Still {
+                tile: true,
+                coding: Coding::Webp,
+                width: 160,
+                height: 90,
+                media: Bytes::from_static(b"RIFF"),
+            },
+        };
         let mut pipe = BytesMut::new();
         part.encode(&mut pipe).unwrap();
+        still.encode(&mut pipe).unwrap();
         end.encode(&mut pipe).unwrap();
 
         let (mut input, mut seen) = (BytesMut::new(), Vec::new());
@@ -254,7 +314,7 @@ mod tests {
             input.put_u8(octet);
             seen.extend(Frame::decode(&mut input).unwrap());
         }
-        assert_eq!(seen, [part, end]);
+        assert_eq!(seen, [part, still, end]);
     }
 
     #[test]

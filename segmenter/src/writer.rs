@@ -20,7 +20,7 @@ use segmenter::{
     wire::{Frame, Health, Part},
 };
 
-use crate::{error::Error, health::KeepingUp, rung::Made};
+use crate::{error::Error, health::KeepingUp, rung::Made, stills};
 
 /// Frames to stdout, unbuffered: each is one write.
 pub(crate) struct Stdout {
@@ -62,6 +62,8 @@ pub(crate) struct Progress {
     pub(crate) pictures: AtomicU64,
     pub(crate) dropped: AtomicU64,
     pub(crate) repeated: AtomicU64,
+    /// Segments whose stills there was no time for.
+    pub(crate) unpictured: AtomicU64,
     /// Microseconds spent waiting for the input or for its time to come: the machine was not the bottleneck.
     pub(crate) idle: AtomicU64,
 }
@@ -74,6 +76,7 @@ pub(crate) struct Writer {
     progress: Arc<Progress>,
     /// Parts that some rung has not made yet. Bounded, as the rungs are, by the channels between them.
     open: BTreeMap<u64, Vec<Made>>,
+    stills: Option<stills::Made>,
 }
 
 impl Writer {
@@ -83,6 +86,7 @@ impl Writer {
         origin: MediaTime,
         rungs: usize,
         progress: Arc<Progress>,
+        stills: Option<stills::Made>,
     ) -> Self {
         Self {
             stdout,
@@ -91,6 +95,7 @@ impl Writer {
             rungs,
             progress,
             open: BTreeMap::new(),
+            stills,
         }
     }
 
@@ -118,9 +123,20 @@ impl Writer {
         }
         let mut shares = self.open.remove(&number).unwrap_or_default();
         shares.sort_by_key(|share| share.rung);
+        if let Some(last) = shares.first().filter(|share| share.span.last) {
+            self.picture(last.span.segment)?;
+        }
         for share in shares {
             let part = self.part(share);
             self.stdout.write(&Frame::Part(part))?;
+        }
+        Ok(())
+    }
+
+    /// The stills of `segment` go before its last part.
+    fn picture(&mut self, segment: u64) -> Result<(), Error> {
+        for still in self.stills.iter_mut().flat_map(|made| made.take(segment)) {
+            self.stdout.write(&Frame::Still { segment, still })?;
         }
         Ok(())
     }
@@ -198,6 +214,7 @@ impl Pulse {
             lead_ms,
             dropped: progress.dropped.load(Ordering::Relaxed),
             repeated: progress.repeated.load(Ordering::Relaxed),
+            unpictured: progress.unpictured.load(Ordering::Relaxed),
         })
     }
 }

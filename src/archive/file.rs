@@ -3,7 +3,7 @@
 //!
 //! `magic, u32 length of the index, u32 CRC-32 of the index, index (JSON), octets`; little-endian.
 //! The octets are the init sections, then each segment rung by rung, so that a segment of one rung is
-//! one stretch of the file.
+//! one stretch of the file, and its stills.
 
 use std::{
     collections::BTreeMap,
@@ -16,6 +16,7 @@ use std::{
 use bytes::Bytes;
 use playlists::{
     Epoch, Format, Head, Init, Ladder, MediaTime, Part, Renditions, Segment, WallTime,
+    still::{Coding, Still},
 };
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +73,18 @@ struct Entry {
     /// CRC-32 of its octets.
     checksum: u32,
     parts: Vec<PartEntry>,
+    /// Files of before had none.
+    #[serde(default)]
+    stills: Vec<StillEntry>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct StillEntry {
+    tile: bool,
+    webp: bool,
+    width: u16,
+    height: u16,
+    length: u64,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -152,7 +165,8 @@ fn octets(segment: &Segment) -> impl Iterator<Item = &Bytes> {
         .first()
         .map_or(0, |part| part.renditions.len());
     let media = (0..rungs).flat_map(|rung| segment.media(rung));
-    media.chain((0..renditions).flat_map(|index| segment.rendition(index)))
+    let media = media.chain((0..renditions).flat_map(|index| segment.rendition(index)));
+    media.chain(segment.stills.iter().map(|still| &still.media))
 }
 
 fn lengths(media: &[Bytes]) -> Vec<u64> {
@@ -189,6 +203,7 @@ impl Entry {
                     renditions: lengths(&part.renditions),
                 })
                 .collect(),
+            stills: segment.stills.iter().map(StillEntry::of).collect(),
         }
     }
 
@@ -197,7 +212,8 @@ impl Entry {
             .parts
             .iter()
             .flat_map(|part| part.media.iter().chain(&part.renditions));
-        parts.copied().try_fold(0, u64::checked_add)
+        let stills = self.stills.iter().map(|still| &still.length);
+        parts.chain(stills).copied().try_fold(0, u64::checked_add)
     }
 
     /// What makes no segment of this shape.
@@ -214,6 +230,31 @@ impl Entry {
         let length: MediaTime = self.parts.iter().map(|part| part.duration).sum();
         let target = shape.format(0).target_duration();
         (length.seconds().round() as u64 > target).then_some("it is above the target duration")
+    }
+}
+
+impl StillEntry {
+    fn of(still: &Still) -> Self {
+        Self {
+            tile: still.tile,
+            webp: still.coding == Coding::Webp,
+            width: still.width,
+            height: still.height,
+            length: still.media.len() as u64,
+        }
+    }
+
+    fn still(&self, media: Bytes) -> Still {
+        Still {
+            tile: self.tile,
+            coding: match self.webp {
+                true => Coding::Webp,
+                false => Coding::Jpeg,
+            },
+            width: self.width,
+            height: self.height,
+            media,
+        }
     }
 }
 
@@ -398,6 +439,9 @@ impl Cursor<'_> {
             date_time: WallTime::from_millis(entry.date_time),
         });
         parts.into_iter().for_each(|part| segment.push(part));
+        for still in &entry.stills {
+            segment.stills.push(still.still(self.next(still.length)?));
+        }
         segment.complete = true;
         Ok(segment)
     }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use playlists::{
     Bitrate, Epoch, Format, Head, Init, Ladder, MediaTime, Part, Renditions, Rung, RungName,
     Segment, WallTime,
+    still::{Coding, Still},
 };
 
 use super::*;
@@ -313,6 +314,17 @@ fn segment(number: u64) -> Arc<Segment> {
             media: media.collect(),
             renditions: Vec::new(),
         });
+    }
+    let still = |tile, coding, octets| Still {
+        tile,
+        coding,
+        width: 160,
+        height: 90,
+        media: vec![number as u8; octets].into(),
+    };
+    segment.stills = vec![still(true, Coding::Jpeg, 200)];
+    if number.is_multiple_of(2) {
+        segment.stills.push(still(false, Coding::Webp, 3000));
     }
     segment.complete = true;
     Arc::new(segment)

@@ -83,6 +83,9 @@ struct Encoding {
     /// segment [default: 1]
     #[arg(long, value_name = "COUNT")]
     open_rungs: Option<usize>,
+    /// Make a poster about every so many seconds, and small stills for storyboards; or `off` [default: 30]
+    #[arg(long, value_name = "SECONDS|off")]
+    stills: Option<String>,
     /// End the stream with its file, instead of playing it over and over
     #[arg(long)]
     once: bool,
@@ -103,6 +106,8 @@ struct StreamConfig {
     part_seconds: Option<f64>,
     #[serde(default)]
     open_rungs: Option<usize>,
+    #[serde(default)]
+    stills: Option<String>,
     #[serde(default)]
     once: bool,
     #[serde(default)]
@@ -162,6 +167,7 @@ impl Config {
                 segment_seconds,
                 part_seconds,
                 open_rungs,
+                stills,
                 once,
             } = self.encoding.clone();
             self.streams.insert(
@@ -173,6 +179,7 @@ impl Config {
                     segment_seconds,
                     part_seconds,
                     open_rungs,
+                    stills,
                     once,
                     dvr: None,
                 },
@@ -307,6 +314,9 @@ impl StreamConfig {
         }
         if let Some(open) = self.open_rungs {
             arguments.extend(["--open-rungs".to_owned(), open.to_string()]);
+        }
+        if let Some(stills) = &self.stills {
+            arguments.extend(["--stills".to_owned(), stills.clone()]);
         }
         if let Some(preset) = &self.preset {
             arguments.extend(["--preset".to_owned(), preset.clone()]);

@@ -1,5 +1,5 @@
-//! What is made of the store's media only when somebody asks for it: a rung's own init section, and
-//! segments as MPEG-TS. Made once, shared by all who ask, and forgotten when nobody does.
+//! What is made of the store's media only when somebody asks for it: a rung's own init section,
+//! segments as MPEG-TS, and sprites of tiles. Made once, shared by all who ask, and forgotten when nobody does.
 //!
 //! How it is made is `media`'s business, whether anybody is told of it the playlists'.
 
@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use media::Init;
 use moka::future::Cache;
-use playlists::{Epoch, Segment};
+use playlists::{Epoch, Segment, still::Sprite};
 
 use crate::store::{self, StreamName};
 
@@ -29,6 +29,11 @@ enum What {
     Init,
     /// The segment of this number.
     Transport(u64),
+    /// The tiles of these segments.
+    Sprite {
+        first: u64,
+        last: u64,
+    },
 }
 
 /// Why there is none.
@@ -95,6 +100,26 @@ impl Derived {
         .await
     }
 
+    /// `tiles` as one picture.
+    pub async fn sprite(
+        &self,
+        stream: &StreamName,
+        Sprite { epoch, first, last }: Sprite,
+        tiles: Vec<Bytes>,
+    ) -> Result<Bytes, Arc<DerivedError>> {
+        let key = Key {
+            stream: stream.clone(),
+            epoch,
+            rung: 0,
+            what: What::Sprite { first, last },
+        };
+        let stacked = move || {
+            tiles.iter().try_for_each(|tile| store::populate(tile))?;
+            Ok(media::jpeg::stack(&tiles)?)
+        };
+        self.keep(key, stacked).await
+    }
+
     /// Whoever asks for what is in the making waits for it. It copies megabytes and may read from
     /// disk, so it is not done where requests are answered.
     async fn make(
@@ -112,15 +137,23 @@ impl Derived {
             what,
         };
         let segment = segment.clone();
+        let made = move || {
+            // What is on a disk that fails is an error here, where a first touch would be a signal.
+            segment
+                .media(rung)
+                .try_for_each(|media| store::populate(media))?;
+            making(&segment).map_err(DerivedError::from)
+        };
+        self.keep(key, made).await
+    }
+
+    async fn keep(
+        &self,
+        key: Key,
+        making: impl FnOnce() -> Result<Vec<u8>, DerivedError> + Send + 'static,
+    ) -> Result<Bytes, Arc<DerivedError>> {
         let made = async {
-            let made = tokio::task::spawn_blocking(move || {
-                // What is on a disk that fails is an error here, where a first touch would be a signal.
-                segment
-                    .media(rung)
-                    .try_for_each(|media| store::populate(media))?;
-                making(&segment).map_err(DerivedError::from)
-            });
-            let made = made.await;
+            let made = tokio::task::spawn_blocking(making).await;
             Ok(made.map_err(|_| DerivedError::Stopping)??.into())
         };
         self.0.try_get_with(key, made).await

@@ -25,7 +25,7 @@ use super::Refusal;
 use crate::{
     store::StreamName,
     token::{
-        Fault, Token,
+        self, Fault, Token,
         keys::{self, Keys},
     },
 };
@@ -81,7 +81,7 @@ fn check(request: &mut Request, own: Option<&str>, keys: &Keys) -> Result<(), Fa
     };
     let (text, up) = match own {
         Some(own) => (Cow::Borrowed(own), "../../../"),
-        None => (given(request).ok_or(Fault::Missing)?, "../../"),
+        None => (given(request).ok_or(Fault::Missing)?, QUERIED),
     };
     let ring = keys.ring();
     let token = ring.verify(&text, keys::now())?;
@@ -124,6 +124,9 @@ fn keep(response: &mut Response, own: &str) {
     }
 }
 
+/// The way up from where a stream is joined with a token that is not in the path.
+const QUERIED: &str = "../../";
+
 fn refusal(fault: &Fault) -> Response<Body> {
     if let Fault::Scope(_) = fault {
         return Refusal::of(StatusCode::FORBIDDEN, fault.to_string()).into_response();
@@ -152,6 +155,18 @@ impl Pass {
         self.class.as_deref()
     }
 
+    /// Where the stills of `stream` are to be found; `None` if their names inherit the token.
+    pub(super) fn folder_of_stills(&self, keys: &Keys, stream: &StreamName) -> Option<String> {
+        let role = token::of_stills(stream.as_str());
+        (self.up == QUERIED).then(|| self.under(keys, stream, &role))
+    }
+
+    /// The way from where a stream is joined to its names under a token to play with.
+    fn under(&self, keys: &Keys, stream: &StreamName, role: &str) -> String {
+        let token = keys.session(role, self.class(), self.expires);
+        format!("{}~{token}/live/{stream}/", self.up)
+    }
+
     /// The multivariant playlist `text` of `stream`, with its names under a token to play with.
     pub(super) fn hand_out(
         &self,
@@ -160,8 +175,7 @@ impl Pass {
         role: &str,
         text: &str,
     ) -> String {
-        let token = keys.session(role, self.class(), self.expires);
-        let under = format!("{}~{token}/live/{stream}/", self.up);
+        let under = self.under(keys, stream, role);
         let (mut handed, uri) = (
             String::with_capacity(text.len() * 2),
             format!("URI=\"{under}"),

@@ -25,6 +25,7 @@ mod own;
 pub mod piece;
 pub mod playlist;
 pub mod profile;
+pub mod pulled;
 pub mod reporter;
 mod rewind;
 mod room;
@@ -35,6 +36,7 @@ pub mod share;
 mod shortcut;
 mod shown;
 mod signalling;
+mod stills;
 pub mod strain;
 mod telling;
 pub mod viewers;
@@ -59,6 +61,7 @@ use self::{
     admission::Overflow,
     derived::Derived,
     profile::Latency,
+    pulled::Pulled,
     share::Share,
     shortcut::Sooner,
     viewers::{Rules, Viewers},
@@ -129,6 +132,8 @@ pub struct Origin {
     pub derived: Derived,
     /// Base URL of the node that keeps more than what is live, if this one follows it.
     pub keeper: ArcSwapOption<String>,
+    /// What is taken from there when it is asked for.
+    pub pulled: Pulled,
 }
 
 impl Origin {
@@ -152,6 +157,7 @@ impl Origin {
             terms,
             derived: Derived::default(),
             keeper: ArcSwapOption::empty(),
+            pulled: Pulled::default(),
         })
     }
 
@@ -191,6 +197,13 @@ pub fn public(origin: Arc<Origin>) -> App {
             get(own::taken),
         )
         .route("/live/{stream}/{epoch}/init.mp4", get(media::init))
+        .route("/live/{stream}/poster.jpg", get(stills::jpeg))
+        .route("/live/{stream}/poster.webp", get(stills::webp))
+        .route("/live/{stream}/storyboard.vtt", get(stills::storyboard))
+        .route(
+            "/live/{stream}/{epoch}/storyboard/{name}",
+            get(stills::sprite),
+        )
         .route(
             "/live/{stream}/{epoch}/{rung}/{name}",
             get(media::canonical),

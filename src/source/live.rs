@@ -13,6 +13,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use playlists::{
     Epoch, Format, Head, Init, MediaTime, Part, Segment, WallTime, Window, WindowError,
+    still::Still,
 };
 use segmenter::wire::{self, Frame, Hello, WireError};
 use tokio::{
@@ -212,6 +213,8 @@ struct Run {
     shares: Vec<Bytes>,
     /// How many of those, from the first on, start with a key frame.
     open: usize,
+    /// Pictures of segments that are not complete, and which segment of the run each is of.
+    stills: Vec<(u64, Still)>,
 }
 
 impl Run {
@@ -239,6 +242,7 @@ impl Run {
             base: None,
             shares: Vec::new(),
             open: 0,
+            stills: Vec::new(),
         }
     }
 
@@ -275,6 +279,11 @@ impl Run {
             }
             Frame::Init(media) => self.init(media)?,
             Frame::Part(part) => self.part(part, producer)?,
+            // What is more than a segment ever has is nobody's.
+            Frame::Still { segment, still } if self.stills.len() < MOST_STILLS => {
+                self.stills.push((segment, still));
+            }
+            Frame::Still { .. } => {}
             Frame::Health(health) => {
                 tracing::debug!(stream = %producer.name(), ?health, "segmenter");
             }
@@ -347,6 +356,14 @@ impl Run {
         }
         let mut media = std::mem::take(&mut self.shares);
         let renditions = media.split_off(rungs);
+        if part.last {
+            let stills = std::mem::take(&mut self.stills).into_iter();
+            let (own, later): (Vec<_>, Vec<_>) = stills
+                .filter(|(segment, _)| *segment >= part.segment)
+                .partition(|(segment, _)| *segment == part.segment);
+            self.stills = later;
+            producer.illustrate(own.into_iter().map(|(_, still)| still).collect())?;
+        }
         producer.push(
             Part {
                 duration: part.duration,
@@ -412,3 +429,6 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(10);
 const HEALTHY: Duration = Duration::from_secs(30);
 
 const READ: usize = 256 * 1024;
+
+/// A segment has some sizes of picture, each in two codings.
+const MOST_STILLS: usize = 32;

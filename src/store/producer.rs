@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use playlists::{Format, Head, History, MediaTime, Part, Segment, Window, WindowError};
+use playlists::{
+    Format, Head, History, MediaTime, Part, Segment, Window, WindowError, still::Still,
+};
 use tokio::sync::watch;
 
 use crate::pages::Shelf;
@@ -133,6 +135,14 @@ impl Producer {
         }
         self.publish();
         Ok(())
+    }
+
+    /// Adds pictures of the open segment; readers see them when it is closed.
+    pub fn illustrate(&mut self, stills: Vec<Still>) -> Result<(), WindowError> {
+        self.window
+            .as_mut()
+            .ok_or(WindowError::NoSegment)?
+            .illustrate(stills)
     }
 
     /// Adds subtitles to the open segment; readers see them when it is closed.

@@ -1,7 +1,7 @@
 //! Everything that touches libav, and the only place that names `ffmpeg_next`.
 //!
 //! What comes in (`source`: demuxed or made by a filter graph), how a picture is brought to size and range (`shape`, `tone`),
-//! how sound is brought onto the timeline (`sound`), and how both become parts (`video`, `mux`).
+//! how sound is brought onto the timeline (`sound`), how both become parts (`video`, `mux`), and single pictures (`still`).
 //! What is done when is the pipeline's business.
 
 mod demux;
@@ -13,6 +13,7 @@ mod raw;
 mod shape;
 mod sound;
 mod source;
+mod still;
 mod tone;
 mod video;
 
@@ -23,6 +24,7 @@ pub(crate) use raw::share;
 pub(crate) use shape::{Look, Scaler, Shaper};
 pub(crate) use sound::Sound;
 pub(crate) use source::{About, Event, Source};
+pub(crate) use still::{StillEncoder, codes};
 pub(crate) use video::{Common, VideoEncoder};
 
 use crate::error::Error;

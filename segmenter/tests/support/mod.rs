@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use playlists::MediaTime;
+use playlists::{MediaTime, still::Still};
 use segmenter::wire::{End, Frame, Hello, Part};
 
 /// Everything that one run said.
@@ -22,6 +22,8 @@ pub(crate) struct Run {
     /// Each rendition's init segment.
     pub(crate) inits: Vec<Bytes>,
     pub(crate) parts: Vec<Part>,
+    /// With the segment that each is of.
+    pub(crate) stills: Vec<(u64, Still)>,
     pub(crate) end: Option<End>,
     pub(crate) stderr: String,
     pub(crate) success: bool,
@@ -40,6 +42,7 @@ pub(crate) fn segment(arguments: &[&str]) -> Run {
         init: Bytes::new(),
         inits: Vec::new(),
         parts: Vec::new(),
+        stills: Vec::new(),
         end: None,
         stderr: String::from_utf8(output.stderr).expect("stderr is text"),
         success: output.status.success(),
@@ -52,6 +55,7 @@ pub(crate) fn segment(arguments: &[&str]) -> Run {
             Frame::Init(init) if run.init.is_empty() => run.init = init,
             Frame::Init(init) => run.inits.push(init),
             Frame::Part(part) => run.parts.push(part),
+            Frame::Still { segment, still } => run.stills.push((segment, still)),
             Frame::Health(health) => assert!(health.speed >= 0.0),
             Frame::End(end) => run.end = Some(end),
         }

@@ -3,7 +3,7 @@
 import { byId } from "../shared/dom";
 import { wireControls } from "./controls";
 import { Playback } from "./playback";
-import { joinUrl, listStreams, playUrl, type Listed } from "./streams";
+import { joinUrl, listStreams, playUrl, posterUrl, type Listed } from "./streams";
 import { Telemetry } from "./telemetry";
 import { View } from "./view";
 
@@ -68,6 +68,8 @@ function choose(name: string, streams: readonly Listed[]): void {
 
 function start(stream: Listed, join: string | null): void {
   chosen = stream.name;
+  // Until there is a picture of its own; where there is no poster it stays black.
+  video.poster = posterUrl(stream.url, page, location.href);
   playback.open(playUrl(stream.url, page, location.href), join);
 }
 

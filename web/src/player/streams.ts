@@ -54,6 +54,14 @@ export function playUrl(stream: string, page: URLSearchParams, base: string): st
   return url.href;
 }
 
+/** A recent picture of the stream, for as long as it does not play. */
+export function posterUrl(stream: string, page: URLSearchParams, base: string): string {
+  const url = new URL("poster.jpg?width=1280", new URL(stream, base));
+  const token = page.get("token");
+  if (token !== null) url.searchParams.set("token", token);
+  return url.href;
+}
+
 /** The traffic manager's join URL from `?join=`, if it is one a player may follow. */
 export function joinUrl(page: URLSearchParams, base: string): string | null {
   const raw = page.get("join");
