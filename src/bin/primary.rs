@@ -73,6 +73,18 @@ struct Encoding {
     /// x264 preset [default: chosen by the segmenter]
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
+    /// Threads of the largest rung's encoder, a slice of the picture each; smaller rungs have fewer [default: 1]
+    #[arg(long, value_name = "COUNT")]
+    threads: Option<u32>,
+    /// Sound, in kbit/s of AAC [default: 96]
+    #[arg(long, value_name = "KBPS")]
+    audio_kbps: Option<u64>,
+    /// Pictures per second [default: the source's, made whole, at most --max-fps]
+    #[arg(long, value_name = "RATE")]
+    fps: Option<u32>,
+    /// Faster sources are halved until they fit; 60 or 50 for sport [default: 30]
+    #[arg(long, value_name = "RATE")]
+    max_fps: Option<u32>,
     /// Length of segments, as near as whole pictures allow [default: 2]
     #[arg(long, value_name = "SECONDS")]
     segment_seconds: Option<f64>,
@@ -100,6 +112,14 @@ struct StreamConfig {
     rung: Vec<String>,
     #[serde(default)]
     preset: Option<String>,
+    #[serde(default)]
+    threads: Option<u32>,
+    #[serde(default)]
+    audio_kbps: Option<u64>,
+    #[serde(default)]
+    fps: Option<u32>,
+    #[serde(default)]
+    max_fps: Option<u32>,
     #[serde(default)]
     segment_seconds: Option<f64>,
     #[serde(default)]
@@ -164,6 +184,10 @@ impl Config {
             let Encoding {
                 rung,
                 preset,
+                threads,
+                audio_kbps,
+                fps,
+                max_fps,
                 segment_seconds,
                 part_seconds,
                 open_rungs,
@@ -176,6 +200,10 @@ impl Config {
                     source,
                     rung,
                     preset,
+                    threads,
+                    audio_kbps,
+                    fps,
+                    max_fps,
                     segment_seconds,
                     part_seconds,
                     open_rungs,
@@ -303,23 +331,33 @@ impl StreamConfig {
         for rung in &self.rung {
             arguments.extend(["--rung".to_owned(), rung.clone()]);
         }
-        let lengths = [
-            ("--segment-seconds", self.segment_seconds),
-            ("--part-seconds", self.part_seconds),
+        let options = [
+            (
+                "--segment-seconds",
+                self.segment_seconds.map(|value| value.to_string()),
+            ),
+            (
+                "--part-seconds",
+                self.part_seconds.map(|value| value.to_string()),
+            ),
+            (
+                "--open-rungs",
+                self.open_rungs.map(|value| value.to_string()),
+            ),
+            ("--threads", self.threads.map(|value| value.to_string())),
+            (
+                "--audio-kbps",
+                self.audio_kbps.map(|value| value.to_string()),
+            ),
+            ("--fps", self.fps.map(|value| value.to_string())),
+            ("--max-fps", self.max_fps.map(|value| value.to_string())),
+            ("--stills", self.stills.clone()),
+            ("--preset", self.preset.clone()),
         ];
-        for (flag, seconds) in lengths {
-            if let Some(seconds) = seconds {
-                arguments.extend([flag.to_owned(), seconds.to_string()]);
+        for (flag, value) in options {
+            if let Some(value) = value {
+                arguments.extend([flag.to_owned(), value]);
             }
-        }
-        if let Some(open) = self.open_rungs {
-            arguments.extend(["--open-rungs".to_owned(), open.to_string()]);
-        }
-        if let Some(stills) = &self.stills {
-            arguments.extend(["--stills".to_owned(), stills.clone()]);
-        }
-        if let Some(preset) = &self.preset {
-            arguments.extend(["--preset".to_owned(), preset.clone()]);
         }
         if listens {
             arguments.push("--listen".to_owned());
