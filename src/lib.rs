@@ -8,6 +8,7 @@ pub mod archive;
 pub mod assets;
 pub mod config;
 pub mod control;
+pub mod ingest;
 pub mod manager;
 pub mod net;
 pub mod node;

@@ -10,7 +10,7 @@ use code::{File, files, names};
 
 /// What a module of the root package may name: modules of its own package, and crates of the workspace.
 ///
-/// The bottom of the page knows nothing of the top. `origin`, `source` and `manager` never name one another: the
+/// The bottom of the page knows nothing of the top. `origin`, `source`, `ingest` and `manager` never name one another: the
 /// origin does not know where media comes from, a source does not know who watches, and the manager never touches
 /// media. Whoever assembles them (`node`, the programs) is above them.
 const MODULES: &[(&str, &[&str], &[&str])] = &[
@@ -27,6 +27,7 @@ const MODULES: &[(&str, &[&str], &[&str])] = &[
     ("store", &["archive", "pages", "text"], &["playlists"]),
     ("control", &[], &["playlists"]),
     ("player", &["net"], &["playlists"]),
+    ("ingest", &["net", "store"], &[]),
     ("source", &["net", "store"], &["playlists", "segmenter"]),
     (
         "origin",

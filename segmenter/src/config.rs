@@ -14,7 +14,7 @@ use crate::{error::Error, ladder::Size};
 #[derive(Clone, Debug, Parser)]
 #[command(name = "segmenter", version)]
 pub(crate) struct Config {
-    /// What to play: a file, a URL that libav opens (http, hls, rtsp, srt, udp, ...), `lavfi:GRAPH` with its
+    /// What to play: a file, a URL that libav opens (http, hls, rtsp, srt, udp, ...), a socket at unix:PATH, `lavfi:GRAPH` with its
     /// picture at [out0] and its sound at [out1], or `test` for Spillway's own programme
     pub(crate) input: String,
 
@@ -85,11 +85,6 @@ pub(crate) struct Config {
     /// Ends after so much media [default: with the input]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) duration: Option<f64>,
-
-    /// Waits for one publisher to connect to INPUT, such as rtmp://0.0.0.0:1935/live/name. This is libav's listener:
-    /// it checks neither name nor key, so use it for one trusted feed on a trusted network
-    #[arg(long)]
-    pub(crate) listen: bool,
 
     /// Ends when a network input says nothing for so long
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
@@ -260,7 +255,9 @@ impl Config {
             _ if self.input == "test" => Source::Programme,
             Some(graph) => Source::Graph(graph),
             None if PathBuf::from(&self.input).exists() => Source::File(&self.input),
-            None if self.input.contains("://") => Source::Url(&self.input),
+            None if self.input.contains("://") || self.input.starts_with("unix:") => {
+                Source::Url(&self.input)
+            }
             None => Source::File(&self.input),
         }
     }

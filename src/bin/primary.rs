@@ -1,6 +1,13 @@
 //! `primary`: takes in streams through its segmenters, and serves viewers and relays.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -9,10 +16,18 @@ use spillway::{
     archive::{Archives, DvrConfig, Reach},
     config,
     control::{NodeKind, NodeState},
+    ingest::{
+        Folder, Ingest, IngestConfig,
+        desk::{Channel, Desk, Second},
+        options::{PUBLISH, PublishConfig, Short, is_here},
+    },
     node::{Node, NodeConfig, Role, STOPPING, beside},
     origin::reporter::Standing,
     runtime, shutdown,
-    source::live::{self, Live},
+    source::{
+        live::{self, Live},
+        publication::Publication,
+    },
     store::{Store, StreamName},
     telemetry,
     token::mint::Mint,
@@ -31,8 +46,8 @@ struct Config {
     command: Option<Command>,
     /// Address for viewers, with port 8080; --listen says both
     ip: Option<IpAddr>,
-    /// What to stream: a file (played over and over), a URL, an rtmp:// address to listen on,
-    /// `test` for a programme of our own, or `lavfi:GRAPH`
+    /// What to stream: a file (played over and over), a URL, `publish` for what OBS or ffmpeg send here (or, short,
+    /// rtmp://IP:PORT/APP/KEY with an address of this machine), `test` for a programme of our own, or `lavfi:GRAPH`
     source: Option<String>,
     /// TOML file with these options by their long names, and tables [streams.NAME] with a `source` each
     #[arg(long, env = "SPILLWAY_CONFIG", value_name = "FILE")]
@@ -47,6 +62,10 @@ struct Config {
     stream: Option<String>,
     #[command(flatten)]
     encoding: Encoding,
+    #[command(flatten)]
+    ingest: IngestConfig,
+    #[command(flatten)]
+    publish: PublishConfig,
     /// The segmenter program [default: beside this one]
     #[arg(long, env = "SPILLWAY_SEGMENTER", value_name = "FILE")]
     segmenter: Option<PathBuf>,
@@ -132,6 +151,19 @@ struct StreamConfig {
     once: bool,
     #[serde(default)]
     dvr: Option<Reach>,
+    // What follows is for `publish`; what a stream leaves open is as for all of them.
+    #[serde(default)]
+    key: Option<String>,
+    #[serde(default)]
+    key_file: Option<PathBuf>,
+    #[serde(default)]
+    passphrase: Option<String>,
+    #[serde(default)]
+    app: Option<String>,
+    #[serde(default)]
+    second_publisher: Option<Second>,
+    #[serde(default)]
+    grace_seconds: Option<f64>,
 }
 
 fn main() -> ExitCode {
@@ -210,9 +242,16 @@ impl Config {
                     stills,
                     once,
                     dvr: None,
+                    key: self.publish.key.take().or_else(|| std::env::var(KEY).ok()),
+                    key_file: self.publish.key_file.take(),
+                    passphrase: None,
+                    app: None,
+                    second_publisher: None,
+                    grace_seconds: None,
                 },
             );
         }
+        self.unfold()?;
         anyhow::ensure!(
             !self.streams.is_empty(),
             "nothing to stream; give a source (a file, a URL or `test`), or a config file with [streams.NAME] tables"
@@ -224,9 +263,44 @@ impl Config {
                 "stream {name} has a dvr of its own, and no folder for it; say which with --dvr-dir"
             );
         }
+        for (name, stream) in &self.streams {
+            let said = stream.publish_options();
+            anyhow::ensure!(
+                stream.is_published() || said.is_empty(),
+                "stream {name} has {}, which is for streams whose source is `{PUBLISH}`",
+                said.join(", ")
+            );
+        }
         Ok(self)
     }
+
+    /// Makes of an rtmp:// address of this machine the stream that is published there.
+    fn unfold(&mut self) -> anyhow::Result<()> {
+        for (name, stream) in &mut self.streams {
+            let Some(short) = Short::of(&stream.source, is_here) else {
+                continue;
+            };
+            let short = short.with_context(|| format!("stream {name}"))?;
+            let listen = *self.ingest.rtmp_listen.get_or_insert(short.listen);
+            anyhow::ensure!(
+                listen == short.listen,
+                "stream {name} is to be published at {}, and another at {listen}; one port is for all of them",
+                short.listen
+            );
+            anyhow::ensure!(
+                stream.key.is_none() && stream.key_file.is_none() && stream.app.is_none(),
+                "stream {name} has a key or an application beside the ones in {}; its source should be `{PUBLISH}`",
+                stream.source
+            );
+            (stream.key, stream.app) = (Some(short.key), Some(short.app));
+            stream.source = PUBLISH.to_owned();
+        }
+        Ok(())
+    }
 }
+
+/// Where the key of the stream on the command line may be, which nobody else can read.
+const KEY: &str = "SPILLWAY_PUBLISH_KEY";
 
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let stop = shutdown::on_signal().context("waiting for signals")?;
@@ -244,10 +318,22 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
             region: None,
         },
     };
+    let folder = config.streams.values().any(StreamConfig::is_published);
+    let folder = folder.then(Folder::new).transpose()?;
     // Before anybody can ask: a player that finds its stream gone for a moment ends for good.
-    let (store, mut producers) = (Store::default(), Vec::new());
+    let (store, mut producers, mut channels) = (Store::default(), Vec::new(), Vec::new());
     for (name, stream) in &config.streams {
         let name: StreamName = name.parse()?;
+        let channel = match &folder {
+            Some(folder) if stream.is_published() => {
+                let socket = folder.socket(channels.len(), name.as_str());
+                let publish = stream.publish(&config.publish);
+                let channel = Arc::new(publish.channel(name.clone(), socket)?);
+                channels.push(channel.clone());
+                Some((channel, publish.grace()?))
+            }
+            _ => None,
+        };
         let mut producer = store
             .create(&name)
             .with_context(|| format!("stream {name} is there twice"))?;
@@ -256,19 +342,24 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
             let opening = tokio::task::spawn_blocking(move || archives.open(name.as_str(), reach));
             producer.keep_in(opening.await??, listed);
         }
-        producers.push((stream, producer));
+        producers.push((stream, producer, channel));
     }
+    let ingest = match channels.is_empty() {
+        true => None,
+        false => Some(Ingest::bind(&config.ingest, Desk::new(channels)).await?),
+    };
     let node = Node::start(&config.node, role, store, &stop).await?;
 
     let mut sources = JoinSet::new();
-    for (stream, producer) in producers {
+    for (stream, producer, channel) in producers {
         let live = Live {
             keep_ended: config.dvr.keep_ended(),
-            ..stream.live(&segmenter, listed)
+            ..stream.live(&segmenter, listed, channel)
         };
         sources.spawn(live::run(live, producer, stop.clone()));
     }
-    ready(&node);
+    ready(&node, ingest.as_ref());
+    let ingest = ingest.map(|ingest| tokio::spawn(ingest.serve(stop.clone())));
     let code = watch(&mut sources, &stop).await;
     stop.cancel();
     if let Some(archives) = archives {
@@ -277,10 +368,13 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
             tracing::warn!(after = ?STOPPING, "the disk did not take all of the DVR in time");
         }
     }
-    if tokio::time::timeout(STOPPING, node.stopped())
-        .await
-        .is_err()
-    {
+    let stopped = async {
+        node.stopped().await;
+        if let Some(ingest) = ingest {
+            let _ = ingest.await;
+        }
+    };
+    if tokio::time::timeout(STOPPING, stopped).await.is_err() {
         tracing::warn!(after = ?STOPPING, "some tasks did not stop in time");
     }
     Ok(code)
@@ -315,18 +409,64 @@ async fn watch(
     clippy::print_stdout,
     reason = "the one line for scripts that wait for this program"
 )]
-fn ready(node: &Node) {
-    println!("ready {} private http://{}/", node.url, node.private);
+fn ready(node: &Node, ingest: Option<&Ingest>) {
+    let said = |name, address: Option<SocketAddr>| {
+        address.map_or_else(String::new, |address| format!(" {name} {address}"))
+    };
+    let rtmp = said("rtmp", ingest.and_then(Ingest::rtmp));
+    let srt = said("srt", ingest.and_then(Ingest::srt));
+    println!(
+        "ready {} private http://{}/{rtmp}{srt}",
+        node.url, node.private
+    );
 }
 
 impl StreamConfig {
-    fn live(&self, segmenter: &std::path::Path, listed: usize) -> Live {
-        let (listens, remote) = (
-            self.source.starts_with("rtmp://"),
-            self.source.contains("://"),
-        );
+    fn is_published(&self) -> bool {
+        self.source == PUBLISH
+    }
+
+    /// How it is published; what it leaves open is as for `all`.
+    fn publish(&self, all: &PublishConfig) -> PublishConfig {
+        PublishConfig {
+            key: self.key.clone(),
+            key_file: self.key_file.clone(),
+            passphrase: self.passphrase.clone(),
+            app: self.app.clone().or_else(|| all.app.clone()),
+            second_publisher: self.second_publisher.or(all.second_publisher),
+            grace_seconds: self.grace_seconds.or(all.grace_seconds),
+        }
+    }
+
+    /// What is said of how it is published.
+    fn publish_options(&self) -> Vec<&'static str> {
+        let said = [
+            ("key", self.key.is_some()),
+            ("key-file", self.key_file.is_some()),
+            ("passphrase", self.passphrase.is_some()),
+            ("app", self.app.is_some()),
+            ("second-publisher", self.second_publisher.is_some()),
+            ("grace-seconds", self.grace_seconds.is_some()),
+        ];
+        let said = said.into_iter().filter(|(_, said)| *said);
+        said.map(|(name, _)| name).collect()
+    }
+
+    fn live(
+        &self,
+        segmenter: &std::path::Path,
+        listed: usize,
+        channel: Option<(Arc<Channel>, Duration)>,
+    ) -> Live {
         let made = self.source == "test" || self.source.starts_with("lavfi:");
-        let ends = self.once || made;
+        let source = match &channel {
+            Some((channel, _)) => format!("unix:{}", channel.socket.display()),
+            None => self.source.clone(),
+        };
+        let (remote, ends) = (
+            source.contains("://") || channel.is_some(),
+            self.once || made,
+        );
         let mut arguments = Vec::new();
         for rung in &self.rung {
             arguments.extend(["--rung".to_owned(), rung.clone()]);
@@ -359,19 +499,19 @@ impl StreamConfig {
                 arguments.extend([flag.to_owned(), value]);
             }
         }
-        if listens {
-            arguments.push("--listen".to_owned());
-        }
         if !remote && !ends {
             arguments.push("--loop".to_owned());
         }
-        arguments.extend(["--".to_owned(), self.source.clone()]);
+        arguments.extend(["--".to_owned(), source]);
         Live {
             program: segmenter.to_owned(),
             arguments,
             listed,
             ends,
-            listens,
+            publication: channel.map(|(channel, grace)| Publication {
+                on_air: channel.on_air(),
+                grace,
+            }),
             keep_ended: None,
         }
     }

@@ -47,18 +47,18 @@ pub struct PerAddress {
 
 /// How many connections each address has. Holds no more entries than there are connections.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Addresses(Arc<Mutex<HashMap<IpAddr, usize>>>);
+pub(crate) struct Addresses(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
 /// A connection that is counted; not any more when dropped.
 #[derive(Debug)]
-pub(super) struct Counted {
+pub(crate) struct Counted {
     addresses: Addresses,
     address: IpAddr,
 }
 
 impl Addresses {
     /// `None` if `address` has its `most` connections.
-    pub(super) fn count(&self, address: IpAddr, most: usize) -> Option<Counted> {
+    pub(crate) fn count(&self, address: IpAddr, most: usize) -> Option<Counted> {
         let address = network(address);
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(address).or_default();

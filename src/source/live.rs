@@ -22,6 +22,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::publication::{Publication, Waited};
 use crate::store::{Producer, StreamName};
 
 /// How to run the segmenter of one stream.
@@ -35,8 +36,8 @@ pub struct Live {
     pub listed: usize,
     /// The input's end is the stream's end; otherwise the input is opened again.
     pub ends: bool,
-    /// Waits for a publisher, however long that takes.
-    pub listens: bool,
+    /// Somebody publishes it: it runs while a publisher is on the air.
+    pub publication: Option<Publication>,
     /// How long the programme can be watched after its end; `None` is until this node stops.
     pub keep_ended: Option<Duration>,
 }
@@ -78,45 +79,91 @@ enum Stopped {
     },
 }
 
-/// Keeps `producer` fed until `stop`, or until the input has ended or can never work.
+/// Keeps `producer` fed until `stop`, or until the input has ended or can never work. A stream that is published
+/// has one programme after the other.
 pub async fn run(live: Live, mut producer: Producer, stop: CancellationToken) -> Result<(), Ended> {
+    if producer.window().is_some_and(Window::has_ended) {
+        tracing::info!(stream = %producer.name(), keep = ?live.keep_ended, "the programme has ended before this start, and is served as it is on disk");
+    } else {
+        programme(&live, &mut producer, &stop).await?;
+    }
+    while !stop.is_cancelled() {
+        tokio::select! {
+            () = over(&live, &producer) => {
+                tracing::info!(stream = %producer.name(), "the programme is over for long enough; it is gone");
+                if live.publication.is_none() {
+                    producer.forget();
+                    return Ok(());
+                }
+                producer.clear();
+            }
+            () = published(&live) => {}
+            () = stop.cancelled() => break,
+        }
+        if live.publication.is_some() {
+            programme(&live, &mut producer, &stop).await?;
+        }
+    }
+    Ok(())
+}
+
+/// One programme, from its first part to its end; `Ok` as well if it was told to stop.
+async fn programme(
+    live: &Live,
+    producer: &mut Producer,
+    stop: &CancellationToken,
+) -> Result<(), Ended> {
     let stream = producer.name().clone();
     let (mut back_off, mut last_epoch) = (BACK_OFF_MIN, Epoch(0));
-    if producer.window().is_some_and(Window::has_ended) {
-        tracing::info!(%stream, keep = ?live.keep_ended, "the programme has ended before this start, and is served as it is on disk");
-        keep_ended(&live, producer, stop).await;
-        return Ok(());
-    }
     loop {
+        if let Some(publication) = &live.publication {
+            let waited = tokio::select! {
+                waited = publication.wait(under_way(producer)) => waited,
+                () = stop.cancelled() => return Ok(()),
+            };
+            if waited == Waited::InVain {
+                tracing::info!(%stream, grace = ?publication.grace, "nobody publishes it any more; the programme has ended");
+                producer.end();
+                return Ok(());
+            }
+        }
         let started = Instant::now();
-        let run = Run::begin(&producer, last_epoch);
+        let run = Run::begin(producer, last_epoch);
         last_epoch = run.epoch;
-        let spawned = spawn(&live, &run).map_err(|error| Ended::Spawn {
+        let spawned = spawn(live, &run).map_err(|error| Ended::Spawn {
             stream: stream.clone(),
             program: live.program.display().to_string(),
             error,
         })?;
         tracing::info!(%stream, epoch = run.epoch.0, pid = spawned.id(), "segmenter started");
         let stopped = tokio::select! {
-            stopped = follow(spawned, run, &live, &mut producer) => stopped,
+            stopped = follow(spawned, run, live, producer) => stopped,
             () = stop.cancelled() => return Ok(()),
         };
         producer.close();
-        match stopped {
-            Stopped::Input if live.ends => {
+        if started.elapsed() > HEALTHY {
+            back_off = BACK_OFF_MIN;
+        }
+        match (stopped, &live.publication) {
+            (Stopped::Input, None) if live.ends => {
                 tracing::info!(%stream, "the input ended, and with it the stream");
                 producer.end();
-                keep_ended(&live, producer, stop).await;
                 return Ok(());
             }
+            (Stopped::Input, Some(publication)) => {
+                tracing::info!(%stream, grace = ?publication.grace, "the publisher has gone; its viewers wait for it to come back");
+                back_off = BACK_OFF_MIN;
+            }
+            // Its next publisher may do better.
+            (Stopped::Failed { why, fatal: true }, Some(publication)) => {
+                tracing::warn!(%stream, %why, "what is published is of no use");
+                publication.cut_off();
+            }
             // What has worked may work again, and its viewers wait; at a start somebody should know.
-            Stopped::Failed { why, fatal: true } if !producer.has_begun() => {
+            (Stopped::Failed { why, fatal: true }, None) if !producer.has_begun() => {
                 return Err(Ended::Fatal { stream, why });
             }
-            stopped => {
-                if started.elapsed() > HEALTHY {
-                    back_off = BACK_OFF_MIN;
-                }
+            (stopped, _) => {
                 tracing::warn!(%stream, why = %stopped, again_in = ?back_off, "segmenter stopped; starting it again");
             }
         }
@@ -127,25 +174,27 @@ pub async fn run(live: Live, mut producer: Producer, stop: CancellationToken) ->
     }
 }
 
-/// Keeps a programme that has ended for as long as it is to be watched, and then for nobody.
-async fn keep_ended(live: &Live, producer: Producer, stop: CancellationToken) {
+/// Whether there is a programme that would have to be ended.
+fn under_way(producer: &Producer) -> bool {
+    let window = producer.window();
+    window.is_some_and(|window| !window.has_ended() && window.segments().next().is_some())
+}
+
+/// Until a programme that has ended has been there for as long as it is to be watched.
+async fn over(live: &Live, producer: &Producer) {
     let since = producer.window().and_then(Window::edge);
-    let left = live.keep_ended.map(|keep| {
-        let gone = since.map_or(0, |since| now().millis() - since.millis());
-        keep.saturating_sub(Duration::from_millis(gone.max(0) as u64))
-    });
-    let over = async {
-        match left {
-            Some(left) => tokio::time::sleep(left).await,
-            None => std::future::pending().await,
-        }
+    let (Some(keep), Some(since)) = (live.keep_ended, since) else {
+        return std::future::pending().await;
     };
-    tokio::select! {
-        () = over => {
-            tracing::info!(stream = %producer.name(), "the programme is over for long enough; it is gone");
-            producer.forget();
-        }
-        () = stop.cancelled() => {}
+    let gone = Duration::from_millis((now().millis() - since.millis()).max(0) as u64);
+    tokio::time::sleep(keep.saturating_sub(gone)).await;
+}
+
+/// Until somebody publishes it.
+async fn published(live: &Live) {
+    match &live.publication {
+        Some(publication) => publication.begun().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -171,7 +220,7 @@ async fn follow(mut child: Child, mut run: Run, live: &Live, producer: &mut Prod
         };
     };
     let mut stopped = loop {
-        match run.next(&mut output, live.listens).await {
+        match run.next(&mut output).await {
             Ok(Some(frame)) => {
                 if let Err(stopped) = run.take(frame, live, producer) {
                     break stopped;
@@ -215,13 +264,23 @@ struct Run {
     open: usize,
     /// Pictures of segments that are not complete, and which segment of the run each is of.
     stills: Vec<(u64, Still)>,
+    /// The first number that no programme before this one has had, if there was one.
+    anew: Option<u64>,
 }
 
 impl Run {
     fn begin(producer: &Producer, epoch_before: Epoch) -> Self {
         let now = now();
         let epoch = Epoch((now.millis().max(0) as u64).max(epoch_before.0 + 1));
-        let last = producer.window().and_then(Window::last_complete).cloned();
+        let before = producer.window();
+        let last = before.and_then(Window::last_complete).cloned();
+        // What follows a programme that has ended is another one, and has nothing in common with it but the name.
+        let ended = before.is_some_and(Window::has_ended);
+        let anew = last
+            .as_ref()
+            .filter(|_| ended)
+            .map(|last| last.number() + 1);
+        let last = last.filter(|_| !ended);
         // Media time goes on from where the last run ended, or from the clock if that is later,
         // so that `tfdt` never steps back, not even over a restart of this node.
         let covered = last
@@ -243,13 +302,13 @@ impl Run {
             shares: Vec::new(),
             open: 0,
             stills: Vec::new(),
+            anew,
         }
     }
 
     async fn next(
         &mut self,
         output: &mut (impl AsyncRead + Unpin),
-        listens: bool,
     ) -> Result<Option<Frame>, Stopped> {
         loop {
             if let Some(frame) = Frame::decode(&mut self.input)? {
@@ -257,12 +316,9 @@ impl Run {
             }
             self.input.reserve(READ);
             let read = output.read_buf(&mut self.input);
-            let octets = match self.hello {
-                None if listens => read.await?,
-                _ => tokio::time::timeout(SILENCE, read)
-                    .await
-                    .map_err(|_| Stopped::Silent)??,
-            };
+            let octets = tokio::time::timeout(SILENCE, read)
+                .await
+                .map_err(|_| Stopped::Silent)??;
             if octets == 0 {
                 return Ok(None);
             }
@@ -274,6 +330,9 @@ impl Run {
             Frame::Hello(hello) => {
                 let (stream, rungs) = (producer.name(), hello.ladder.rungs().len());
                 tracing::info!(%stream, input = %hello.input, rungs, top = %hello.ladder.top().name, "on air");
+                if self.anew.is_some() {
+                    producer.clear();
+                }
                 producer.begin(format(&hello, live.listed));
                 self.hello = Some(hello);
             }
@@ -343,7 +402,8 @@ impl Run {
             let length = hello.segment;
             let (number, live_at) = *self.base.get_or_insert_with(|| {
                 let live_at = now().later(MediaTime::ZERO - part.duration);
-                (first_number(self.last.as_deref(), length, live_at), live_at)
+                let number = first_number(self.last.as_deref(), length, live_at);
+                (number.max(self.anew.unwrap_or(0)), live_at)
             });
             producer.open(Head {
                 number: number + part.segment,

@@ -2,4 +2,5 @@
 //! node. Who watches is not known here.
 
 pub mod live;
+pub mod publication;
 pub mod upstream;

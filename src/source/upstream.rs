@@ -10,7 +10,7 @@ mod rung;
 use std::time::Duration;
 
 use playlists::{
-    Ladder, LadderError, Window, WindowError,
+    Ladder, LadderError, Renditions, Window, WindowError,
     parse::{self, MediaPlaylist, ParseError},
 };
 use reqwest::Url;
@@ -125,8 +125,13 @@ async fn stream(upstream: Upstream, mut producer: Producer, stop: CancellationTo
             Ok(()) => {
                 tracing::info!(stream = %producer.name(), "the stream has ended upstream");
                 producer.end();
-                stop.cancelled().await;
-                return;
+                tokio::select! {
+                    () = begun_anew(&upstream, producer.name()) => {}
+                    () = stop.cancelled() => return,
+                }
+                tracing::info!(stream = %producer.name(), "another programme has begun upstream");
+                producer.begin_anew();
+                continue;
             }
             Err(error) => {
                 if edge(&producer) > before {
@@ -147,6 +152,18 @@ async fn stream(upstream: Upstream, mut producer: Producer, stop: CancellationTo
     }
 }
 
+/// Until the stream that has ended upstream is another programme, which has not.
+async fn begun_anew(upstream: &Upstream, stream: &StreamName) {
+    loop {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        match look(upstream, stream).await {
+            Ok(Glance { list, .. }) if !list.ended => return,
+            // Between two programmes there may be nothing of it.
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
 fn edge(producer: &Producer) -> Option<u64> {
     producer
         .window()
@@ -154,14 +171,22 @@ fn edge(producer: &Producer) -> Option<u64> {
         .map(|last| last.number())
 }
 
-/// One attempt: learns the ladder, starts a follower for each rung and rendition, joins what they bring.
-async fn follow(upstream: &Upstream, producer: &mut Producer) -> Result<(), Lost> {
+/// What a stream is upstream, as far as one rung says it.
+struct Glance {
+    index: Url,
+    ladder: Ladder,
+    renditions: Renditions,
+    /// Of each rung and rendition.
+    urls: Vec<Url>,
+    /// Of the first rung.
+    list: MediaPlaylist,
+}
+
+/// Learns the ladder, and where the stream stands.
+async fn look(upstream: &Upstream, stream: &StreamName) -> Result<Glance, Lost> {
     let index = join(
         &upstream.base,
-        &format!(
-            "live/{}/index.m3u8?abr=client&names=canonical",
-            producer.name()
-        ),
+        &format!("live/{stream}/index.m3u8?abr=client&names=canonical"),
     )?;
     let (index, text) = upstream.fetcher.text(index, JOIN_PATIENCE).await?;
     let said = parse::multivariant(&text).and_then(|variants| {
@@ -186,6 +211,24 @@ async fn follow(upstream: &Upstream, producer: &mut Producer) -> Result<(), Lost
         url: url.into(),
         error,
     })?;
+    Ok(Glance {
+        index,
+        ladder,
+        renditions,
+        urls,
+        list,
+    })
+}
+
+/// One attempt: starts a follower for each rung and rendition, joins what they bring.
+async fn follow(upstream: &Upstream, producer: &mut Producer) -> Result<(), Lost> {
+    let Glance {
+        index,
+        ladder,
+        renditions,
+        urls,
+        list,
+    } = look(upstream, producer.name()).await?;
     let start = Start::choose(&list, edge(producer));
     producer.begin(format(ladder, renditions, &list, upstream.listed));
     if edge(producer).is_some_and(|edge| edge + 1 != start.from) {

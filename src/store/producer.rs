@@ -182,6 +182,16 @@ impl Producer {
         }
     }
 
+    /// Takes away all that was published, here and on disk; the stream is there as one that has not begun.
+    pub fn clear(&mut self) {
+        self.window = None;
+        if let Some(kept) = &mut self.kept {
+            kept.archive.clear();
+            (kept.first, kept.begun) = (0, false);
+        }
+        self.publish();
+    }
+
     /// Takes the stream off the node for good: nothing of it is kept.
     pub fn forget(mut self) {
         if let Some(kept) = &mut self.kept {

@@ -22,6 +22,13 @@ pub(crate) struct Primary {
 impl Primary {
     /// Starts one on free ports of `ip`, with `source` and more arguments, and waits until it can be watched.
     pub(crate) async fn start(ip: &str, source: &str, arguments: &[&str]) -> Self {
+        let primary = Self::launch(ip, source, arguments).await;
+        primary.playable().await;
+        primary
+    }
+
+    /// The same without waiting for more than that it listens.
+    pub(crate) async fn launch(ip: &str, source: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_primary"));
         command.args([
             ip,
@@ -41,13 +48,11 @@ impl Primary {
         let mut program = Program::start("primary", command).unwrap();
         let urls = program.ready().await.unwrap();
         let [url, private] = <[String; 2]>::try_from(urls).unwrap();
-        let primary = Self {
+        Self {
             program,
             url,
             private,
-        };
-        primary.playable().await;
-        primary
+        }
     }
 
     /// Waits until its stream can be watched.

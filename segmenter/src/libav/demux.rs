@@ -444,13 +444,7 @@ fn open_input(
 ) -> Result<format::context::Input, Error> {
     let name = &config.input;
     let mut options = Dictionary::new();
-    if config.listen {
-        options.set("listen", "1");
-        patience.forever();
-        tracing::info!(input = %name, "waiting for a publisher");
-    } else {
-        patience.start();
-    }
+    patience.start();
     if !is_file {
         options.set("analyzeduration", "2000000");
     }

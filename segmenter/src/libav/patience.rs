@@ -33,10 +33,6 @@ impl Patience {
         );
     }
 
-    pub(super) fn forever(&self) {
-        self.deadline.store(u64::MAX, Ordering::Relaxed);
-    }
-
     pub(super) fn is_over(&self) -> bool {
         self.born.elapsed().as_millis() as u64 > self.deadline.load(Ordering::Relaxed)
     }

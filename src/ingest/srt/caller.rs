@@ -1,0 +1,470 @@
+//! One caller: its handshake, what it may publish, and then its stream, handed on as it comes.
+
+use std::{
+    io::{self, Cursor},
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use srt_protocol::{
+    connection::{Action, Connection, DuplexConnection, Input},
+    options::{KeySize, Passphrase},
+    packet::{
+        ControlTypes, CoreRejectReason, HandshakeControlInfo, Packet, RejectReason,
+        ServerRejectReason, ShakeType,
+    },
+    protocol::pending_connection::{
+        AccessControlRequest, AccessControlResponse, ConnectionReject, ConnectionResult,
+        listen::Listen,
+    },
+    settings::{ConnInitSettings, KeySettings},
+};
+use tokio::{
+    net::UdpSocket,
+    sync::mpsc,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    stream_id::{StreamId, StreamIdError},
+    ts::{NotTs, Scanner},
+};
+use crate::ingest::{
+    desk::{Channel, Denied, Desk, Seat},
+    feed::{Feed, FeedError, Piece},
+    keys::Claim,
+};
+
+pub(super) struct Caller {
+    socket: Arc<UdpSocket>,
+    from: SocketAddr,
+    inbox: mpsc::Receiver<Bytes>,
+    output: BytesMut,
+}
+
+/// Why a caller is done with.
+#[derive(Debug, thiserror::Error)]
+enum Closed {
+    #[error(transparent)]
+    StreamId(#[from] StreamIdError),
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    #[error("wrong passphrase for stream {0}")]
+    Passphrase(String),
+    #[error("stream {0} has to be encrypted with its passphrase, or its key said in the streamid")]
+    Plain(String),
+    #[error("its handshake is of no use: {0}")]
+    Handshake(String),
+    #[error("it does not finish its handshake within {ADMISSION:?}")]
+    Slow,
+    #[error(transparent)]
+    NotTs(#[from] NotTs),
+    #[error("there is no picture in it, and every stream needs a picture")]
+    NoPicture,
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    #[error("{0}")]
+    Socket(#[from] io::Error),
+    #[error("it has closed the connection, or says nothing any more")]
+    Left,
+    #[error("it is cut off: another publisher takes over, or its media is of no use")]
+    Cut,
+    #[error("this node stops")]
+    Stopping,
+}
+
+impl Closed {
+    fn reason(&self) -> RejectReason {
+        match self {
+            Self::StreamId(_) => ServerRejectReason::BadRequest.into(),
+            Self::Denied(Denied::Busy { .. } | Denied::Stays { .. }) => {
+                ServerRejectReason::Conflict.into()
+            }
+            Self::Passphrase(_) => CoreRejectReason::BadSecret.into(),
+            Self::Plain(_) => CoreRejectReason::Unsecure.into(),
+            _ => ServerRejectReason::Forbidden.into(),
+        }
+    }
+}
+
+impl Caller {
+    pub(super) fn new(
+        socket: Arc<UdpSocket>,
+        from: SocketAddr,
+        inbox: mpsc::Receiver<Bytes>,
+    ) -> Self {
+        Self {
+            socket,
+            from,
+            inbox,
+            output: BytesMut::new(),
+        }
+    }
+
+    /// From the first datagram to the last.
+    pub(super) async fn attend(mut self, desk: &Desk, stop: &CancellationToken) {
+        let from = self.from;
+        let admitted = tokio::select! {
+            admitted = timeout(ADMISSION, self.admitted(desk)) => admitted.unwrap_or(Err(Closed::Slow)),
+            () = stop.cancelled() => return,
+        };
+        match admitted {
+            Ok((seat, connection)) => {
+                let (stream, began) = (seat.channel.name.clone(), Instant::now());
+                let why = self.on_air(seat, connection, stop).await;
+                let seconds = began.elapsed().as_secs();
+                tracing::info!(%stream, %from, seconds, %why, "publisher has gone");
+            }
+            // Datagrams come from anywhere, so one that begins nothing is nothing to report.
+            Err(why @ (Closed::Slow | Closed::Handshake(_))) => {
+                tracing::debug!(%from, protocol = "srt", %why, "caller left out");
+            }
+            Err(why) => {
+                tracing::warn!(%from, protocol = "srt", %why, "publisher refused");
+                // Its handshake comes again, and would be another attempt; and guessing takes time.
+                sleep(DENIED).await;
+            }
+        }
+    }
+
+    /// Until it may publish.
+    async fn admitted(&mut self, desk: &Desk) -> Result<(Seat, Connection), Closed> {
+        let mut listen = Listen::new(ConnInitSettings::default(), true);
+        loop {
+            let Some(packet) = self.packet().await? else {
+                continue;
+            };
+            match listen.handle_packet(Instant::now(), Ok((packet, self.from))) {
+                ConnectionResult::SendPacket((packet, _)) => self.send(&packet).await?,
+                ConnectionResult::RequestAccess(request) => {
+                    return self.decide(desk, &mut listen, request).await;
+                }
+                ConnectionResult::NotHandled(why) => {
+                    return Err(Closed::Handshake(why.to_string()));
+                }
+                _ => return Err(Closed::Handshake("it is not a caller's".into())),
+            }
+        }
+    }
+
+    /// Lets a caller in that may publish, and has a free seat; else tells it why not.
+    async fn decide(
+        &mut self,
+        desk: &Desk,
+        listen: &mut Listen,
+        request: AccessControlRequest,
+    ) -> Result<(Seat, Connection), Closed> {
+        let (channel, response) = match terms(desk, &request) {
+            Ok((channel, keys)) => (Some(channel), Ok(keys)),
+            Err(closed) => (None, Err(closed)),
+        };
+        let answer = match &response {
+            Ok(keys) => AccessControlResponse::Accepted(keys.clone()),
+            Err(closed) => AccessControlResponse::Rejected(closed.reason()),
+        };
+        match (
+            listen.handle_access_control_response(Instant::now(), answer),
+            channel,
+        ) {
+            (ConnectionResult::Connected(packet, connection), Some(channel)) => {
+                // Not before its passphrase was found to be right: it may take somebody's seat.
+                match channel.sit(self.from).await {
+                    Ok(seat) => {
+                        if let Some((packet, _)) = packet {
+                            self.send(&packet).await?;
+                        }
+                        Ok((seat, connection))
+                    }
+                    Err(denied) => {
+                        let closed = Closed::from(denied);
+                        if let Some((packet, _)) = packet {
+                            self.send(&rejection(packet, closed.reason())).await?;
+                        }
+                        Err(closed)
+                    }
+                }
+            }
+            (ConnectionResult::Reject(packet, why), channel) => {
+                if let Some((packet, _)) = packet {
+                    self.send(&packet).await?;
+                }
+                let name = channel.map_or_else(String::new, |channel| channel.name.to_string());
+                Err(match (response, why) {
+                    (Err(closed), _) => closed,
+                    (_, ConnectionReject::Rejecting(reason))
+                        if reason == CoreRejectReason::Unsecure.into() =>
+                    {
+                        Closed::Plain(name)
+                    }
+                    _ => Closed::Passphrase(name),
+                })
+            }
+            (other, _) => Err(Closed::Handshake(
+                format!("{other:?}").chars().take(80).collect(),
+            )),
+        }
+    }
+
+    /// Hands its stream on, until it ends.
+    async fn on_air(
+        mut self,
+        seat: Seat,
+        connection: Connection,
+        stop: &CancellationToken,
+    ) -> Closed {
+        let cut = seat.cut.clone();
+        let encrypted = connection.settings.cipher.is_some();
+        let latency = connection.settings.recv_tsbpd_latency;
+        let mut air = Air::new(seat, self.from, encrypted, latency);
+        let mut duplex = DuplexConnection::new(connection);
+        let (mut input, mut why) = (Input::Timer, None);
+        loop {
+            input = match duplex.handle_input(Instant::now(), input) {
+                Action::SendPacket((packet, _)) => {
+                    if let Err(error) = self.send(&packet).await {
+                        return error.into();
+                    }
+                    Input::PacketSent
+                }
+                Action::ReleaseData((_, media)) => {
+                    if why.is_none() {
+                        why = air.take(media).err();
+                    }
+                    Input::DataReleased
+                }
+                Action::UpdateStatistics(_) => Input::StatisticsUpdated,
+                Action::Close => return why.unwrap_or(Closed::Left),
+                // It is told that this is the end, once.
+                Action::WaitForData(_) if why.is_some() => {
+                    drop(air);
+                    let _ = timeout(FAREWELL, self.farewell(&mut duplex)).await;
+                    return why.unwrap_or(Closed::Left);
+                }
+                Action::WaitForData(wait) => tokio::select! {
+                    packet = self.packet() => match packet {
+                        Ok(Some(packet)) => Input::Packet(Ok((packet, self.from))),
+                        Ok(None) => Input::Timer,
+                        Err(closed) => return closed,
+                    },
+                    () = sleep(wait) => Input::Timer,
+                    error = air.ended() => {
+                        why = Some(error.into());
+                        Input::Timer
+                    }
+                    () = cut.cancelled() => {
+                        why = Some(Closed::Cut);
+                        Input::Timer
+                    }
+                    () = stop.cancelled() => {
+                        why = Some(Closed::Stopping);
+                        Input::Timer
+                    }
+                },
+            };
+        }
+    }
+
+    /// Closes the connection from this side.
+    async fn farewell(&mut self, duplex: &mut DuplexConnection) -> Result<(), Closed> {
+        let mut input = Input::Data(None);
+        loop {
+            input = match duplex.handle_input(Instant::now(), input) {
+                Action::SendPacket((packet, _)) => {
+                    self.send(&packet).await?;
+                    Input::PacketSent
+                }
+                Action::ReleaseData(_) => Input::DataReleased,
+                Action::UpdateStatistics(_) => Input::StatisticsUpdated,
+                Action::Close => return Ok(()),
+                Action::WaitForData(wait) => tokio::select! {
+                    packet = self.packet() => match packet? {
+                        Some(packet) => Input::Packet(Ok((packet, self.from))),
+                        None => Input::Timer,
+                    },
+                    () = sleep(wait) => Input::Timer,
+                },
+            };
+        }
+    }
+
+    /// The next packet; `None` if what came is none.
+    async fn packet(&mut self) -> Result<Option<Packet>, Closed> {
+        let datagram = self.inbox.recv().await.ok_or(Closed::Stopping)?;
+        let is_ipv6 = self.from.is_ipv6();
+        Ok(Packet::parse(&mut Cursor::new(&datagram[..]), is_ipv6).ok())
+    }
+
+    async fn send(&mut self, packet: &Packet) -> io::Result<()> {
+        self.output.clear();
+        packet.serialize(&mut self.output);
+        self.socket
+            .send_to(&self.output, self.from)
+            .await
+            .map(|_| ())
+    }
+}
+
+/// The stream that a caller may publish, and what it has to be encrypted with.
+fn terms(
+    desk: &Desk,
+    request: &AccessControlRequest,
+) -> Result<(Arc<Channel>, Option<KeySettings>), Closed> {
+    let said = request.stream_id.as_ref().map_or("", |said| said.as_str());
+    let encrypted = request.key_size != KeySize::Unspecified;
+    let (channel, keyed) = match StreamId::read(said)? {
+        StreamId::Keyed(claim) => (desk.channel(None, &claim)?, true),
+        StreamId::Word(word) => match desk.named(&word) {
+            Some(channel) => (channel, false),
+            None => {
+                let (name, key) = (None, word);
+                (desk.channel(None, &Claim { name, key })?, true)
+            }
+        },
+    };
+    // Who has said the key, and is not asked for more, may send in the clear.
+    if keyed && !encrypted && channel.passphrase.is_none() {
+        return Ok((channel, None));
+    }
+    let plain = || Closed::Plain(channel.name.to_string());
+    let secret = channel.passphrase.as_ref().unwrap_or(&channel.key).reveal();
+    let passphrase = Passphrase::try_from(secret.to_owned()).map_err(|_| plain())?;
+    if !encrypted {
+        return Err(plain());
+    }
+    let key_size = request.key_size;
+    Ok((
+        channel,
+        Some(KeySettings {
+            key_size,
+            passphrase,
+        }),
+    ))
+}
+
+/// The same handshake with another outcome.
+fn rejection(packet: Packet, reason: RejectReason) -> Packet {
+    match packet {
+        Packet::Control(mut control) => {
+            if let ControlTypes::Handshake(shake) = control.control_type {
+                control.control_type = ControlTypes::Handshake(HandshakeControlInfo {
+                    shake_type: ShakeType::Rejection(reason),
+                    ..shake
+                });
+            }
+            Packet::Control(control)
+        }
+        packet => packet,
+    }
+}
+
+/// A caller that may publish. Its stream goes to the segmenter by a queue and a task, since SRT has to answer in time
+/// whatever the segmenter does.
+struct Air {
+    scanner: Scanner,
+    from: SocketAddr,
+    encrypted: bool,
+    latency: Duration,
+    since: Instant,
+    seat: Option<Seat>,
+    pieces: Option<mpsc::Sender<(Piece, Bytes)>>,
+    feeding: Option<tokio::task::JoinHandle<FeedError>>,
+    lost: u64,
+}
+
+impl Air {
+    fn new(seat: Seat, from: SocketAddr, encrypted: bool, latency: Duration) -> Self {
+        Self {
+            scanner: Scanner::default(),
+            from,
+            encrypted,
+            latency,
+            since: Instant::now(),
+            seat: Some(seat),
+            pieces: None,
+            feeding: None,
+            lost: 0,
+        }
+    }
+
+    fn take(&mut self, media: Bytes) -> Result<(), Closed> {
+        let mut piece = self.scanner.scan(media)?;
+        if self.seat.is_some() {
+            let waited = self.since.elapsed();
+            if waited > FIRST_PICTURE / 2 && self.scanner.has_video() == Some(true) {
+                // Its muxer does not mark where one can begin.
+                piece.begins = true;
+            } else if waited > FIRST_PICTURE {
+                return Err(Closed::NoPicture);
+            }
+        }
+        if piece.begins
+            && let Some(seat) = self.seat.take()
+        {
+            tracing::info!(
+                stream = %seat.channel.name, from = %self.from, protocol = "srt", encrypted = self.encrypted,
+                latency = ?self.latency, video = self.scanner.video(), audio = self.scanner.audio(),
+                "publisher is on the air",
+            );
+            let feed = Feed::open(seat)?;
+            let (sender, pieces) = mpsc::channel(QUEUE);
+            self.pieces = Some(sender);
+            self.feeding = Some(tokio::spawn(hand_on(feed, pieces)));
+        }
+        let Some(pieces) = &self.pieces else {
+            return Ok(());
+        };
+        if pieces.try_send((piece, self.scanner.prologue())).is_err() {
+            self.lost += 1;
+            if self.lost.is_power_of_two() {
+                tracing::warn!(from = %self.from, lost = self.lost, "the segmenter is too slow; what came over SRT was left out");
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until nothing can be handed on any more.
+    async fn ended(&mut self) -> FeedError {
+        match &mut self.feeding {
+            Some(feeding) => match feeding.await {
+                Ok(error) => error,
+                Err(_) => std::future::pending().await,
+            },
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Hands on what comes, until nothing does.
+async fn hand_on(mut feed: Feed, mut pieces: mpsc::Receiver<(Piece, Bytes)>) -> FeedError {
+    loop {
+        tokio::select! {
+            piece = pieces.recv() => {
+                let Some((piece, prologue)) = piece else {
+                    // Nobody asks any more.
+                    return FeedError::Held;
+                };
+                if let Err(error) = feed.push(piece, || prologue).await {
+                    return error;
+                }
+            }
+            () = feed.joined() => {
+                if let Err(error) = feed.begin().await {
+                    return error;
+                }
+            }
+        }
+    }
+}
+
+const ADMISSION: Duration = Duration::from_secs(5);
+/// What a wrong guess costs.
+const DENIED: Duration = Duration::from_secs(3);
+const FAREWELL: Duration = Duration::from_millis(500);
+const FIRST_PICTURE: Duration = Duration::from_secs(15);
+
+/// Pieces that may wait for the segmenter: 1.3 MB, a second of 10 Mbit/s. What does not fit is left out, as SRT
+/// leaves out what is too late.
+const QUEUE: usize = 1024;
