@@ -86,6 +86,10 @@ struct Encoding {
     /// Make a poster about every so many seconds, and small stills for storyboards; or `off` [default: 30]
     #[arg(long, value_name = "SECONDS|off")]
     stills: Option<String>,
+    /// Captions in the pictures (CEA-608, CEA-708) and their languages, as in `cc1=en,cc3=es`; `auto` finds out, `none` takes
+    /// them out [default: auto]
+    #[arg(long, value_name = "LIST|auto|none")]
+    captions: Option<String>,
     /// End the stream with its file, instead of playing it over and over
     #[arg(long)]
     once: bool,
@@ -108,6 +112,8 @@ struct StreamConfig {
     open_rungs: Option<usize>,
     #[serde(default)]
     stills: Option<String>,
+    #[serde(default)]
+    captions: Option<String>,
     #[serde(default)]
     once: bool,
     #[serde(default)]
@@ -168,6 +174,7 @@ impl Config {
                 part_seconds,
                 open_rungs,
                 stills,
+                captions,
                 once,
             } = self.encoding.clone();
             self.streams.insert(
@@ -180,6 +187,7 @@ impl Config {
                     part_seconds,
                     open_rungs,
                     stills,
+                    captions,
                     once,
                     dvr: None,
                 },
@@ -315,8 +323,10 @@ impl StreamConfig {
         if let Some(open) = self.open_rungs {
             arguments.extend(["--open-rungs".to_owned(), open.to_string()]);
         }
-        if let Some(stills) = &self.stills {
-            arguments.extend(["--stills".to_owned(), stills.clone()]);
+        for (flag, said) in [("--stills", &self.stills), ("--captions", &self.captions)] {
+            if let Some(said) = said {
+                arguments.extend([flag.to_owned(), said.clone()]);
+            }
         }
         if let Some(preset) = &self.preset {
             arguments.extend(["--preset".to_owned(), preset.clone()]);

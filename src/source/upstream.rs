@@ -164,11 +164,9 @@ async fn follow(upstream: &Upstream, producer: &mut Producer) -> Result<(), Lost
         ),
     )?;
     let (index, text) = upstream.fetcher.text(index, JOIN_PATIENCE).await?;
-    let said = parse::multivariant(&text).and_then(|variants| {
-        let alternatives = parse::alternatives(&text)?;
-        Ok((variants, alternatives))
-    });
-    let (variants, alternatives) = said.map_err(|error| Lost::Playlist {
+    let said = parse::multivariant(&text)
+        .and_then(|variants| Ok((variants, parse::alternatives(&text)?, parse::closed(&text)?)));
+    let (variants, alternatives, closed) = said.map_err(|error| Lost::Playlist {
         url: index.clone().into(),
         error,
     })?;
@@ -177,7 +175,7 @@ async fn follow(upstream: &Upstream, producer: &mut Producer) -> Result<(), Lost
     for rung in ladder.rungs() {
         urls.push(join(&index, &format!("{}.m3u8", rung.name))?);
     }
-    let (renditions, uris) = renditions(&alternatives);
+    let (renditions, uris) = renditions(&alternatives, closed);
     for uri in &uris {
         urls.push(join(&index, uri)?);
     }
