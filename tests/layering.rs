@@ -132,6 +132,7 @@ const PURE: &[&str] = &[
     "segmenter/src/wire.rs",
     "segmenter/src/cutter.rs",
     "segmenter/src/cadence.rs",
+    "segmenter/src/a53.rs",
     "segmenter/src/ladder.rs",
     "src/player/session.rs",
     "src/player/playback.rs",

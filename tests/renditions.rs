@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use node::{FIRST, Feed, TestNode, short};
 use playlists::{
-    Bitrate, Rendition, Renditions,
+    Bitrate, Closed, Rendition, Renditions,
     parse::{self, MediaPlaylist},
     rendition::{Kind, Track},
 };
@@ -41,6 +41,7 @@ fn renditions() -> Renditions {
             rendition(Kind::Audio, 1, "de"),
             rendition(Kind::Subtitles, 0, "fr"),
         ],
+        closed: None,
     }
 }
 
@@ -157,6 +158,43 @@ async fn a_relay_has_them_too() {
     let here = tokio::time::timeout(Duration::from_secs(20), here);
     here.await.expect("the relay keeps up").unwrap();
     a_viewer_gets_both(&relay).await;
+    stop.cancel();
+}
+
+/// What a join says of captions in the pictures.
+async fn closed(node: &TestNode, query: &str) -> Option<Vec<Closed>> {
+    let join = format!("{}/live/demo/index.m3u8{query}", node.url);
+    let text = reqwest::get(join).await.unwrap().text().await.unwrap();
+    parse::closed(&text).unwrap()
+}
+
+#[tokio::test]
+async fn captions_are_told_of_as_soon_as_they_are_known_and_on_relays() {
+    let (primary, mut feed) = primary().await;
+    assert_eq!(closed(&primary, "").await, None);
+    feed.producer.declare(Vec::new());
+    feed.segments(1);
+    assert_eq!(closed(&primary, "").await, Some(Vec::new()));
+    let captions = vec![Closed::new("CC1", None).unwrap()];
+    feed.producer.declare(captions.clone());
+    feed.segments(1);
+    // They are in the pictures, so that who cannot have renditions has them too.
+    for query in ["", "?switch=tagged", "?abr=client"] {
+        assert_eq!(
+            closed(&primary, query).await.as_ref(),
+            Some(&captions),
+            "{query}"
+        );
+    }
+    let (relay, stop) = relay(&primary, FIRST + 5).await;
+    assert_eq!(closed(&relay, "").await, Some(captions.clone()));
+    // Another run of the encoder knows nothing yet, and is of the same format all the same.
+    let mut format = feed.producer.window().unwrap().format().as_ref().clone();
+    format.renditions.closed = None;
+    feed.producer.begin(format);
+    assert!(feed.producer.window().unwrap().segment(FIRST).is_some());
+    feed.segments(1);
+    assert_eq!(closed(&primary, "").await, Some(captions));
     stop.cancel();
 }
 

@@ -20,7 +20,7 @@ pub use edge::Spot;
 pub use history::History;
 pub use ladder::{Ladder, LadderError, MAX_RUNGS, Rung, RungName};
 pub use measure::Measure;
-pub use rendition::{Rendition, Renditions};
+pub use rendition::{Closed, Rendition, Renditions};
 pub use segment::{Epoch, Head, Init, Part, Segment};
 pub use time::{Bitrate, MediaTime, WallTime};
 pub use timeline::Timeline;

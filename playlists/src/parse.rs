@@ -4,7 +4,7 @@
 //! its reader astray is an error that names the rule. Multivariant playlists are read by
 //! `m3u8_rs`, media playlists by `quick_m3u8`, which knows parts.
 
-use m3u8_rs::{AlternativeMediaType, MasterPlaylist};
+use m3u8_rs::{AlternativeMediaType, ClosedCaptionGroupId, MasterPlaylist};
 use quick_m3u8::{
     HlsLine, Reader,
     config::ParsingOptionsBuilder,
@@ -13,7 +13,7 @@ use quick_m3u8::{
 
 use crate::{
     ladder::LadderError,
-    rendition::{Kind, Track},
+    rendition::{Closed, Kind, Track},
     time::{Bitrate, MediaTime, WallTime},
 };
 
@@ -143,6 +143,27 @@ pub fn alternatives(text: &str) -> Result<Vec<Alternative>, ParseError> {
         })
     });
     Ok(alternatives.collect())
+}
+
+/// Reads what it says of captions in the pictures; `None` if it does not say.
+pub fn closed(text: &str) -> Result<Option<Vec<Closed>>, ParseError> {
+    let playlist = main_playlist(text)?;
+    let captions = playlist.alternatives.into_iter().filter_map(|media| {
+        let captions = media.media_type == AlternativeMediaType::ClosedCaptions;
+        let closed =
+            Closed::new(&media.instream_id.filter(|_| captions)?.to_string(), None).ok()?;
+        let track = Track {
+            label: media.name,
+            language: media.language,
+        };
+        Some(Closed { track, ..closed })
+    });
+    let captions: Vec<_> = captions.collect();
+    let none = playlist
+        .variants
+        .iter()
+        .any(|variant| variant.closed_captions == Some(ClosedCaptionGroupId::None));
+    Ok((none || !captions.is_empty()).then_some(captions))
 }
 
 fn main_playlist(text: &str) -> Result<MasterPlaylist, ParseError> {

@@ -52,6 +52,17 @@ pub struct Renditions {
     /// The sound that the rungs carry, if they do; named in playlists only where there is other sound to choose.
     pub main: Track,
     pub others: Vec<Rendition>,
+    /// Captions in the pictures themselves; `None`: nobody knows whether there are any.
+    #[serde(default)]
+    pub closed: Option<Vec<Closed>>,
+}
+
+/// Captions among the pictures of every rung (CEA-608, CEA-708).
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Closed {
+    /// Which of them: `CC1` to `CC4`, or `SERVICE1` to `SERVICE63`.
+    pub channel: String,
+    pub track: Track,
 }
 
 impl Renditions {
@@ -78,6 +89,28 @@ impl Renditions {
         self.others
             .iter()
             .filter(move |rendition| rendition.kind == kind)
+    }
+}
+
+impl Closed {
+    /// Those of `channel`, which has to be one that there can be.
+    pub fn new(channel: &str, language: Option<&str>) -> Result<Self, String> {
+        let channel = channel.to_ascii_uppercase();
+        let number = |prefix: &str, most: u8| {
+            let digits = channel.strip_prefix(prefix)?;
+            let plain = !digits.starts_with(['0', '+']);
+            digits
+                .parse()
+                .ok()
+                .filter(|number: &u8| plain && *number <= most)
+        };
+        if number("CC", 4).or_else(|| number("SERVICE", 63)).is_none() {
+            return Err(format!(
+                "{channel:?} is neither CC1 to CC4 nor SERVICE1 to SERVICE63"
+            ));
+        }
+        let track = Track::new(None, language, &channel);
+        Ok(Self { channel, track })
     }
 }
 
@@ -200,6 +233,22 @@ mod tests {
         let strange = Track::new(None, Some("x\"y"), "sound 3");
         assert_eq!(strange.language, None);
         assert_eq!(Track::new(None, Some("gsw"), "").label, "gsw");
+    }
+
+    #[test]
+    fn captions_have_a_channel_that_there_is() {
+        let closed = Closed::new("cc3", Some("spa")).unwrap();
+        assert_eq!(
+            (closed.channel.as_str(), closed.track.language.as_deref()),
+            ("CC3", Some("es"))
+        );
+        assert_eq!(
+            Closed::new("service63", None).unwrap().track.label,
+            "SERVICE63"
+        );
+        for wrong in ["", "CC", "CC0", "CC5", "CC01", "SERVICE64", "cc+1", "text1"] {
+            assert!(Closed::new(wrong, None).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::{
     history::History,
     ladder::{Ladder, Rung},
     measure::Measure,
-    rendition::Renditions,
+    rendition::{Closed, Renditions},
     segment::{Head, Init, Part, Segment},
     still::{Posters, Still},
     time::{Bitrate, MediaTime, WallTime},
@@ -324,6 +324,14 @@ impl Window {
     pub fn end(&mut self) {
         self.close();
         self.ended = true;
+    }
+
+    /// From now on that is what is known of captions in the pictures.
+    pub fn declare(&mut self, closed: Vec<Closed>) {
+        let closed = Some(closed);
+        if self.format.renditions.closed != closed {
+            Arc::make_mut(&mut self.format).renditions.closed = closed;
+        }
     }
 
     pub fn format(&self) -> &Arc<Format> {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use playlists::{
-    Bitrate, Epoch, Format, Head, Init, Ladder, MediaTime, Part, Renditions, Rung, RungName,
-    WallTime, Window, WindowError,
+    Bitrate, Closed, Epoch, Format, Head, Init, Ladder, MediaTime, Part, Renditions, Rung,
+    RungName, WallTime, Window, WindowError,
     parse::{self, MediaPlaylist},
     render::{self, View},
     rendition::{Kind, Rendition, Track},
@@ -232,6 +232,45 @@ fn renditions_are_listed_under_names_of_their_own() {
     );
 }
 
+#[test]
+fn captions_in_the_pictures_are_declared_or_denied_or_not_spoken_of() {
+    let text = |closed| {
+        let renditions = Renditions {
+            closed,
+            ..Renditions::default()
+        };
+        render::all_variants(ladder().rungs(), &renditions, "", "")
+    };
+    let unknown = text(None);
+    assert!(!unknown.contains("CAPTIONS"), "{unknown}");
+    assert_eq!(parse::closed(&unknown), Ok(None));
+    let none = text(Some(Vec::new()));
+    assert_eq!(
+        none.matches(",CLOSED-CAPTIONS=NONE").count(),
+        ladder().rungs().len()
+    );
+    assert_eq!(parse::closed(&none), Ok(Some(Vec::new())));
+    let said = [
+        Closed::new("CC1", Some("en")),
+        Closed::new("SERVICE2", None),
+    ];
+    let said: Vec<_> = said.into_iter().map(Result::unwrap).collect();
+    let some = text(Some(said.clone()));
+    for line in [
+        "#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID=\"captions\",LANGUAGE=\"en\",NAME=\"en\",AUTOSELECT=YES,INSTREAM-ID=\"CC1\"\n",
+        "#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID=\"captions\",NAME=\"SERVICE2\",AUTOSELECT=YES,INSTREAM-ID=\"SERVICE2\"\n",
+        ",CLOSED-CAPTIONS=\"captions\"\n",
+    ] {
+        assert!(some.contains(line), "{some}");
+    }
+    assert_eq!(parse::closed(&some), Ok(Some(said)));
+    assert_eq!(
+        parse::alternatives(&some),
+        Ok(Vec::new()),
+        "nothing to fetch"
+    );
+}
+
 /// The main sound is called as the other is.
 fn renditions() -> Renditions {
     let track = |language: &str| Track {
@@ -252,6 +291,7 @@ fn renditions() -> Renditions {
             rendition(Kind::Audio, 1, "de"),
             rendition(Kind::Subtitles, 0, "fr"),
         ],
+        closed: None,
     }
 }
 

@@ -89,6 +89,7 @@ impl Beside {
             renditions: Renditions {
                 main: about.sounds.first().cloned().unwrap_or_default(),
                 others,
+                closed: None,
             },
             rungs,
             began: MediaTime::ZERO,

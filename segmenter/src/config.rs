@@ -3,7 +3,7 @@
 use std::{num::ParseIntError, path::PathBuf, str::FromStr};
 
 use clap::{Parser, ValueEnum};
-use playlists::{Bitrate, MediaTime};
+use playlists::{Bitrate, Closed, MediaTime};
 
 use crate::{error::Error, ladder::Size};
 
@@ -62,6 +62,11 @@ pub(crate) struct Config {
     #[arg(long, value_name = "SECONDS|off", default_value = "30")]
     pub(crate) stills: Posters,
 
+    /// Captions in the pictures (CEA-608, CEA-708) and their languages, as in `cc1=en,cc3=es,service1`; `auto` tells of those that
+    /// come, `none` takes them out
+    #[arg(long, value_name = "LIST|auto|none", default_value = "auto")]
+    pub(crate) captions: Captions,
+
     /// Pictures per second; 90000 must be a multiple of it [default: the input's, made whole, at most --max-fps]
     #[arg(long, value_name = "RATE")]
     pub(crate) fps: Option<u32>,
@@ -112,6 +117,31 @@ impl FromStr for Posters {
         let seconds = text.parse().ok().filter(|s| (1.0..=3600.0).contains(s));
         let seconds = seconds.ok_or_else(|| format!("{text:?} is neither 1 to 3600 nor `off`"))?;
         Ok(Self(Some(seconds)))
+    }
+}
+
+/// What is to be done with captions in the pictures.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Captions {
+    Auto,
+    None,
+    Said(Vec<Closed>),
+}
+
+impl FromStr for Captions {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => return Ok(Self::Auto),
+            "none" => return Ok(Self::None),
+            _ => {}
+        }
+        let closed = text.split(',').map(|one| match one.split_once('=') {
+            Some((channel, language)) => Closed::new(channel, Some(language)),
+            None => Closed::new(one, None),
+        });
+        closed.collect::<Result<_, _>>().map(Self::Said)
     }
 }
 
@@ -367,6 +397,22 @@ mod tests {
         for wrong in ["0", "-3", "NaN", "often", ""] {
             assert!(wrong.parse::<Posters>().unwrap_err().contains("`off`"));
         }
+    }
+
+    #[test]
+    fn captions_are_said_or_found() {
+        assert_eq!("auto".parse(), Ok(Captions::Auto));
+        assert_eq!("none".parse(), Ok(Captions::None));
+        let Ok(Captions::Said(said)) = "cc1=en,service2".parse() else {
+            panic!("two are said")
+        };
+        assert_eq!(said.len(), 2);
+        assert!(
+            "cc9=en"
+                .parse::<Captions>()
+                .unwrap_err()
+                .contains("CC1 to CC4")
+        );
     }
 
     #[test]

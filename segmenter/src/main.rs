@@ -1,5 +1,6 @@
 //! The program: reads the command line, runs the pipeline, and says how it ended, on stdout and on stderr.
 
+mod a53;
 mod beside;
 mod cadence;
 mod captions;

@@ -15,17 +15,18 @@ use segmenter::{
 };
 
 use crate::{
+    a53::Ferry,
     beside::{self, Beside, Voice},
     cadence::{Cadence, whole_rate},
     captions::Cue,
-    config::{Config, Pacing},
+    config::{Captions, Config, Pacing},
     crew::{Crew, hello, open_rungs},
     error::Error,
     ladder,
     libav::{self, About, Event, Look, Picture, Samples, Shaper, Source},
     rung::{Made, Starts, Work},
     stills::{self, Stills},
-    writer::{Progress, Stdout, Writer},
+    writer::{Progress, Stdout, Told, Writer},
 };
 
 /// Plays `config`'s input to its end.
@@ -73,6 +74,8 @@ struct Pipeline {
     stills: Option<Stills>,
     /// The newest picture: shown until the next one comes, shaped when it is first shown.
     held: Option<Held>,
+    /// Closed captions of pictures that came; `None` if there are to be none.
+    ferry: Option<Ferry>,
     /// Sound of which it is not known yet when it sounds. Bounded by `EARLY`.
     unplaced: Vec<Heard>,
     /// Pictures given to the ladder, and parts cut.
@@ -121,6 +124,7 @@ impl Pipeline {
             rungs.len() + beside.inits.len(),
             Arc::clone(&progress),
             pictured,
+            Told::new(&config.captions),
         );
         let (top, made, crew) = Crew::start(rungs, config.open_rungs, writer)?;
         let paced = match config.pace {
@@ -144,6 +148,7 @@ impl Pipeline {
             pace: paced.then(Pace::default),
             stills,
             held: None,
+            ferry: (config.captions != Captions::None).then(Ferry::default),
             unplaced: Vec::new(),
             pictures: 0,
             parts: 0,
@@ -201,12 +206,28 @@ impl Pipeline {
         self.finish()
     }
 
-    fn picture(&mut self, picture: Picture, time: MediaTime) -> Result<(), Error> {
+    fn picture(&mut self, mut picture: Picture, time: MediaTime) -> Result<(), Error> {
         let times = self.cadence.arrive(time);
         self.show(times)?;
+        self.captions(&mut picture)?;
         self.held = Some(Held::Raw(picture));
         for heard in std::mem::take(&mut self.unplaced) {
             self.sound(heard)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the captions off a picture that came: when they are shown does not hang on whether it is.
+    fn captions(&mut self, picture: &mut Picture) -> Result<(), Error> {
+        let Some(captions) = libav::captions(picture) else {
+            return Ok(());
+        };
+        libav::caption(picture, &[]).map_err(captioning)?;
+        if let Some(ferry) = &mut self.ferry {
+            ferry.put(&captions);
+            self.progress
+                .captions
+                .store(ferry.seen().0, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -278,10 +299,13 @@ impl Pipeline {
                 let slept = pace.wait(self.grid.time(frame).duration());
                 self.idle(slept);
             }
-            let shared = libav::share(&picture).map_err(|why| Error::Libav {
+            let mut shared = libav::share(&picture).map_err(|why| Error::Libav {
                 doing: "sharing a picture".into(),
                 why: why.to_string(),
             })?;
+            if let Some(captions) = self.ferry.as_mut().and_then(Ferry::take) {
+                libav::caption(&mut shared, &captions).map_err(captioning)?;
+            }
             if let Some(stills) = &self.stills
                 && self.grid.starts_segment(frame)
             {
@@ -386,6 +410,13 @@ impl Pipeline {
         self.progress
             .idle
             .fetch_add(span.as_micros() as u64, Ordering::Relaxed);
+    }
+}
+
+fn captioning(why: impl std::fmt::Display) -> Error {
+    Error::Libav {
+        doing: "captioning a picture".into(),
+        why: why.to_string(),
     }
 }
 

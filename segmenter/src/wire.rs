@@ -6,7 +6,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use playlists::{
-    Ladder, MediaTime, Renditions,
+    Closed, Ladder, MediaTime, Renditions,
     still::{Coding, Still},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -33,6 +33,8 @@ pub enum Frame {
         segment: u64,
         still: Still,
     },
+    /// Which captions the pictures carry, as soon as that is known, and again when there are more.
+    Captions(Vec<Closed>),
     /// About once a second: how encoding goes.
     Health(Health),
     /// Last, when the input ended or failed; the only one if it could not be opened. A pipe that closes without it is a crash.
@@ -128,6 +130,7 @@ impl Frame {
             }
             Self::Part(part) => part.encode(out),
             Self::Still { segment, still } => put_still(out, *segment, still),
+            Self::Captions(closed) => json(out, CAPTIONS, "captions", closed)?,
             Self::Health(health) => json(out, HEALTH, "health", health)?,
             Self::End(end) => json(out, END, "end", end)?,
         }
@@ -168,6 +171,7 @@ impl Frame {
             INIT => Ok(Self::Init(body)),
             PART => Part::decode(body).map(Self::Part),
             STILL => take_still(body),
+            CAPTIONS => from_json("captions", &body).map(Self::Captions),
             HEALTH => from_json("health", &body).map(Self::Health),
             END => from_json("end", &body).map(Self::End),
             kind => Err(WireError::Kind { kind }),
@@ -273,6 +277,7 @@ const PART: u8 = 3;
 const HEALTH: u8 = 4;
 const END: u8 = 5;
 const STILL: u8 = 6;
+const CAPTIONS: u8 = 7;
 
 #[cfg(test)]
 mod tests {

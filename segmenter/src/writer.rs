@@ -7,20 +7,20 @@ use std::{
     os::fd::AsFd,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError},
     },
     time::{Duration, Instant},
 };
 
 use bytes::BytesMut;
-use playlists::MediaTime;
+use playlists::{Closed, MediaTime};
 use segmenter::{
     Grid,
     wire::{Frame, Health, Part},
 };
 
-use crate::{error::Error, health::KeepingUp, rung::Made, stills};
+use crate::{a53::Seen, config::Captions, error::Error, health::KeepingUp, rung::Made, stills};
 
 /// Frames to stdout, unbuffered: each is one write.
 pub(crate) struct Stdout {
@@ -64,6 +64,8 @@ pub(crate) struct Progress {
     pub(crate) repeated: AtomicU64,
     /// Segments whose stills there was no time for.
     pub(crate) unpictured: AtomicU64,
+    /// Closed captions that have come: a [`Seen`].
+    pub(crate) captions: AtomicU8,
     /// Microseconds spent waiting for the input or for its time to come: the machine was not the bottleneck.
     pub(crate) idle: AtomicU64,
 }
@@ -77,6 +79,7 @@ pub(crate) struct Writer {
     /// Parts that some rung has not made yet. Bounded, as the rungs are, by the channels between them.
     open: BTreeMap<u64, Vec<Made>>,
     stills: Option<stills::Made>,
+    told: Told,
 }
 
 impl Writer {
@@ -87,6 +90,7 @@ impl Writer {
         rungs: usize,
         progress: Arc<Progress>,
         stills: Option<stills::Made>,
+        told: Told,
     ) -> Self {
         Self {
             stdout,
@@ -96,6 +100,7 @@ impl Writer {
             progress,
             open: BTreeMap::new(),
             stills,
+            told,
         }
     }
 
@@ -123,6 +128,10 @@ impl Writer {
         }
         let mut shares = self.open.remove(&number).unwrap_or_default();
         shares.sort_by_key(|share| share.rung);
+        let seen = Seen(self.progress.captions.load(Ordering::Relaxed));
+        if let Some(closed) = self.told.tell(seen) {
+            self.stdout.write(&Frame::Captions(closed))?;
+        }
         if let Some(last) = shares.first().filter(|share| share.span.last) {
             self.picture(last.span.segment)?;
         }
@@ -158,6 +167,52 @@ impl Writer {
             duration: self.grid.time(span.end_frame()) - self.grid.time(span.first_frame),
             media,
         }
+    }
+}
+
+/// What the reader knows of captions in the pictures.
+pub(crate) struct Told {
+    /// What is to be said whatever comes, until it was.
+    said: Option<Vec<Closed>>,
+    /// What was seen when that was last said; `None`: it is not looked at, or never was.
+    seen: Option<Seen>,
+    looks: bool,
+}
+
+impl Told {
+    pub(crate) fn new(captions: &Captions) -> Self {
+        let said = match captions {
+            Captions::Auto => None,
+            Captions::None => Some(Vec::new()),
+            Captions::Said(closed) => Some(closed.clone()),
+        };
+        Self {
+            looks: said.is_none(),
+            said,
+            seen: None,
+        }
+    }
+
+    /// What is news, `seen` being what has come. That there is nothing is said of the first part.
+    fn tell(&mut self, seen: Seen) -> Option<Vec<Closed>> {
+        if !self.looks {
+            return self.said.take();
+        }
+        if self.seen.replace(seen) == Some(seen) {
+            return None;
+        }
+        let channels = seen.channels();
+        if !channels.is_empty() {
+            tracing::info!(
+                channels = channels.join(", "),
+                "there are captions in the pictures"
+            );
+        }
+        let closed = channels
+            .into_iter()
+            .map(|channel| Closed::new(channel, None));
+        // They are those that there are.
+        Some(closed.filter_map(Result::ok).collect())
     }
 }
 

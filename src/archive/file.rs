@@ -100,7 +100,11 @@ impl Shape {
     pub fn of(format: &Format) -> Self {
         Self {
             ladder: format.ladder.clone(),
-            renditions: format.renditions.clone(),
+            // Found out anew in each run, and nothing that segments would not fit.
+            renditions: Renditions {
+                closed: None,
+                ..format.renditions.clone()
+            },
             segment: format.segment,
             part: format.part,
         }

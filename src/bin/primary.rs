@@ -117,6 +117,10 @@ struct Encoding {
     /// Make a poster about every so many seconds, and small stills for storyboards; or `off` [default: 30]
     #[arg(long, value_name = "SECONDS|off")]
     stills: Option<String>,
+    /// Captions in the pictures (CEA-608, CEA-708) and their languages, as in `cc1=en,cc3=es`; `auto` finds out, `none` takes
+    /// them out [default: auto]
+    #[arg(long, value_name = "LIST|auto|none")]
+    captions: Option<String>,
     /// End the stream with its file, instead of playing it over and over
     #[arg(long)]
     once: bool,
@@ -147,6 +151,8 @@ struct StreamConfig {
     open_rungs: Option<usize>,
     #[serde(default)]
     stills: Option<String>,
+    #[serde(default)]
+    captions: Option<String>,
     #[serde(default)]
     once: bool,
     #[serde(default)]
@@ -224,6 +230,7 @@ impl Config {
                 part_seconds,
                 open_rungs,
                 stills,
+                captions,
                 once,
             } = self.encoding.clone();
             self.streams.insert(
@@ -240,6 +247,7 @@ impl Config {
                     part_seconds,
                     open_rungs,
                     stills,
+                    captions,
                     once,
                     dvr: None,
                     key: self.publish.key.take().or_else(|| std::env::var(KEY).ok()),
@@ -492,6 +500,7 @@ impl StreamConfig {
             ("--fps", self.fps.map(|value| value.to_string())),
             ("--max-fps", self.max_fps.map(|value| value.to_string())),
             ("--stills", self.stills.clone()),
+            ("--captions", self.captions.clone()),
             ("--preset", self.preset.clone()),
         ];
         for (flag, value) in options {

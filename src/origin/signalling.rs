@@ -178,7 +178,12 @@ pub(super) fn is_beyond(window: &Published, profile: &Profile, abr: Option<&str>
 /// hls.js never starts, and are not MPEG-TS: who wants either has the sound that is in the rungs.
 pub(super) fn renditions<'a>(renditions: &'a Renditions, profile: &Profile) -> Cow<'a, Renditions> {
     if profile.signalling == Signalling::Tagged || profile.container == Container::Ts {
-        Cow::Owned(Renditions::default())
+        // Captions are in the pictures, and so in these as well.
+        let closed = renditions.closed.clone();
+        Cow::Owned(Renditions {
+            closed,
+            ..Renditions::default()
+        })
     } else {
         Cow::Borrowed(renditions)
     }

@@ -338,6 +338,7 @@ impl Run {
             }
             Frame::Init(media) => self.init(media)?,
             Frame::Part(part) => self.part(part, producer)?,
+            Frame::Captions(closed) => producer.declare(closed),
             // What is more than a segment ever has is nobody's.
             Frame::Still { segment, still } if self.stills.len() < MOST_STILLS => {
                 self.stills.push((segment, still));

@@ -189,11 +189,9 @@ async fn look(upstream: &Upstream, stream: &StreamName) -> Result<Glance, Lost> 
         &format!("live/{stream}/index.m3u8?abr=client&names=canonical"),
     )?;
     let (index, text) = upstream.fetcher.text(index, JOIN_PATIENCE).await?;
-    let said = parse::multivariant(&text).and_then(|variants| {
-        let alternatives = parse::alternatives(&text)?;
-        Ok((variants, alternatives))
-    });
-    let (variants, alternatives) = said.map_err(|error| Lost::Playlist {
+    let said = parse::multivariant(&text)
+        .and_then(|variants| Ok((variants, parse::alternatives(&text)?, parse::closed(&text)?)));
+    let (variants, alternatives, closed) = said.map_err(|error| Lost::Playlist {
         url: index.clone().into(),
         error,
     })?;
@@ -202,7 +200,7 @@ async fn look(upstream: &Upstream, stream: &StreamName) -> Result<Glance, Lost> 
     for rung in ladder.rungs() {
         urls.push(join(&index, &format!("{}.m3u8", rung.name))?);
     }
-    let (renditions, uris) = renditions(&alternatives);
+    let (renditions, uris) = renditions(&alternatives, closed);
     for uri in &uris {
         urls.push(join(&index, uri)?);
     }

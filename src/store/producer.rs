@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use playlists::{
-    Format, Head, History, MediaTime, Part, Segment, Window, WindowError, still::Still,
+    Closed, Format, Head, History, MediaTime, Part, Segment, Window, WindowError, still::Still,
 };
 use tokio::sync::watch;
 
@@ -70,7 +70,17 @@ impl Producer {
     }
 
     /// Starts publishing in `format`; a window in another format is gone.
-    pub fn begin(&mut self, format: Format) {
+    pub fn begin(&mut self, mut format: Format) {
+        if let Some(window) = &mut self.window {
+            // What is found out of captions is no other format.
+            match &format.renditions.closed {
+                Some(closed) => window.declare(closed.clone()),
+                None => format
+                    .renditions
+                    .closed
+                    .clone_from(&window.format().renditions.closed),
+            }
+        }
         if let Some(kept) = &mut self.kept {
             kept.archive.begin(&format);
             kept.begun = true;
@@ -143,6 +153,13 @@ impl Producer {
             .as_mut()
             .ok_or(WindowError::NoSegment)?
             .illustrate(stills)
+    }
+
+    /// Says which captions the pictures carry; readers see it with the next part.
+    pub fn declare(&mut self, closed: Vec<Closed>) {
+        if let Some(window) = &mut self.window {
+            window.declare(closed);
+        }
     }
 
     /// Adds subtitles to the open segment; readers see them when it is closed.

@@ -15,6 +15,13 @@ import { parseArgs } from "node:util";
 
 const { chromium } = createRequire(new URL("../../web/package.json", import.meta.url))("playwright-core");
 
+/** What the player made of captions and of metadata. A track that is disabled does not show its cues. */
+const TEXTS = `[...document.querySelector("video").textTracks].map((track) => {
+  if (track.mode === "disabled") track.mode = "hidden";
+  const cue = ({ startTime, endTime, text, type, value }) => ({ startTime, endTime, text, type, key: value?.key });
+  return { kind: track.kind, label: track.label, cues: [...(track.cues ?? [])].map(cue) };
+})`;
+
 /** How long a page may take to play or to show data, in milliseconds. */
 const PATIENCE = 20_000;
 const FLAGS = [
@@ -90,7 +97,7 @@ async function watch(page, seconds) {
     timeline.push({ at: Date.now(), rung, shownRung, node, buffer, latency, age, stalls, currentTime, playing });
     await page.waitForTimeout(Math.max(0, Math.min(1_000, until - Date.now())));
   }
-  return { ...(await read()), timeline };
+  return { ...(await read()), timeline, texts: await page.evaluate(TEXTS) };
 }
 
 async function ops(page, seen) {

@@ -2,14 +2,14 @@
 //! (RFC 8216bis section 4.4.6). What is in each is the parent's business.
 
 use m3u8_rs::{
-    AlternativeMedia, AlternativeMediaType, MasterPlaylist, QuotedOrUnquoted, Resolution,
-    VariantStream,
+    AlternativeMedia, AlternativeMediaType, ClosedCaptionGroupId, MasterPlaylist, QuotedOrUnquoted,
+    Resolution, VariantStream,
 };
 
 use super::VERSION;
 use crate::{
     ladder::Rung,
-    rendition::{Kind, Rendition, Renditions, Track},
+    rendition::{Closed, Kind, Rendition, Renditions, Track},
 };
 
 /// What a viewer gets: one variant, and the truth about the dearest of the `rungs` that it may be
@@ -62,6 +62,13 @@ fn variant(rung: &Rung, renditions: &Renditions, uri: String) -> VariantStream {
         frame_rate: Some((rung.frame_rate * 1000.0).round() / 1000.0),
         audio: has(Kind::Audio).then(|| AUDIO.to_owned()),
         subtitles: has(Kind::Subtitles).then(|| SUBTITLES.to_owned()),
+        closed_captions: renditions
+            .closed
+            .as_ref()
+            .map(|closed| match closed.is_empty() {
+                true => ClosedCaptionGroupId::None,
+                false => ClosedCaptionGroupId::GroupId(CAPTIONS.to_owned()),
+            }),
         other_attributes: rung.score.map(|score| {
             let score = QuotedOrUnquoted::Unquoted(score.to_string());
             [("SCORE".to_owned(), score)].into()
@@ -95,7 +102,23 @@ fn alternatives(renditions: &Renditions, folder: &str) -> Vec<AlternativeMedia> 
             ..media(*kind, track, &mut taken)
         });
     }
+    let mut names = Vec::new();
+    let closed = renditions.closed.iter().flatten();
+    alternatives.extend(closed.map(|closed| captions(closed, &mut names)));
     alternatives
+}
+
+/// They are in the pictures, so that there is nothing to fetch.
+fn captions(
+    Closed { channel, track }: &Closed,
+    taken: &mut Vec<(Kind, String)>,
+) -> AlternativeMedia {
+    AlternativeMedia {
+        media_type: AlternativeMediaType::ClosedCaptions,
+        group_id: CAPTIONS.to_owned(),
+        instream_id: channel.parse().ok(),
+        ..media(Kind::Subtitles, track, taken)
+    }
 }
 
 /// Two of a kind must not have one name (section 4.4.6.1): the second is numbered.
@@ -137,3 +160,4 @@ fn media(kind: Kind, track: &Track, taken: &mut Vec<(Kind, String)>) -> Alternat
 
 const AUDIO: &str = "audio";
 const SUBTITLES: &str = "subtitles";
+const CAPTIONS: &str = "captions";

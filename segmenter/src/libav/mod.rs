@@ -20,7 +20,7 @@ mod video;
 use ffmpeg_next as ff;
 
 pub(crate) use mux::{Muxer, Setup, codec_name};
-pub(crate) use raw::share;
+pub(crate) use raw::{caption, captions, share};
 pub(crate) use shape::{Look, Scaler, Shaper};
 pub(crate) use sound::Sound;
 pub(crate) use source::{About, Event, Source};

@@ -19,6 +19,32 @@ pub(crate) fn share(picture: &ff::frame::Video) -> Result<ff::frame::Video, ff::
     }
 }
 
+/// Closed captions of a picture, as triplets of A/53.
+pub(crate) fn captions(picture: &ff::frame::Video) -> Option<Vec<u8>> {
+    let captions = picture.side_data(ff::frame::side_data::Type::A53CC)?;
+    Some(captions.data().to_vec())
+}
+
+/// Makes `captions` those of a picture, whatever it had.
+pub(crate) fn caption(picture: &mut ff::frame::Video, captions: &[u8]) -> Result<(), ff::Error> {
+    let kind = ff::frame::side_data::Type::A53CC;
+    picture.remove_side_data(kind);
+    if captions.is_empty() {
+        return Ok(());
+    }
+    let mut block = picture
+        .new_side_data(kind, captions.len())
+        .ok_or(ff::Error::Other {
+            errno: ff::util::error::ENOMEM,
+        })?;
+    // SAFETY: the block was just made for this many octets, and nobody else has it.
+    unsafe {
+        let data = (*block.as_mut_ptr()).data;
+        ptr::copy_nonoverlapping(captions.as_ptr(), data, captions.len());
+    }
+    Ok(())
+}
+
 /// The parameter sets of an opened encoder.
 pub(crate) fn extradata(codec: &ff::codec::Context) -> Vec<u8> {
     // SAFETY: an opened AVCodecContext owns `extradata_size` octets at `extradata`, or has none at all.

@@ -284,6 +284,9 @@ impl Scaler {
         };
         let mut smaller = Picture::empty();
         context.run(picture, &mut smaller).map_err(doing)?;
+        if let Some(captions) = super::captions(picture) {
+            super::caption(&mut smaller, &captions).map_err(failed("captioning a picture"))?;
+        }
         Ok(smaller)
     }
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod boxes;
+pub(crate) mod captioned;
 pub(crate) mod judge;
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use playlists::{MediaTime, still::Still};
+use playlists::{Closed, MediaTime, still::Still};
 use segmenter::wire::{End, Frame, Hello, Part};
 
 /// Everything that one run said.
@@ -24,6 +25,8 @@ pub(crate) struct Run {
     pub(crate) parts: Vec<Part>,
     /// With the segment that each is of.
     pub(crate) stills: Vec<(u64, Still)>,
+    /// What was said of captions, over and over.
+    pub(crate) captions: Vec<Vec<Closed>>,
     pub(crate) end: Option<End>,
     pub(crate) stderr: String,
     pub(crate) success: bool,
@@ -43,6 +46,7 @@ pub(crate) fn segment(arguments: &[&str]) -> Run {
         inits: Vec::new(),
         parts: Vec::new(),
         stills: Vec::new(),
+        captions: Vec::new(),
         end: None,
         stderr: String::from_utf8(output.stderr).expect("stderr is text"),
         success: output.status.success(),
@@ -55,6 +59,7 @@ pub(crate) fn segment(arguments: &[&str]) -> Run {
             Frame::Init(init) if run.init.is_empty() => run.init = init,
             Frame::Init(init) => run.inits.push(init),
             Frame::Part(part) => run.parts.push(part),
+            Frame::Captions(closed) => run.captions.push(closed),
             Frame::Still { segment, still } => run.stills.push((segment, still)),
             Frame::Health(health) => assert!(health.speed >= 0.0),
             Frame::End(end) => run.end = Some(end),

@@ -1,7 +1,8 @@
 //! What an upstream says of a stream, in our own terms: its ladder, its format, its names and lengths.
 
 use playlists::{
-    Bitrate, Epoch, Format, Ladder, LadderError, MediaTime, Rendition, Renditions, Rung, RungName,
+    Bitrate, Closed, Epoch, Format, Ladder, LadderError, MediaTime, Rendition, Renditions, Rung,
+    RungName,
     parse::{Alternative, MediaPlaylist, Variant},
     rendition::Track,
 };
@@ -26,7 +27,10 @@ pub(super) fn rung_of(variant: &Variant) -> Result<Rung, LadderError> {
 
 /// The renditions beside the variants, and where each one's playlist is. What is called as nothing
 /// of ours could be is left out.
-pub(super) fn renditions(alternatives: &[Alternative]) -> (Renditions, Vec<String>) {
+pub(super) fn renditions(
+    alternatives: &[Alternative],
+    closed: Option<Vec<Closed>>,
+) -> (Renditions, Vec<String>) {
     let mut main = Track::default();
     let (mut others, mut uris) = (Vec::new(), Vec::new());
     for Alternative {
@@ -58,7 +62,12 @@ pub(super) fn renditions(alternatives: &[Alternative]) -> (Renditions, Vec<Strin
             Err(error) => tracing::warn!(uri, %error, "a rendition is not followed"),
         }
     }
-    (Renditions { main, others }, uris)
+    let renditions = Renditions {
+        main,
+        others,
+        closed,
+    };
+    (renditions, uris)
 }
 
 pub(super) fn format(
