@@ -215,7 +215,7 @@ impl Caller {
         connection: Connection,
         stop: &CancellationToken,
     ) -> Closed {
-        let cut = seat.cut.clone();
+        let (channel, cut) = (seat.channel.clone(), seat.cut.clone());
         let encrypted = connection.settings.cipher.is_some();
         let latency = connection.settings.recv_tsbpd_latency;
         let mut air = Air::new(seat, self.from, encrypted, latency);
@@ -230,6 +230,7 @@ impl Caller {
                     Input::PacketSent
                 }
                 Action::ReleaseData((_, media)) => {
+                    channel.heard();
                     if why.is_none() {
                         why = air.take(media).err();
                     }
