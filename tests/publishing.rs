@@ -12,10 +12,11 @@ use playlists::parse::{self, MediaPlaylist};
 use tokio::{process::Command, time::Instant};
 use tools::program::{Program, is_installed};
 
-/// A primary with the stream `live`, published by RTMP with the key `s3cr3t`.
+/// A primary with the stream `live`, published by RTMP with the key [`KEY`].
 struct Studio {
     primary: Primary,
     rtmp: String,
+    srt: String,
     _folder: Folder,
 }
 
@@ -38,45 +39,49 @@ impl Studio {
         let folder = std::env::temp_dir().join(format!("{test}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let (folder, key) = (Folder(folder.clone()), folder.join("key"));
-        std::fs::write(&key, "s3cr3t\n").unwrap();
+        std::fs::write(&key, "s3cr3t-s3cr3t\n").unwrap();
         let own = [
             "--publish-key-file",
             key.to_str().unwrap(),
             "--rtmp-listen",
             "127.0.0.1:0",
+            "--srt-listen",
+            "127.0.0.1:0",
         ];
         let arguments = [&own, &SMALL[..], arguments].concat();
         let mut primary = Primary::launch("127.0.0.1", "publish", &arguments).await;
-        let rtmp = primary.program.says(PATIENCE, |line| {
-            let (_, rtmp) = line.strip_prefix("ready ")?.split_once(" rtmp ")?;
-            Some(rtmp.split(' ').next()?.to_owned())
+        let ready = primary.program.says(PATIENCE, |line| {
+            let ready = line.strip_prefix("ready ")?;
+            let after = |name| Some(ready.split_once(name)?.1.split(' ').next()?.to_owned());
+            Some((after(" rtmp ")?, after(" srt ")?))
         });
-        let rtmp = rtmp.await.unwrap();
+        let (rtmp, srt) = ready.await.unwrap();
         Some(Self {
             primary,
             rtmp,
+            srt,
             _folder: folder,
         })
     }
 
     /// ffmpeg, publishing `key` in `app`.
     fn publisher(&self, app: &str, key: &str) -> Program {
+        Self::ffmpeg("flv", &format!("rtmp://{}/{app}/{key}", self.rtmp))
+    }
+
+    /// ffmpeg, calling by SRT with these options.
+    fn caller(&self, options: &str) -> Program {
+        Self::ffmpeg("mpegts", &format!("srt://{}?{options}", self.srt))
+    }
+
+    fn ffmpeg(format: &str, url: &str) -> Program {
         let mut command = Command::new("ffmpeg");
         command.args(["-hide_banner", "-loglevel", "info", "-re"]);
         command.args(["-f", "lavfi", "-i", "testsrc2=s=320x180:r=25"]);
         command.args(["-f", "lavfi", "-i", "sine=f=440:r=48000"]);
-        command.args([
-            "-c:v",
-            "libx264",
-            "-preset",
-            "ultrafast",
-            "-g",
-            "25",
-            "-b:v",
-            "300k",
-        ]);
-        command.args(["-c:a", "aac", "-b:a", "64k", "-f", "flv"]);
-        command.arg(format!("rtmp://{}/{app}/{key}", self.rtmp));
+        command.args(["-c:v", "libx264", "-preset", "ultrafast", "-g", "25"]);
+        command.args(["-b:v", "300k", "-c:a", "aac", "-b:a", "64k"]);
+        command.args(["-f", format, url]);
         Program::start("ffmpeg", command).unwrap()
     }
 
@@ -130,7 +135,7 @@ async fn publishing_starts_a_programme_and_its_end_ends_it_after_a_grace() {
     let Some(studio) = Studio::start(name, &["--grace-seconds", "2"]).await else {
         return;
     };
-    let mut publisher = studio.publisher("live", "live?key=s3cr3t");
+    let mut publisher = studio.publisher("live", &format!("live?key={KEY}"));
     let first = studio
         .playlist("three segments", |list| complete(list) >= 3)
         .await;
@@ -143,7 +148,7 @@ async fn publishing_starts_a_programme_and_its_end_ends_it_after_a_grace() {
     assert!(ended.segments.iter().all(|segment| !segment.discontinuity));
 
     // Whoever publishes then begins another programme, which has nothing of the first.
-    let mut publisher = studio.publisher("live", "s3cr3t");
+    let mut publisher = studio.publisher("live", KEY);
     let again = studio
         .playlist("a new programme", |list| !list.ended && complete(list) >= 1)
         .await;
@@ -157,7 +162,7 @@ async fn publishing_starts_a_programme_and_its_end_ends_it_after_a_grace() {
         .program
         .said()
         .into_iter()
-        .find(|line| line.contains("s3cr3t"));
+        .find(|line| line.contains(KEY));
     assert_eq!(key, None, "the key is in the log");
 }
 
@@ -167,12 +172,12 @@ async fn a_publisher_that_comes_back_goes_on_with_the_same_programme() {
     let Some(studio) = Studio::start(name, &["--grace-seconds", "30"]).await else {
         return;
     };
-    let mut publisher = studio.publisher("live", "s3cr3t");
+    let mut publisher = studio.publisher("live", KEY);
     let before = studio
         .playlist("two segments", |list| complete(list) >= 2)
         .await;
     publisher.kill().await.unwrap();
-    let mut publisher = studio.publisher("live", "s3cr3t");
+    let mut publisher = studio.publisher("live", KEY);
     let wanted = |list: &MediaPlaylist| {
         let broken = list
             .segments
@@ -209,7 +214,7 @@ async fn wrong_keys_and_applications_are_refused_and_no_segmenter_starts() {
     for (app, key, told) in [
         ("live", "wr0ng", "wrong stream key"),
         ("live", "live?key=wr0ng", "wrong stream key"),
-        ("vod", "s3cr3t", "no such application"),
+        ("vod", KEY, "no such application"),
     ] {
         let mut publisher = studio.publisher(app, key);
         let status = publisher.ended(PATIENCE).await.unwrap();
@@ -219,7 +224,7 @@ async fn wrong_keys_and_applications_are_refused_and_no_segmenter_starts() {
     }
     assert!(studio.said("publisher refused").is_some());
     assert!(studio.said("segmenter started").is_none());
-    assert!(studio.said("wr0ng").is_none() && studio.said("s3cr3t").is_none());
+    assert!(studio.said("wr0ng").is_none() && studio.said(KEY).is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -228,11 +233,11 @@ async fn a_second_publisher_is_refused_and_the_first_goes_on() {
     let Some(studio) = Studio::start(name, &[]).await else {
         return;
     };
-    let mut first = studio.publisher("live", "s3cr3t");
+    let mut first = studio.publisher("live", KEY);
     let before = studio
         .playlist("a segment", |list| complete(list) >= 1)
         .await;
-    let mut second = studio.publisher("live", "s3cr3t");
+    let mut second = studio.publisher("live", KEY);
     assert!(!second.ended(PATIENCE).await.unwrap().success());
     let said = second.said_in_full().await.join("\n");
     assert!(said.contains("publishing this stream already"), "{said}");
@@ -250,11 +255,11 @@ async fn a_second_publisher_takes_over_where_that_is_wanted() {
     let Some(studio) = Studio::start(name, &["--second-publisher", "take-over"]).await else {
         return;
     };
-    let mut first = studio.publisher("live", "s3cr3t");
+    let mut first = studio.publisher("live", KEY);
     studio
         .playlist("a segment", |list| complete(list) >= 1)
         .await;
-    let mut second = studio.publisher("live", "s3cr3t");
+    let mut second = studio.publisher("live", KEY);
     first.ended(PATIENCE).await.unwrap();
     let wanted = |list: &MediaPlaylist| {
         let broken = list
@@ -267,5 +272,60 @@ async fn a_second_publisher_takes_over_where_that_is_wanted() {
     assert!(!after.ended);
     second.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_srt_the_passphrase_opens_and_datagrams_of_nobody_do_no_harm() {
+    let name = "by_srt_the_passphrase_opens";
+    let Some(studio) = Studio::start(name, &["--grace-seconds", "1"]).await else {
+        return;
+    };
+    // What is like the beginning of a handshake, from many and from one, with all that may stand in it.
+    for caller in 0..40_u32 {
+        let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        for round in 0..20_u32 {
+            let mut datagram: Vec<u8> = (0..48 + round * 7)
+                .map(|place| ((place * 7919 + caller * 131 + round * 17) >> 3) as u8)
+                .collect();
+            let start = [0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            datagram.splice(..16, start);
+            let version = 4 + u8::from(round % 2 == 0);
+            datagram.splice(16..20, [0, 0, 0, version]);
+            socket.send_to(&datagram, &studio.srt).await.unwrap();
+        }
+    }
+    for (options, why) in [
+        ("streamid=live", "has to be encrypted"),
+        ("streamid=live&passphrase=wr0ng-wr0ng", "wrong passphrase"),
+        ("streamid=wr0ng-wr0ng", "the key is no stream's"),
+    ] {
+        let mut caller = studio.caller(options);
+        assert!(
+            !caller.ended(PATIENCE).await.unwrap().success(),
+            "{options}"
+        );
+        let said = studio.said(why);
+        assert!(
+            said.is_some(),
+            "{options}: {:#?}",
+            studio.primary.program.said()
+        );
+    }
+    assert!(studio.said("segmenter started").is_none());
+
+    let mut caller = studio.caller(&format!("streamid=live&passphrase={KEY}"));
+    studio
+        .playlist("two segments", |list| complete(list) >= 2)
+        .await;
+    let line = studio.said("publisher is on the air").unwrap();
+    for fact in ["srt", "encrypted=true", "H.264", "AAC"] {
+        assert!(line.contains(fact), "{fact}: {line}");
+    }
+    caller.stop().await.unwrap();
+    studio.playlist("the end", |list| list.ended).await;
+    assert_eq!(studio.said(KEY), None, "the key is in the log");
+}
+
+/// Long enough for SRT.
+const KEY: &str = "s3cr3t-s3cr3t";
 
 const PATIENCE: Duration = Duration::from_secs(45);

@@ -14,7 +14,7 @@ use crate::{error::Error, ladder::Size};
 #[derive(Clone, Debug, Parser)]
 #[command(name = "segmenter", version)]
 pub(crate) struct Config {
-    /// What to play: a file, a URL that libav opens (http, hls, rtsp, srt, udp, ...), a socket at unix:PATH, `lavfi:GRAPH` with its
+    /// What to play: a file, a list of files (.m3u), a URL that libav opens (http, hls, rtsp, srt, udp, ...), a socket at unix:PATH, `lavfi:GRAPH` with its
     /// picture at [out0] and its sound at [out1], or `test` for Spillway's own programme
     pub(crate) input: String,
 
@@ -75,7 +75,7 @@ pub(crate) struct Config {
     #[arg(long, value_name = "RATE", default_value_t = 30, value_parser = clap::value_parser!(u32).range(10..=60))]
     pub(crate) max_fps: u32,
 
-    /// Starts a file over when it ends, on an unbroken timeline
+    /// Starts a file, or a list of files, over when it ends, on an unbroken timeline
     #[arg(long = "loop")]
     pub(crate) looped: bool,
 
@@ -284,6 +284,9 @@ impl Config {
         match self.input.strip_prefix("lavfi:") {
             _ if self.input == "test" => Source::Programme,
             Some(graph) => Source::Graph(graph),
+            None if self.input.ends_with(".m3u") && !self.input.contains("://") => {
+                Source::List(&self.input)
+            }
             None if PathBuf::from(&self.input).exists() => Source::File(&self.input),
             None if self.input.contains("://") || self.input.starts_with("unix:") => {
                 Source::Url(&self.input)
@@ -319,6 +322,8 @@ pub(crate) enum Source<'a> {
     Programme,
     Graph(&'a str),
     File(&'a str),
+    /// A file that names others.
+    List(&'a str),
     Url(&'a str),
 }
 

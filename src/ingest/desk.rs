@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
@@ -41,9 +41,17 @@ pub struct Channel {
     seat: Arc<Semaphore>,
     /// How long whoever is cut off has to be gone.
     leaving: Duration,
-    sitting: Mutex<Option<(SocketAddr, CancellationToken)>>,
+    sitting: Mutex<Option<Sitting>>,
     /// Whoever is on the air, to be cut off.
     pub(super) on_air: watch::Sender<Option<CancellationToken>>,
+}
+
+#[derive(Clone, Debug)]
+struct Sitting {
+    from: SocketAddr,
+    cut: CancellationToken,
+    /// When something of it last came.
+    heard: Instant,
 }
 
 /// The right to be on the air with a stream. Dropping it gives it up.
@@ -115,7 +123,11 @@ impl Channel {
             Err(_) => self.unseat(from).await?,
         };
         let cut = CancellationToken::new();
-        *self.sitting() = Some((from, cut.clone()));
+        *self.sitting() = Some(Sitting {
+            from,
+            cut: cut.clone(),
+            heard: Instant::now(),
+        });
         Ok(Seat {
             channel: self.clone(),
             cut,
@@ -123,15 +135,23 @@ impl Channel {
         })
     }
 
-    async fn unseat(&self, from: SocketAddr) -> Result<OwnedSemaphorePermit, Denied> {
-        let stream = self.name.clone();
-        let sitting = self.sitting().clone();
-        let by = sitting.as_ref().map_or(from, |(by, _)| *by);
-        if self.second == Second::Refuse {
-            return Err(Denied::Busy { stream, by });
+    /// To be called when something comes from whoever sits here.
+    pub fn heard(&self) {
+        if let Some(sitting) = &mut *self.sitting() {
+            sitting.heard = Instant::now();
         }
-        if let Some((_, cut)) = sitting {
-            tracing::warn!(%stream, %by, %from, "another publisher takes over");
+    }
+
+    async fn unseat(&self, from: SocketAddr) -> Result<OwnedSemaphorePermit, Denied> {
+        let (stream, sitting) = (self.name.clone(), self.sitting().clone());
+        let by = sitting.as_ref().map_or(from, |sitting| sitting.from);
+        if let Some(Sitting { cut, heard, .. }) = sitting {
+            // A publisher that comes back after its path has died finds itself on the air.
+            let silent = heard.elapsed();
+            if self.second == Second::Refuse && silent < SILENT {
+                return Err(Denied::Busy { stream, by });
+            }
+            tracing::warn!(%stream, %by, %from, ?silent, "another publisher takes over");
             cut.cancel();
         }
         let waiting = self.seat.clone().acquire_owned();
@@ -141,7 +161,7 @@ impl Channel {
         }
     }
 
-    fn sitting(&self) -> std::sync::MutexGuard<'_, Option<(SocketAddr, CancellationToken)>> {
+    fn sitting(&self) -> std::sync::MutexGuard<'_, Option<Sitting>> {
         self.sitting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -207,6 +227,9 @@ fn shortened(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
+/// One who publishes says something each second, be it only sound.
+const SILENT: Duration = Duration::from_secs(2);
+
 /// As long as a segmenter may hold a publisher up, and the end of it is told, in all but the worst case.
 const LEAVING: Duration = Duration::from_secs(3);
 
@@ -260,7 +283,17 @@ mod tests {
         assert!(matches!(second, Denied::Busy { .. }));
         assert!(!first.cut.is_cancelled());
         drop(first);
-        assert!(channel.sit(here()).await.is_ok());
+        let second = channel.sit(here()).await.unwrap();
+        // One that says nothing any more has gone as well, whether it knows or not.
+        if let Some(sitting) = &mut *channel.sitting() {
+            sitting.heard -= SILENT;
+        }
+        let going = second.cut.clone();
+        tokio::spawn(async move {
+            let seat = second;
+            seat.cut.cancelled().await;
+        });
+        assert!(channel.sit(here()).await.is_ok() && going.is_cancelled());
     }
 
     #[tokio::test]

@@ -191,7 +191,7 @@ impl Publisher {
 
     /// Hands its media on, until it ends.
     async fn on_air(&mut self, seat: Seat, stop: &CancellationToken) -> Closed {
-        let cut = seat.cut.clone();
+        let (channel, cut) = (seat.channel.clone(), seat.cut.clone());
         let mut air = Air::new(seat, self.from);
         let first_picture = Instant::now() + FIRST_PICTURE;
         loop {
@@ -204,6 +204,7 @@ impl Publisher {
                 },
                 event = timeout(IDLE, self.event()) => event,
             };
+            channel.heard();
             let taken = match event {
                 Ok(Ok(Event::Ended)) => return Closed::Done,
                 Ok(Ok(event)) => air.take(event).await,

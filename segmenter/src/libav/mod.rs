@@ -6,6 +6,7 @@
 
 mod demux;
 mod filter;
+mod list;
 mod mux;
 mod patience;
 mod programme;

@@ -1,4 +1,4 @@
-//! Where pictures and sound come from: a demuxed input, or a filter graph.
+//! Where pictures and sound come from: a demuxed input, several in a list, or a filter graph.
 
 use std::collections::VecDeque;
 
@@ -11,6 +11,7 @@ use super::{
     demux::Demuxed,
     failed,
     filter::{PICTURES, SOUND, build},
+    list::Listed,
     media_time, programme,
 };
 use crate::{
@@ -58,6 +59,7 @@ pub(crate) struct About {
 
 pub(crate) enum Source {
     Demuxed(Box<Demuxed>),
+    Listed(Listed),
     Made(Made),
 }
 
@@ -66,6 +68,10 @@ impl Source {
         match config.source() {
             config::Source::Programme => Made::programme(config.fps.unwrap_or(programme::FPS)),
             config::Source::Graph(text) => Made::open(text, &format!("filter graph {text}")),
+            config::Source::List(path) => {
+                let (listed, about) = Listed::open(config, path)?;
+                Ok((Self::Listed(listed), about))
+            }
             config::Source::File(_) | config::Source::Url(_) => {
                 let (demuxed, about) = Demuxed::open(config)?;
                 Ok((Self::Demuxed(Box::new(demuxed)), about))
@@ -76,6 +82,7 @@ impl Source {
     pub(crate) fn next(&mut self) -> Result<Event, Error> {
         match self {
             Self::Demuxed(demuxed) => demuxed.next(),
+            Self::Listed(listed) => listed.next(),
             Self::Made(made) => made.next(),
         }
     }
@@ -84,6 +91,7 @@ impl Source {
     pub(crate) fn waited(&self) -> std::time::Duration {
         match self {
             Self::Demuxed(demuxed) => demuxed.waited(),
+            Self::Listed(listed) => listed.waited(),
             Self::Made(_) => std::time::Duration::ZERO,
         }
     }

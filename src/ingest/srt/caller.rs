@@ -12,8 +12,8 @@ use srt_protocol::{
     connection::{Action, Connection, DuplexConnection, Input},
     options::{KeySize, Passphrase},
     packet::{
-        ControlTypes, CoreRejectReason, HandshakeControlInfo, Packet, RejectReason,
-        ServerRejectReason, ShakeType,
+        ControlTypes, CoreRejectReason, HandshakeControlInfo, HandshakeVsInfo, Packet,
+        RejectReason, ServerRejectReason, ShakeType, SrtControlPacket,
     },
     protocol::pending_connection::{
         AccessControlRequest, AccessControlResponse, ConnectionReject, ConnectionResult,
@@ -134,7 +134,7 @@ impl Caller {
     async fn admitted(&mut self, desk: &Desk) -> Result<(Seat, Connection), Closed> {
         let mut listen = Listen::new(ConnInitSettings::default(), true);
         loop {
-            let Some(packet) = self.packet().await? else {
+            let Some(packet) = self.packet().await?.and_then(sized) else {
                 continue;
             };
             match listen.handle_packet(Instant::now(), Ok((packet, self.from))) {
@@ -215,7 +215,7 @@ impl Caller {
         connection: Connection,
         stop: &CancellationToken,
     ) -> Closed {
-        let cut = seat.cut.clone();
+        let (channel, cut) = (seat.channel.clone(), seat.cut.clone());
         let encrypted = connection.settings.cipher.is_some();
         let latency = connection.settings.recv_tsbpd_latency;
         let mut air = Air::new(seat, self.from, encrypted, latency);
@@ -230,6 +230,7 @@ impl Caller {
                     Input::PacketSent
                 }
                 Action::ReleaseData((_, media)) => {
+                    channel.heard();
                     if why.is_none() {
                         why = air.take(media).err();
                     }
@@ -305,6 +306,37 @@ impl Caller {
             .await
             .map(|_| ())
     }
+}
+
+/// A handshake whose length of key is that of the keys in it: callers that leave it to the listener say none, and
+/// the state machine wants both to be the same. `None` if it cannot be.
+fn sized(mut packet: Packet) -> Option<Packet> {
+    let Packet::Control(control) = &mut packet else {
+        return Some(packet);
+    };
+    if let ControlTypes::Handshake(shake) = &mut control.control_type
+        && let HandshakeVsInfo::V5(info) = &mut shake.info
+    {
+        info.key_size = match &info.ext_km {
+            None => KeySize::Unspecified,
+            Some(SrtControlPacket::KeyRefreshRequest(material)) => {
+                let keys = material.key_flags.bits().count_ones() as usize;
+                match material
+                    .wrapped_keys
+                    .len()
+                    .checked_sub(8)?
+                    .checked_div(keys)?
+                {
+                    16 => KeySize::AES128,
+                    24 => KeySize::AES192,
+                    32 => KeySize::AES256,
+                    _ => return None,
+                }
+            }
+            Some(_) => return None,
+        };
+    }
+    Some(packet)
 }
 
 /// The stream that a caller may publish, and what it has to be encrypted with.
