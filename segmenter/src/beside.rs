@@ -136,7 +136,7 @@ impl Beside {
                 rung,
                 span,
                 independent,
-                media,
+                media: Some(media),
             })
             .is_ok()
         });

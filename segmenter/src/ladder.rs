@@ -101,6 +101,19 @@ pub(crate) fn plan(picture: Size, wanted: &[RungSpec]) -> Vec<Plan> {
     name(&rungs)
 }
 
+/// The size of picture that fills all of `wanted`, or the default ladder: for a run that begins before there is an input.
+pub(crate) fn full_size(wanted: &[RungSpec]) -> Size {
+    let rungs = if wanted.is_empty() {
+        &DEFAULT[..]
+    } else {
+        wanted
+    };
+    Size {
+        width: rungs.iter().map(|rung| rung.width).max().unwrap_or(SHORTEST),
+        height: rungs.iter().map(|rung| rung.height).max().unwrap_or(SHORTEST),
+    }
+}
+
 /// What a part of `rung` weighs besides its pictures.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Promise {
@@ -291,6 +304,17 @@ mod tests {
         assert_eq!(sizes(720, 1280)[3], "720p 720x1280 2200");
         assert_eq!(sizes(1440, 1080)[2], "480p 640x480 1300");
         assert_eq!(sizes(1921, 801)[3], "534p 1280x534 2200");
+    }
+
+    #[test]
+    fn before_there_is_an_input_there_is_room_for_the_whole_ladder() {
+        let wanted = ["640x360@500".parse().unwrap()];
+        for wanted in [&[][..], &wanted] {
+            let picture = full_size(wanted);
+            let rungs = if wanted.is_empty() { DEFAULT.len() } else { wanted.len() };
+            assert_eq!(plan(picture, wanted).len(), rungs);
+        }
+        assert_eq!(full_size(&[]).to_string(), "1280x720");
     }
 
     #[test]

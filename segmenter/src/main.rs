@@ -5,12 +5,19 @@ mod cadence;
 mod captions;
 mod config;
 mod crew;
+mod director;
 mod error;
+mod feed;
+mod gauge;
 mod health;
 mod ladder;
 mod libav;
+mod overload;
 mod pipeline;
+mod playout;
 mod rung;
+mod slate;
+mod supply;
 mod writer;
 
 use std::{io::IsTerminal, process::ExitCode};
@@ -49,7 +56,7 @@ fn main() -> ExitCode {
 
     match run(&config) {
         Ok(mut stdout) => {
-            tracing::info!(input = %config.input, "the input came to its end");
+            tracing::info!(input = %config.input, "the programme came to its end");
             match stdout.write(&Frame::End(End {
                 error: None,
                 fatal: false,
@@ -70,7 +77,7 @@ fn main() -> ExitCode {
 fn run(config: &Config) -> Result<Stdout, Error> {
     config.check()?;
     libav::start()?;
-    pipeline::run(config)
+    playout::run(config)
 }
 
 /// Tells the reader why it ends. If stdout is gone as well, stderr still says why.

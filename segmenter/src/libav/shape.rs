@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{error::Error, ladder::Size};
 
-/// How the input's pictures are to be looked at. Taken from the first one and kept for the whole run.
+/// How pictures are to be looked at. The run's is that of its first picture and kept; each source has one of its own.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Look {
     /// Upright, and with square pixels.
@@ -39,6 +39,19 @@ impl Colours {
 }
 
 impl Look {
+    /// That of a run whose first picture is not there yet.
+    pub(crate) fn of_size(size: Size) -> Self {
+        Self {
+            size,
+            turns: 0,
+            interlaced: false,
+            colours: match size.height >= HIGH_DEFINITION {
+                true => Colours::Bt709,
+                false => Colours::Bt601,
+            },
+        }
+    }
+
     pub(crate) fn of(picture: &Picture, turns: u8) -> Self {
         let shape = picture.aspect_ratio();
         let stretch = if shape.numerator() > 0 && shape.denominator() > 0 {
@@ -74,7 +87,10 @@ impl Look {
 
 /// From decoded pictures to the top rung's: upright, progressive, 8 bit 4:2:0, at its size.
 pub(crate) struct Shaper {
+    /// The run's.
     look: Look,
+    /// Of who is on the air.
+    source: Look,
     size: Size,
     graph: Option<(Kind, filter::Graph)>,
 }
@@ -86,9 +102,15 @@ impl Shaper {
     pub(crate) fn new(look: Look, size: Size) -> Self {
         Self {
             look,
+            source: look,
             size,
             graph: None,
         }
+    }
+
+    /// Pictures are another source's from now on, of which the first has this look.
+    pub(crate) fn switch(&mut self, source: Look) {
+        (self.source, self.graph) = (source, None);
     }
 
     /// `picture`, shaped. `None` while a deinterlacer waits for the next one.
@@ -135,13 +157,13 @@ impl Shaper {
         let arguments = format!(
             "video_size={width}x{height}:pix_fmt={format}:time_base=1/90000:pixel_aspect=1/1"
         );
-        let deinterlace = if self.look.interlaced {
+        let deinterlace = if self.source.interlaced {
             "yadif=deint=interlaced,"
         } else {
             ""
         };
         let turn = ["", "transpose=clock,", "hflip,vflip,", "transpose=cclock,"]
-            [usize::from(self.look.turns % 4)];
+            [usize::from(self.source.turns % 4)];
         let matrix = match self.look.colours {
             Colours::Bt601 => "bt601",
             Colours::Bt709 => "bt709",
@@ -152,7 +174,7 @@ impl Shaper {
         };
         // Another shape in mid-run gets bars rather than being distorted.
         let Size { width, height } = self.size;
-        let fit = if Look::of(picture, self.look.turns).size == self.look.size {
+        let fit = if Look::of(picture, self.source.turns).size == self.look.size {
             format!(
                 "scale={width}:{height}:flags={FLAGS}:in_color_matrix={input_matrix}:out_color_matrix={matrix}:out_range=tv"
             )
