@@ -23,7 +23,7 @@ pub(crate) struct Rules {
 
 impl Rules {
     /// There is something to fall back on. Otherwise the run ends as its input does.
-    pub(crate) fn standby(&self) -> bool {
+    pub(crate) fn stand_in(&self) -> bool {
         self.backup || self.slate
     }
 }
@@ -169,7 +169,12 @@ impl Director {
                 return Verdict::Return(OnAir::Backup);
             }
             OnAir::Slate => return Verdict::Stay,
-            OnAir::Backup if steady(&self.main, self.trial) => return Verdict::Return(OnAir::Main),
+            OnAir::Backup
+                if steady(&self.main, self.trial)
+                    && self.backup.supply.overdue(now) < FREEZE.min(stall) =>
+            {
+                return Verdict::Return(OnAir::Main);
+            }
             OnAir::Backup => (
                 &self.backup,
                 OnAir::Main,

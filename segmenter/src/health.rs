@@ -156,7 +156,10 @@ mod tests {
     #[test]
     fn lag_is_what_was_lost_of_late() {
         let mut lag = Lag::default();
-        assert_eq!([0, 100, 100, -900].map(|lead| lag.look(lead)), [0, 0, 0, 1000]);
+        assert_eq!(
+            [0, 100, 100, -900].map(|lead| lag.look(lead)),
+            [0, 0, 0, 1000]
+        );
         // Nobody makes up for it, and after a while it is how things are.
         let later: Vec<_> = (0..300).map(|_| lag.look(-900)).collect();
         assert_eq!((later[100], later[299]), (1000, 0));

@@ -109,8 +109,16 @@ pub(crate) fn full_size(wanted: &[RungSpec]) -> Size {
         wanted
     };
     Size {
-        width: rungs.iter().map(|rung| rung.width).max().unwrap_or(SHORTEST),
-        height: rungs.iter().map(|rung| rung.height).max().unwrap_or(SHORTEST),
+        width: rungs
+            .iter()
+            .map(|rung| rung.width)
+            .max()
+            .unwrap_or(SHORTEST),
+        height: rungs
+            .iter()
+            .map(|rung| rung.height)
+            .max()
+            .unwrap_or(SHORTEST),
     }
 }
 
@@ -311,7 +319,11 @@ mod tests {
         let wanted = ["640x360@500".parse().unwrap()];
         for wanted in [&[][..], &wanted] {
             let picture = full_size(wanted);
-            let rungs = if wanted.is_empty() { DEFAULT.len() } else { wanted.len() };
+            let rungs = if wanted.is_empty() {
+                DEFAULT.len()
+            } else {
+                wanted.len()
+            };
             assert_eq!(plan(picture, wanted).len(), rungs);
         }
         assert_eq!(full_size(&[]).to_string(), "1280x720");

@@ -15,10 +15,12 @@ pub(crate) struct Second {
     pub(crate) lag_ms: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Overload {
     rungs: usize,
     encoded: usize,
+    /// No fewer are encoded, whatever happens.
+    least: usize,
     /// Slow seconds in a row, less what the last cut is given to show its effect; and good ones.
     slow: i32,
     good: u32,
@@ -42,10 +44,11 @@ pub(crate) enum Turn {
 }
 
 impl Overload {
-    pub(crate) fn new(rungs: usize) -> Self {
+    pub(crate) fn new(rungs: usize, least: usize) -> Self {
         Self {
             rungs,
             encoded: rungs,
+            least: least.clamp(1, rungs.max(1)),
             slow: 0,
             good: 0,
             trial: TRIAL,
@@ -96,7 +99,7 @@ impl Overload {
     fn cut(&mut self) -> Turn {
         self.slow = -SETTLING;
         self.behind = true;
-        if self.encoded > 1 {
+        if self.encoded > self.least {
             self.encoded -= 1;
             let soon = self.taken_back.take().is_some_and(|ago| ago < PROVEN);
             self.trial = if soon {
@@ -143,14 +146,14 @@ mod tests {
 
     #[test]
     fn a_machine_that_keeps_up_encodes_all() {
-        let mut overload = Overload::new(4);
+        let mut overload = Overload::new(4, 1);
         assert_eq!(work(&mut overload, 3600, 4), []);
         assert!(!overload.is_on());
     }
 
     #[test]
     fn the_dearest_rung_goes_within_seconds_and_the_next_if_that_was_not_enough() {
-        let mut overload = Overload::new(4);
+        let mut overload = Overload::new(4, 1);
         let seen = work(&mut overload, 18, 2);
         assert_eq!(
             seen,
@@ -166,14 +169,21 @@ mod tests {
 
     #[test]
     fn the_last_rung_stays_whatever_happens() {
-        let mut overload = Overload::new(2);
+        let mut overload = Overload::new(2, 1);
         work(&mut overload, 60, 0);
         assert_eq!(overload.encoded(), 1);
     }
 
     #[test]
+    fn a_run_that_need_not_be_in_time_keeps_its_rungs() {
+        let mut overload = Overload::new(4, 4);
+        assert!(!work(&mut overload, 60, 2).is_empty());
+        assert_eq!(overload.encoded(), 4);
+    }
+
+    #[test]
     fn what_was_dropped_is_taken_back_and_later_each_time_it_has_to_go_again() {
-        let mut overload = Overload::new(4);
+        let mut overload = Overload::new(4, 1);
         let seen = work(&mut overload, 600, 3);
         let back = seen.iter().filter(|(_, turn, _)| *turn == Turn::TakenBack);
         let back: Vec<_> = back.map(|(second, ..)| *second).collect();
@@ -187,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_slow_input_is_no_slow_machine_and_a_hiccup_is_nothing() {
-        let mut overload = Overload::new(4);
+        let mut overload = Overload::new(4, 1);
         for second in 0..120 {
             let speed = if second % 4 == 0 { 1.0 } else { 0.8 };
             let slow_input = Second {
@@ -207,7 +217,7 @@ mod tests {
 
     #[test]
     fn nothing_is_taken_back_while_there_is_something_to_make_up_for() {
-        let mut overload = Overload::new(4);
+        let mut overload = Overload::new(4, 1);
         work(&mut overload, 4, 3);
         for _ in 0..100 {
             let late = Second {

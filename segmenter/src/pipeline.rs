@@ -19,11 +19,12 @@ use crate::{
     beside::{self, Beside, Voice},
     cadence::{Cadence, whole_rate},
     captions::Cue,
-    config::{Config, FASTEST},
+    config::{Config, FASTEST, Pacing},
     crew::{Crew, hello, open_rungs},
     error::Error,
     ladder,
     libav::{self, About, Look, Picture, Samples, Shaper},
+    overload::Overload,
     rung::{Made, Starts, Work},
     writer::{Progress, Stdout, Writer},
 };
@@ -91,11 +92,18 @@ impl Pipeline {
             stdout.write(&Frame::Init(init.clone()))?;
         }
 
+        // What need not be in time may take its time.
+        let least = match config.pace {
+            Pacing::Off => rungs.len(),
+            Pacing::Auto | Pacing::On => 1,
+        };
+        let overload = Overload::new(rungs.len(), least);
         let writer = Writer::new(
             stdout,
             grid,
             config.origin(),
-            (rungs.len(), beside.inits.len()),
+            rungs.len() + beside.inits.len(),
+            overload,
             Arc::clone(&progress),
         );
         let top_size = rungs[rungs.len() - 1].plan.size;
@@ -192,10 +200,10 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Nothing comes: the last picture stands up to run time `until`, in silence.
+    /// No picture comes: the last one stands up to run time `until`, in silence if no sound comes either.
     pub(crate) fn freeze(&mut self, until: MediaTime) -> Result<(), Error> {
         for voice in &mut self.voices {
-            voice.missing = true;
+            voice.missing |= until - voice.sound.until() > STALE;
         }
         let times = self.cadence.fill(until);
         self.show(times)
@@ -422,6 +430,9 @@ pub(crate) type Heard = (usize, Samples, MediaTime);
 
 /// The track of sound that goes with the pictures.
 const MAIN: usize = 0;
+
+/// Sound that is so far behind pictures that stand is not waited for.
+const STALE: MediaTime = MediaTime::from_flicks(MediaTime::PER_SECOND / 2);
 
 /// Sound frames kept while waiting for the first picture; the oldest go first.
 pub(crate) const EARLY: usize = 512;

@@ -36,7 +36,7 @@ pub(crate) fn run(config: &Config) -> Result<Stdout, Error> {
     let backup = backup.map(|input| (OnAir::Backup, config.for_backup(input)));
     for (who, config) in [(OnAir::Main, config.clone())].into_iter().chain(backup) {
         let gauge = Arc::clone(&progress.source(who).gauge);
-        let again = config.rules().standby();
+        let again = config.rules().stand_in();
         let feed = Feed {
             who,
             config,
@@ -50,12 +50,8 @@ pub(crate) fn run(config: &Config) -> Result<Stdout, Error> {
 
     let mut lobby = Lobby::new(config);
     let opening = lobby.wait(&heard, slate.as_ref())?;
-    let (pipeline, crew) = Pipeline::start(
-        config,
-        &opening.about,
-        opening.look,
-        Arc::clone(&progress),
-    )?;
+    let (pipeline, crew) =
+        Pipeline::start(config, &opening.about, opening.look, Arc::clone(&progress))?;
     let mut playout = Playout {
         pipeline,
         director: Director::new(config.rules(), opening.who),
@@ -64,8 +60,9 @@ pub(crate) fn run(config: &Config) -> Result<Stdout, Error> {
         slate,
         schedule: (Duration::ZERO, MediaTime::ZERO),
         began: MediaTime::ZERO,
+        last: MediaTime::ZERO,
         wish: None,
-        standby: config.rules().standby(),
+        stand_in: config.rules().stand_in(),
         fresh: [false; 2],
         progress,
     };
@@ -107,14 +104,14 @@ impl<'a> Lobby<'a> {
 
     /// Waits for the main input's first picture; for `STARTING`, if there is somebody else to begin with.
     fn wait(&mut self, heard: &Receiver<Message>, slate: Option<&Slate>) -> Result<Opening, Error> {
-        let standby = self.config.rules().standby();
+        let stand_in = self.config.rules().stand_in();
         let mut why = None;
         loop {
-            let message = if standby {
-                let left = STARTING.saturating_sub(self.born.elapsed());
-                heard.recv_timeout(left)
-            } else {
-                heard.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            let left = STARTING.saturating_sub(self.born.elapsed());
+            let message = match stand_in {
+                true if left.is_zero() => Err(RecvTimeoutError::Timeout),
+                true => heard.recv_timeout(left),
+                false => heard.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             let Ok((who, said)) = message else {
                 return self.without_main(slate, why);
@@ -136,13 +133,13 @@ impl<'a> Lobby<'a> {
                     self.early.push((track, samples, time));
                 }
                 // Nothing of the kind can ever be played, and the operator is still looking.
-                Said::Failed(error) if who == OnAir::Main && (!standby || error.fatal()) => {
+                Said::Failed(error) if who == OnAir::Main && (!stand_in || error.fatal()) => {
                     return Err(error);
                 }
                 Said::Failed(error) if who == OnAir::Main => why = Some(error),
                 Said::Failed(_) => self.backup = None,
                 Said::Event(Event::Restart) | Said::Ended { .. }
-                    if who == OnAir::Main && !standby =>
+                    if who == OnAir::Main && !stand_in =>
                 {
                     return Err(self.no_picture());
                 }
@@ -151,12 +148,7 @@ impl<'a> Lobby<'a> {
         }
     }
 
-    fn begin(
-        &mut self,
-        who: OnAir,
-        picture: Picture,
-        time: MediaTime,
-    ) -> Result<Opening, Error> {
+    fn begin(&mut self, who: OnAir, picture: Picture, time: MediaTime) -> Result<Opening, Error> {
         let about = self.abouts[place(who)].clone();
         let about = about.ok_or_else(|| self.no_picture())?;
         Ok(Opening {
@@ -168,7 +160,11 @@ impl<'a> Lobby<'a> {
         })
     }
 
-    fn without_main(&mut self, slate: Option<&Slate>, why: Option<Error>) -> Result<Opening, Error> {
+    fn without_main(
+        &mut self,
+        slate: Option<&Slate>,
+        why: Option<Error>,
+    ) -> Result<Opening, Error> {
         self.early.clear();
         if let Some((picture, time)) = self.backup.take() {
             tracing::warn!("the main input gives no picture yet; beginning with the backup");
@@ -207,9 +203,11 @@ struct Playout {
     schedule: (Duration, MediaTime),
     /// Run time at which the slate began.
     began: MediaTime,
+    /// Run time of the last picture of who is on the air, not counting how often it was shown again.
+    last: MediaTime,
     /// Who is to have the air with the next segment, and which one is on its way now.
     wish: Option<(OnAir, u64)>,
-    standby: bool,
+    stand_in: bool,
     /// Main and backup: opened anew, and without a picture since.
     fresh: [bool; 2],
     progress: Arc<Progress>,
@@ -253,7 +251,7 @@ impl Playout {
                     match own.waiting(|| heard.recv_timeout(TICK)) {
                         Ok(message) => Some(message),
                         Err(RecvTimeoutError::Timeout) => None,
-                        Err(RecvTimeoutError::Disconnected) if !self.standby => return Ok(()),
+                        Err(RecvTimeoutError::Disconnected) if !self.stand_in => return Ok(()),
                         // Only who comes to an end for good leaves while somebody stands by.
                         Err(RecvTimeoutError::Disconnected) => {
                             std::thread::sleep(TICK);
@@ -298,6 +296,7 @@ impl Playout {
                 self.progress.source(who).set(InputState::Live);
                 if on_air {
                     self.pipeline.picture(picture, time)?;
+                    self.last = self.pipeline.newest();
                 }
             }
             Said::Event(Event::Restart) => {
@@ -313,13 +312,13 @@ impl Playout {
             }) if on_air => self.pipeline.sound((track, samples, time))?,
             Said::Event(Event::Cue { track, cue }) if on_air => self.pipeline.cue(track, cue),
             Said::Event(_) => {}
-            Said::Failed(why) if who == OnAir::Main && !self.standby => return Err(why),
+            Said::Failed(why) if who == OnAir::Main && !self.stand_in => return Err(why),
             Said::Failed(_) => {
                 self.director.failed(who);
                 self.progress.source(who).set(InputState::Failed);
             }
             Said::Ended { for_good } => {
-                if who == OnAir::Main && (for_good || !self.standby) {
+                if who == OnAir::Main && (for_good || !self.stand_in) {
                     return Ok(Turn::Over);
                 }
                 self.director.ended(who, now);
@@ -331,7 +330,7 @@ impl Playout {
 
     /// Asks the director, and does what it says, but for what has to wait for a segment.
     fn direct(&mut self) -> Result<Turn, Error> {
-        if !self.standby {
+        if !self.stand_in {
             return Ok(Turn::On);
         }
         let now = self.now();
@@ -377,6 +376,7 @@ impl Playout {
         self.schedule = (now, self.due(now));
         self.director.took(to, now);
         self.progress.set_on_air(to);
+        self.last = self.pipeline.newest();
         match to {
             OnAir::Slate => {
                 self.began = self.pipeline.newest();
@@ -399,20 +399,17 @@ impl Playout {
     fn due(&self, now: Duration) -> MediaTime {
         let (since, media) = match self.director.on_air() {
             OnAir::Slate => (now.saturating_sub(self.schedule.0), self.schedule.1),
-            _ => (self.director.overdue(now), self.pipeline.newest()),
+            _ => (self.director.overdue(now), self.last),
         };
         media + MediaTime::from_ticks(since.as_micros() as i64, 1_000_000)
     }
 
     /// Shows the slate up to the time that is due, or to the segment that somebody waits for.
     fn show_slate(&mut self) -> Result<(), Error> {
+        let due = self.due(self.now());
         let Some(slate) = &mut self.slate else {
             return Ok(());
         };
-        let now = self.born.elapsed();
-        let (since, media) = self.schedule;
-        let passed = now.saturating_sub(since).as_micros() as i64;
-        let due = media + MediaTime::from_ticks(passed, 1_000_000);
         while self.pipeline.newest() + self.pipeline.step() <= due && !self.pipeline.is_over() {
             if self
                 .wish

@@ -58,7 +58,8 @@ impl Supply {
 
     /// How long the next picture is overdue; before the first one none is due.
     pub(crate) fn overdue(&self, now: Duration) -> Duration {
-        self.due.map_or(Duration::ZERO, |due| now.saturating_sub(due))
+        self.due
+            .map_or(Duration::ZERO, |due| now.saturating_sub(due))
     }
 
     /// For how long pictures have come without a break; nothing if they do not come now.

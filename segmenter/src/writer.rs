@@ -147,7 +147,7 @@ pub(crate) struct Writer {
     origin: MediaTime,
     /// Shares of a part: rungs, and renditions beside them.
     shares: usize,
-    rungs: usize,
+    overload: Overload,
     progress: Arc<Progress>,
     /// Parts that some rung has not made yet. Bounded, as the rungs are, by the channels between them.
     open: BTreeMap<u64, Vec<Made>>,
@@ -158,15 +158,16 @@ impl Writer {
         stdout: Stdout,
         grid: Grid,
         origin: MediaTime,
-        (rungs, beside): (usize, usize),
+        shares: usize,
+        overload: Overload,
         progress: Arc<Progress>,
     ) -> Self {
         Self {
             stdout,
             grid,
             origin,
-            shares: rungs + beside,
-            rungs,
+            shares,
+            overload,
             progress,
             open: BTreeMap::new(),
         }
@@ -174,7 +175,7 @@ impl Writer {
 
     /// Until every rung has ended. Gives stdout back for the last word.
     pub(crate) fn run(mut self, made: &Receiver<Made>) -> Result<Stdout, Error> {
-        let mut pulse = Pulse::new(self.grid, self.rungs, &self.progress);
+        let mut pulse = Pulse::new(self.grid, self.overload.clone(), &self.progress);
         loop {
             match made.recv_timeout(pulse.due()) {
                 Ok(share) => self.take(share)?,
@@ -237,10 +238,10 @@ struct Pulse {
 }
 
 impl Pulse {
-    fn new(grid: Grid, rungs: usize, progress: &Progress) -> Self {
+    fn new(grid: Grid, overload: Overload, progress: &Progress) -> Self {
         Self {
             grid,
-            overload: Overload::new(rungs),
+            overload,
             lag: Lag::default(),
             started: None,
             last: Instant::now(),

@@ -83,6 +83,19 @@ struct Encoding {
     /// segment [default: 1]
     #[arg(long, value_name = "COUNT")]
     open_rungs: Option<usize>,
+    /// Another input of the same programme, which takes over when the source stalls, fails or ends
+    #[arg(long, value_name = "INPUT")]
+    backup: Option<String>,
+    /// What viewers see while no input gives pictures: an image, a clip, or `black`
+    #[arg(long, value_name = "FILE|black")]
+    slate: Option<String>,
+    /// How long pictures may be overdue before the backup or the slate takes over [default: 3]
+    #[arg(long, value_name = "SECONDS")]
+    stall_seconds: Option<f64>,
+    /// End the stream when its source has ended and does not come back within so long, under a backup or a slate
+    /// [default: with --once 10, otherwise it is waited for]
+    #[arg(long, value_name = "SECONDS")]
+    grace_seconds: Option<f64>,
     /// End the stream with its file, instead of playing it over and over
     #[arg(long)]
     once: bool,
@@ -103,6 +116,14 @@ struct StreamConfig {
     part_seconds: Option<f64>,
     #[serde(default)]
     open_rungs: Option<usize>,
+    #[serde(default)]
+    backup: Option<String>,
+    #[serde(default)]
+    slate: Option<String>,
+    #[serde(default)]
+    stall_seconds: Option<f64>,
+    #[serde(default)]
+    grace_seconds: Option<f64>,
     #[serde(default)]
     once: bool,
     #[serde(default)]
@@ -162,6 +183,10 @@ impl Config {
                 segment_seconds,
                 part_seconds,
                 open_rungs,
+                backup,
+                slate,
+                stall_seconds,
+                grace_seconds,
                 once,
             } = self.encoding.clone();
             self.streams.insert(
@@ -173,6 +198,10 @@ impl Config {
                     segment_seconds,
                     part_seconds,
                     open_rungs,
+                    backup,
+                    slate,
+                    stall_seconds,
+                    grace_seconds,
                     once,
                     dvr: None,
                 },
@@ -187,6 +216,16 @@ impl Config {
         if let (Some((name, _)), false) = (deeper, kept) {
             anyhow::bail!(
                 "stream {name} has a dvr of its own, and no folder for it; say which with --dvr-dir"
+            );
+        }
+        let alone = self.streams.iter().find(|(_, stream)| {
+            stream.backup.is_none()
+                && stream.slate.is_none()
+                && (stream.stall_seconds.is_some() || stream.grace_seconds.is_some())
+        });
+        if let Some((name, _)) = alone {
+            anyhow::bail!(
+                "stream {name} has stall-seconds or grace-seconds, and nobody to take over; name a --backup or a --slate"
             );
         }
         Ok(self)
@@ -291,7 +330,7 @@ impl StreamConfig {
             self.source.contains("://"),
         );
         let made = self.source == "test" || self.source.starts_with("lavfi:");
-        let ends = self.once || made;
+        let ends = self.once || made || self.grace_seconds.is_some();
         let mut arguments = Vec::new();
         for rung in &self.rung {
             arguments.extend(["--rung".to_owned(), rung.clone()]);
@@ -311,6 +350,7 @@ impl StreamConfig {
         if let Some(preset) = &self.preset {
             arguments.extend(["--preset".to_owned(), preset.clone()]);
         }
+        arguments.extend(self.stand_in(ends));
         if listens {
             arguments.push("--listen".to_owned());
         }
@@ -326,5 +366,25 @@ impl StreamConfig {
             listens,
             keep_ended: None,
         }
+    }
+
+    /// Who else may be on the air, and when. A source that is opened again whenever it ends is waited for as long as it takes.
+    fn stand_in(&self, ends: bool) -> Vec<String> {
+        let mut arguments = Vec::new();
+        let mut give = |flag: &str, value: Option<String>| {
+            if let Some(value) = value {
+                arguments.push(format!("{flag}={value}"));
+            }
+        };
+        give("--backup", self.backup.clone());
+        give("--slate", self.slate.clone());
+        let seconds = |seconds: Option<f64>| seconds.map(|seconds| seconds.to_string());
+        give("--stall-seconds", seconds(self.stall_seconds));
+        let grace = seconds(self.grace_seconds);
+        give(
+            "--grace-seconds",
+            grace.or((!ends).then(|| "forever".to_owned())),
+        );
+        arguments
     }
 }

@@ -21,7 +21,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::store::{Producer, StreamName};
+use super::alerts::Alerts;
+use crate::store::{Intake, Producer, StreamName};
 
 /// How to run the segmenter of one stream.
 #[derive(Clone, Debug)]
@@ -80,7 +81,7 @@ enum Stopped {
 /// Keeps `producer` fed until `stop`, or until the input has ended or can never work.
 pub async fn run(live: Live, mut producer: Producer, stop: CancellationToken) -> Result<(), Ended> {
     let stream = producer.name().clone();
-    let (mut back_off, mut last_epoch) = (BACK_OFF_MIN, Epoch(0));
+    let (mut back_off, mut last_epoch, mut runs) = (BACK_OFF_MIN, Epoch(0), 0);
     if producer.window().is_some_and(Window::has_ended) {
         tracing::info!(%stream, keep = ?live.keep_ended, "the programme has ended before this start, and is served as it is on disk");
         keep_ended(&live, producer, stop).await;
@@ -88,7 +89,9 @@ pub async fn run(live: Live, mut producer: Producer, stop: CancellationToken) ->
     }
     loop {
         let started = Instant::now();
-        let run = Run::begin(&producer, last_epoch);
+        runs += 1;
+        producer.report(Intake { runs, health: None });
+        let run = Run::begin(&producer, last_epoch, runs);
         last_epoch = run.epoch;
         let spawned = spawn(&live, &run).map_err(|error| Ended::Spawn {
             stream: stream.clone(),
@@ -101,6 +104,7 @@ pub async fn run(live: Live, mut producer: Producer, stop: CancellationToken) ->
             () = stop.cancelled() => return Ok(()),
         };
         producer.close();
+        producer.report(Intake { runs, health: None });
         match stopped {
             Stopped::Input if live.ends => {
                 tracing::info!(%stream, "the input ended, and with it the stream");
@@ -195,6 +199,9 @@ async fn follow(mut child: Child, mut run: Run, live: &Live, producer: &mut Prod
 /// One run of the segmenter: where it stands on the stream's timeline.
 struct Run {
     epoch: Epoch,
+    /// Which run of the stream's segmenter this is, and what holds in it.
+    number: u64,
+    alerts: Alerts,
     /// The last segment of the run before.
     last: Option<Arc<Segment>>,
     /// Media time of its first frame.
@@ -215,7 +222,7 @@ struct Run {
 }
 
 impl Run {
-    fn begin(producer: &Producer, epoch_before: Epoch) -> Self {
+    fn begin(producer: &Producer, epoch_before: Epoch, number: u64) -> Self {
         let now = now();
         let epoch = Epoch((now.millis().max(0) as u64).max(epoch_before.0 + 1));
         let last = producer.window().and_then(Window::last_complete).cloned();
@@ -227,6 +234,8 @@ impl Run {
         let origin = covered.map_or(now, |covered| covered.max(now));
         Self {
             epoch,
+            number,
+            alerts: Alerts::default(),
             origin: MediaTime::from_ticks(origin.millis() - MEDIA_ZERO, 1000),
             // Small numbers: hls.js counts up to them with every segment. After a restart of this
             // node media time goes on from the clock, so that there is a gap, but no break.
@@ -277,6 +286,11 @@ impl Run {
             Frame::Part(part) => self.part(part, producer)?,
             Frame::Health(health) => {
                 tracing::debug!(stream = %producer.name(), ?health, "segmenter");
+                self.alerts.hear(producer.name(), &health);
+                producer.report(Intake {
+                    runs: self.number,
+                    health: Some(health),
+                });
             }
             Frame::End(wire::End { error: None, .. }) => return Err(Stopped::Input),
             Frame::End(wire::End {

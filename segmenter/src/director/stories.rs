@@ -115,7 +115,8 @@ fn the_last_picture_stands_before_anybody_takes_over() {
 }
 
 #[test]
-fn a_backup_that_runs_takes_over_at_once_when_the_main_input_fails_and_after_a_while_when_it_stalls() {
+fn a_backup_that_runs_takes_over_at_once_when_the_main_input_fails_and_after_a_while_when_it_stalls()
+ {
     let mut evening = Evening::under(true, true);
     evening.pass(10).fails().pass(20).speaks().pass(70);
     evening.silent().pass(10);
@@ -135,10 +136,7 @@ fn when_the_backup_goes_too_the_slate_is_left() {
     assert_eq!(evening.only(), [TO_BACKUP, TO_SLATE]);
     evening.backup = true;
     evening.pass(5).speaks().pass(5);
-    assert_eq!(
-        evening.only()[2..],
-        [Verdict::Return(OnAir::Backup), BACK]
-    );
+    assert_eq!(evening.only()[2..], [Verdict::Return(OnAir::Backup), BACK]);
 }
 
 #[test]

@@ -80,12 +80,7 @@ pub(crate) fn skip(muxer: &mut ff::format::context::Output) -> Result<(), ff::Er
     // static and end with a zero. The muxer looks at the flag with the next packet, and takes it back.
     match unsafe {
         let private = (*muxer.as_mut_ptr()).priv_data;
-        ffi::av_opt_set(
-            private,
-            c"movflags".as_ptr(),
-            c"+frag_discont".as_ptr(),
-            0,
-        )
+        ffi::av_opt_set(private, c"movflags".as_ptr(), c"+frag_discont".as_ptr(), 0)
     } {
         0.. => Ok(()),
         why => Err(ff::Error::from(why)),
