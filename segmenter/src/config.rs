@@ -278,11 +278,11 @@ impl Config {
         Ok(())
     }
 
-    /// The same for the backup, which goes on for ever.
+    /// The same for the backup. A recording goes round and round; a feed that ends is opened again.
     pub(crate) fn for_backup(&self, input: &str) -> Self {
         Self {
             input: input.to_owned(),
-            looped: true,
+            looped: Path::new(input).is_file(),
             listen: false,
             ..self.clone()
         }

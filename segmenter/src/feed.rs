@@ -217,7 +217,7 @@ mod tests {
     fn a_file_is_held_to_real_time_round_after_round() {
         let start = Instant::now();
         let mut pace = Pace::new(25.0);
-        let mut due = |millis: i64, pace: &mut Pace| {
+        let due = |millis: i64, pace: &mut Pace| {
             let due = pace.due(MediaTime::from_ticks(millis, 1000), start);
             due.saturating_duration_since(start).as_millis()
         };

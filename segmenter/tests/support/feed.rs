@@ -1,7 +1,7 @@
 //! A feed that a test has in its hands: MPEG-TS in real time over a socket, that can fall silent, hang up and come back.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::Write as _,
     net::{TcpListener, TcpStream},
     sync::{
         Arc, Mutex, PoisonError,
@@ -62,7 +62,7 @@ impl Feed {
         );
         let media = std::fs::read(path).expect("what was just made is there");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        let url = format!("http://{}/live.ts", listener.local_addr().expect("bound"));
+        let url = format!("tcp://{}", listener.local_addr().expect("bound"));
         let (mood, over) = (Arc::new(Mutex::new(mood)), Arc::new(AtomicBool::new(false)));
         let feed = Self {
             url,
@@ -90,18 +90,15 @@ impl Drop for Feed {
     fn drop(&mut self) {
         self.is(Mood::Gone);
         self.over.store(true, Ordering::Relaxed);
-        let _ = TcpStream::connect(self.url[7..].trim_end_matches("/live.ts"));
+        let _ = TcpStream::connect(&self.url["tcp://".len()..]);
     }
 }
 
 fn serve(mut viewer: TcpStream, media: &[u8], mood: &Mutex<Mood>) -> std::io::Result<()> {
-    let mut request = [0; 1024];
-    let _ = viewer.read(&mut request)?;
     let now = || *mood.lock().unwrap_or_else(PoisonError::into_inner);
     if now() == Mood::Gone {
         return Ok(());
     }
-    viewer.write_all(b"HTTP/1.0 200 OK\r\n\r\n")?;
     // Silence is no reason to send faster afterwards.
     let (mut sent, mut last) = (0.0_f64, Instant::now());
     let mut at = 0;

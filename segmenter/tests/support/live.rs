@@ -62,7 +62,8 @@ impl Live {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(frame) = self.frames.recv_timeout(left) else {
+            let frame = self.frames.recv_timeout(left);
+            let Some(frame) = frame.ok().filter(|_| !left.is_zero()) else {
                 let _ = self.child.kill();
                 let said = self.stderr.take().map(thread::JoinHandle::join);
                 panic!(
@@ -104,8 +105,13 @@ impl Live {
 
     /// To its end, which it has to come to by itself.
     pub(crate) fn end(mut self) -> Run {
-        while let Ok(frame) = self.frames.recv_timeout(PATIENCE) {
-            self.run.take(frame);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.frames.recv_timeout(left) {
+                Ok(frame) if !left.is_zero() => self.run.take(frame),
+                _ => break,
+            }
         }
         if self.run.end.is_none() {
             let _ = self.child.kill();
@@ -127,4 +133,4 @@ impl Drop for Live {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(40);
