@@ -160,7 +160,8 @@ fn image(colour: &str) -> String {
 
 /// Which colours were shown one after another, as the top rung has it; no picture is missing or damaged.
 fn colours(run: &Run) -> Vec<&'static str> {
-    let top = run.hello.as_ref().expect("a hello").ladder.rungs().len() - 1;
+    let ladder = &run.hello.as_ref().expect("a hello").ladder;
+    let (top, rate) = (ladder.rungs().len() - 1, ladder.top().frame_rate);
     let arguments = [
         "-vf",
         "crop=8:8:156:86,scale=1:1",
