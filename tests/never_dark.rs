@@ -4,6 +4,7 @@
 
 mod common;
 #[path = "../segmenter/tests/support/feed.rs"]
+#[allow(dead_code, reason = "each test file uses a part of it")]
 mod feed;
 
 use std::time::Duration;
