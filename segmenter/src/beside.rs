@@ -137,7 +137,7 @@ impl Beside {
                 rung,
                 span,
                 independent,
-                media,
+                media: Some(media),
             })
             .is_ok()
         });

@@ -126,6 +126,17 @@ impl Cadence {
         times
     }
 
+    /// A picture without a clock came, for the next slot. Says how often the one held before it is shown.
+    pub(crate) fn follow(&mut self) -> u64 {
+        self.restart();
+        self.hold(self.held.map_or(0, |held| held + 1))
+    }
+
+    /// Run time at which the picture that is held is shown.
+    pub(crate) fn held_time(&self) -> MediaTime {
+        self.grid.time(self.held.unwrap_or(0))
+    }
+
     fn hold(&mut self, slot: u64) -> u64 {
         let shown = self.held.replace(slot).map_or(0, |held| slot - held);
         self.repeated += shown.saturating_sub(1);
@@ -251,6 +262,17 @@ mod tests {
         let shown = shown(&mut cadence, (1..100).map(|n| f64::from(n) / 25.0));
         assert!(shown[..25].iter().all(|times| *times == 0));
         assert_eq!(shown[27..].iter().sum::<u64>(), 72);
+    }
+
+    #[test]
+    fn a_slate_follows_and_an_input_follows_the_slate() {
+        let mut cadence = cadence(25);
+        shown(&mut cadence, [7.0, 7.04]);
+        assert_eq!([cadence.follow(), cadence.follow()], [1, 1]);
+        assert_eq!(cadence.run_time(MediaTime::from_seconds(7.08)), None);
+        assert_eq!(cadence.held_time(), MediaTime::from_ticks(3, 25));
+        assert_eq!(shown(&mut cadence, [100.0, 100.04]), [1, 1]);
+        assert_eq!((cadence.dropped, cadence.repeated), (0, 0));
     }
 
     #[test]

@@ -1,11 +1,16 @@
 //! The command line. Its doc comments are `--help`.
 
-use std::{num::ParseIntError, path::PathBuf, str::FromStr};
+use std::{
+    num::ParseIntError,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
 use clap::{Parser, ValueEnum};
 use playlists::{Bitrate, Closed, MediaTime};
 
-use crate::{error::Error, ladder::Size};
+use crate::{director::Rules, error::Error, ladder::Size};
 
 /// Turns one live input into an aligned ladder of CMAF parts, written as frames to stdout.
 ///
@@ -91,9 +96,50 @@ pub(crate) struct Config {
     #[arg(long, value_name = "SECONDS")]
     pub(crate) duration: Option<f64>,
 
-    /// Ends when a network input says nothing for so long
+    /// Ends when a network input says nothing for so long; with --backup or --slate it is opened again
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) timeout: u64,
+
+    /// A second input of the same programme, decoded all the time, that takes over when INPUT stalls, fails or ends; a
+    /// file is played over and over
+    #[arg(long, value_name = "INPUT")]
+    pub(crate) backup: Option<String>,
+
+    /// What is shown, with silence, while no input gives pictures: an image, a clip that is played over and over, or
+    /// `black`. The programme then goes on without a break, and back to the input by itself
+    #[arg(long, value_name = "FILE|black")]
+    pub(crate) slate: Option<String>,
+
+    /// How long pictures may be overdue before --backup or --slate takes over; until then the last one stands
+    #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
+    pub(crate) stall_seconds: f64,
+
+    /// How long an input that has ended may take to come back, under --backup or --slate, before the programme is over;
+    /// one that stalls or fails is waited for without end
+    #[arg(long, value_name = "SECONDS|forever", default_value = "10")]
+    pub(crate) grace_seconds: Grace,
+}
+
+/// How long something is waited for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Grace {
+    Seconds(f64),
+    Forever,
+}
+
+impl FromStr for Grace {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "forever" {
+            return Ok(Self::Forever);
+        }
+        let seconds = text.parse().ok();
+        let seconds = seconds.filter(|seconds| (0.0..=1e9).contains(seconds));
+        seconds
+            .map(Self::Seconds)
+            .ok_or_else(|| format!("{text:?} is neither a number of seconds nor `forever`"))
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -234,6 +280,7 @@ impl Config {
             self.segment_seconds,
         )?;
         within("--duration", self.duration.unwrap_or(1.0), 0.001, 1e9)?;
+        within("--stall-seconds", self.stall_seconds, 0.2, 3600.0)?;
         if let Some(fps) = self.fps
             && (!(1..=60).contains(&fps) || !CLOCK.is_multiple_of(fps))
         {
@@ -241,6 +288,15 @@ impl Config {
                 option: "--fps",
                 why: format!("{fps} is not one of 1 to 60 that divide {CLOCK}"),
             });
+        }
+        if let Some(input) = &self.backup {
+            let backup = self.for_backup(input);
+            if matches!(backup.source(), Source::File(name) if !Path::new(name).exists()) {
+                return Err(Error::Option {
+                    option: "--backup",
+                    why: format!("{input} is no file, and nothing that can be opened otherwise"),
+                });
+            }
         }
         if self.rungs.len() > playlists::ladder::MAX_RUNGS {
             let why = format!(
@@ -278,6 +334,38 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// The same for the backup. A recording goes round and round; a feed that ends is opened again.
+    pub(crate) fn for_backup(&self, input: &str) -> Self {
+        Self {
+            input: input.to_owned(),
+            looped: Path::new(input).is_file(),
+            ..self.clone()
+        }
+    }
+
+    /// The same for a slate: its pictures as fast as they are asked for.
+    pub(crate) fn for_slate(&self, input: String, looped: bool) -> Self {
+        Self {
+            input,
+            looped,
+            fps: None,
+            ..self.clone()
+        }
+    }
+
+    /// Who may be on the air when.
+    pub(crate) fn rules(&self) -> Rules {
+        Rules {
+            backup: self.backup.is_some(),
+            slate: self.slate.is_some(),
+            stall: Duration::from_secs_f64(self.stall_seconds),
+            grace: match self.grace_seconds {
+                Grace::Seconds(seconds) => Some(Duration::from_secs_f64(seconds)),
+                Grace::Forever => None,
+            },
+        }
     }
 
     pub(crate) fn source(&self) -> Source<'_> {
@@ -443,6 +531,18 @@ mod tests {
             why.contains("640x360@2000 is smaller than 1280x720@700"),
             "{why}"
         );
+    }
+
+    #[test]
+    fn what_is_waited_for_is_a_number_or_for_ever() {
+        assert_eq!("0".parse(), Ok(Grace::Seconds(0.0)));
+        assert_eq!("forever".parse(), Ok(Grace::Forever));
+        for wrong in ["", "-1", "NaN", "soon"] {
+            let why = wrong.parse::<Grace>().unwrap_err();
+            assert!(why.contains("forever") && why.contains(wrong), "{why}");
+        }
+        let why = Config::parse_from(["segmenter", "test", "--stall-seconds", "0"]).check();
+        assert!(why.unwrap_err().to_string().contains("--stall-seconds"));
     }
 
     #[test]

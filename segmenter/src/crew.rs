@@ -162,6 +162,7 @@ impl Crew {
                 encoder,
                 muxer,
                 made: made.clone(),
+                rested: false,
             };
             let thread = thread::Builder::new()
                 .name(name.clone())

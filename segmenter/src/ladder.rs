@@ -114,6 +114,17 @@ fn by_default(fps: u32, cores: usize) -> Vec<RungSpec> {
     DEFAULT.iter().filter(fits).map(rung).collect()
 }
 
+/// The size of picture that fills all of `wanted`, or the default ladder: for a run that begins before there is an input.
+pub(crate) fn full_size(wanted: &[RungSpec], cores: usize) -> Size {
+    let usual = by_default(USUAL_FPS, cores);
+    let rungs = if wanted.is_empty() { &usual } else { wanted };
+    let most = |side: fn(&RungSpec) -> u32| rungs.iter().map(side).max().unwrap_or(SHORTEST);
+    Size {
+        width: most(|rung| rung.width),
+        height: most(|rung| rung.height),
+    }
+}
+
 /// How many cores this machine has for us.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
@@ -337,6 +348,17 @@ mod tests {
         assert_eq!(sizes(720, 1280)[3], "720p 720x1280 2200");
         assert_eq!(sizes(1440, 1080)[2], "480p 640x480 1300");
         assert_eq!(sizes(1921, 801)[3], "534p 1280x534 2200");
+    }
+
+    #[test]
+    fn before_there_is_an_input_there_is_room_for_the_whole_ladder() {
+        let wanted = ["640x360@500".parse().unwrap()];
+        let rungs = |wanted: &[RungSpec], cores| {
+            plan(full_size(wanted, cores), USUAL_FPS, cores, wanted).len()
+        };
+        assert_eq!((rungs(&wanted, 2), rungs(&[], 2)), (1, DEFAULT.len() - 1));
+        assert_eq!(rungs(&[], FOR_LARGE), DEFAULT.len());
+        assert_eq!(full_size(&[], 2).to_string(), "1280x720");
     }
 
     #[test]

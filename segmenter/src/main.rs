@@ -6,13 +6,20 @@ mod cadence;
 mod captions;
 mod config;
 mod crew;
+mod director;
 mod error;
+mod feed;
+mod gauge;
 mod health;
 mod ladder;
 mod libav;
+mod overload;
 mod pipeline;
+mod playout;
 mod rung;
+mod slate;
 mod stills;
+mod supply;
 mod writer;
 
 use std::{io::IsTerminal, process::ExitCode};
@@ -51,7 +58,7 @@ fn main() -> ExitCode {
 
     match run(&config) {
         Ok(mut stdout) => {
-            tracing::info!(input = %config.input, "the input came to its end");
+            tracing::info!(input = %config.input, "the programme came to its end");
             match stdout.write(&Frame::End(End {
                 error: None,
                 fatal: false,
@@ -72,7 +79,7 @@ fn main() -> ExitCode {
 fn run(config: &Config) -> Result<Stdout, Error> {
     config.check()?;
     libav::start()?;
-    pipeline::run(config)
+    playout::run(config)
 }
 
 /// Tells the reader why it ends. If stdout is gone as well, stderr still says why.

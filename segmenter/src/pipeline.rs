@@ -1,10 +1,11 @@
-//! One run: decode once, bring to a constant rate, hand to the ladder, and cut where the grid says, as soon as the
-//! sound for it is there.
+//! The run's timeline: pictures brought to a constant rate and handed to the ladder, sound placed beside them, and both cut
+//! where the grid says, as soon as they are there.
+//!
+//! One timeline for whoever is on the air, which is `playout`'s business: times go on over every change.
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, atomic::Ordering, mpsc::SyncSender},
-    thread,
-    time::{Duration, Instant},
 };
 
 use playlists::MediaTime;
@@ -23,43 +24,14 @@ use crate::{
     crew::{Crew, hello, open_rungs},
     error::Error,
     ladder,
-    libav::{self, About, Event, Look, Picture, Samples, Shaper, Source},
+    libav::{self, About, Look, Picture, Samples, Shaper},
+    overload::Overload,
     rung::{Made, Starts, Work},
     stills::{self, Stills},
-    writer::{Progress, Stdout, Told, Writer},
+    writer::{Asides, Progress, Stdout, Told, Writer},
 };
 
-/// Plays `config`'s input to its end.
-pub(crate) fn run(config: &Config) -> Result<Stdout, Error> {
-    let (mut source, about) = Source::open(config)?;
-    let mut early = Vec::new();
-    let (first, at) = loop {
-        match source.next()? {
-            Event::Picture(picture, time) => break (picture, time),
-            Event::Sound {
-                track,
-                samples,
-                time,
-            } => early.push((track, samples, time)),
-            Event::Cue { .. } => {}
-            Event::Restart | Event::End => {
-                return Err(Error::NoPicture {
-                    input: config.input.clone(),
-                    codec: "encoded".into(),
-                });
-            }
-        }
-        if early.len() > EARLY {
-            early.remove(0);
-        }
-    };
-    let (mut pipeline, crew) = Pipeline::start(config, &about, &first)?;
-    let outcome = pipeline.play(&mut source, early, (first, at));
-    drop(pipeline);
-    crew.join(outcome)
-}
-
-struct Pipeline {
+pub(crate) struct Pipeline {
     grid: Grid,
     cadence: Cadence,
     shaper: Shaper,
@@ -70,14 +42,22 @@ struct Pipeline {
     top: SyncSender<Work>,
     made: SyncSender<Made>,
     progress: Arc<Progress>,
-    pace: Option<Pace>,
     stills: Option<Stills>,
     /// The newest picture: shown until the next one comes, shaped when it is first shown.
     held: Option<Held>,
+    /// The last picture that was shown.
+    shown: Option<Picture>,
     /// Closed captions of pictures that came; `None` if there are to be none.
     ferry: Option<Ferry>,
+    /// Quarter turns to the right until the pictures of who is on the air are upright, before its first one.
+    turns: Option<u8>,
+    /// Who is on the air has sound, and so far it was heard.
+    has_sound: bool,
+    heard: MediaTime,
     /// Sound of which it is not known yet when it sounds. Bounded by `EARLY`.
     unplaced: Vec<Heard>,
+    /// How many rungs, the cheapest, are encoded in each segment that is not cut yet.
+    encoded: VecDeque<(u64, usize)>,
     /// Pictures given to the ladder, and parts cut.
     pictures: u64,
     parts: u64,
@@ -91,9 +71,13 @@ enum Held {
 }
 
 impl Pipeline {
-    /// Opens everything, tells the reader what will come, and sets the crew to work.
-    fn start(config: &Config, about: &About, first: &Picture) -> Result<(Self, Crew), Error> {
-        let look = Look::of(first, about.turns);
+    /// Opens everything, tells the reader what will come, and sets the crew to work. `look` is that of the first picture.
+    pub(crate) fn start(
+        config: &Config,
+        about: &About,
+        look: Look,
+        progress: Arc<Progress>,
+    ) -> Result<(Self, Crew), Error> {
         let fps = config
             .fps
             .unwrap_or_else(|| whole_rate(about.rate, config.max_fps));
@@ -113,25 +97,28 @@ impl Pipeline {
             stdout.write(&Frame::Init(init.clone()))?;
         }
 
-        let progress = Arc::new(Progress::default());
         let top_size = rungs[rungs.len() - 1].plan.size;
         let stills = stills::start(config, &grid, look, top_size, &progress)?;
         let (stills, pictured) = stills.unzip();
+        // What need not be in time may take its time.
+        let least = match config.pace {
+            Pacing::Off => rungs.len(),
+            Pacing::Auto | Pacing::On => 1,
+        };
+        let overload = Overload::new(rungs.len(), least);
         let writer = Writer::new(
             stdout,
             grid,
             config.origin(),
             rungs.len() + beside.inits.len(),
+            overload,
             Arc::clone(&progress),
-            pictured,
-            Told::new(&config.captions),
+            Asides {
+                stills: pictured,
+                told: Told::new(&config.captions),
+            },
         );
         let (top, made, crew) = Crew::start(rungs, config.open_rungs, writer)?;
-        let paced = match config.pace {
-            Pacing::Auto => about.unpaced,
-            Pacing::On => true,
-            Pacing::Off => false,
-        };
         let limit = config.duration.map_or(u64::MAX, |seconds| {
             (seconds * f64::from(fps)).ceil().max(1.0) as u64
         });
@@ -145,11 +132,15 @@ impl Pipeline {
             top,
             made,
             progress,
-            pace: paced.then(Pace::default),
             stills,
             held: None,
+            shown: None,
             ferry: (config.captions != Captions::None).then(Ferry::default),
+            turns: None,
+            has_sound: false,
+            heard: MediaTime::ZERO,
             unplaced: Vec::new(),
+            encoded: VecDeque::new(),
             pictures: 0,
             parts: 0,
             limit,
@@ -157,63 +148,88 @@ impl Pipeline {
         Ok((pipeline, crew))
     }
 
-    fn play(
-        &mut self,
-        source: &mut Source,
-        early: Vec<Heard>,
-        first: (Picture, MediaTime),
-    ) -> Result<(), Error> {
-        self.unplaced = early;
-        self.picture(first.0, first.1)?;
-        while self.pictures < self.limit {
-            let waited = source.waited();
-            let event = source.next();
-            self.idle(source.waited() - waited);
-            match event {
-                Err(why) => {
-                    // What came before it is not lost.
-                    self.show(1)?;
-                    self.finish()?;
-                    return Err(why);
-                }
-                Ok(Event::Picture(picture, time)) => self.picture(picture, time)?,
-                Ok(Event::Sound {
-                    track,
-                    samples,
-                    time,
-                }) => self.sound((track, samples, time))?,
-                Ok(Event::Cue { track, cue }) => self.cue(track, cue),
-                Ok(Event::Restart) => {
-                    self.outlast()?;
-                    self.cadence.restart();
-                }
-                Ok(Event::End) => {
-                    self.outlast()?;
-                    self.show(1)?;
-                    break;
-                }
-            }
-            self.progress
-                .dropped
-                .store(self.cadence.dropped, Ordering::Relaxed);
-            self.progress
-                .repeated
-                .store(self.cadence.repeated, Ordering::Relaxed);
-            if self.pictures < self.limit {
-                self.cut_ready()?;
-            }
-        }
-        self.finish()
+    /// All that was wanted is shown.
+    pub(crate) fn is_over(&self) -> bool {
+        self.pictures >= self.limit
     }
 
-    fn picture(&mut self, mut picture: Picture, time: MediaTime) -> Result<(), Error> {
+    /// Run time of the newest picture.
+    pub(crate) fn newest(&self) -> MediaTime {
+        self.cadence.held_time()
+    }
+
+    /// The segment that the next picture will be in.
+    pub(crate) fn next_segment(&self) -> u64 {
+        (self.pictures + 1) / u64::from(self.grid.segment_frames())
+    }
+
+    /// From one picture to the next.
+    pub(crate) fn step(&self) -> MediaTime {
+        self.grid.time(1)
+    }
+
+    /// Who is on the air first, and the sound that came before its first picture.
+    pub(crate) fn first(&mut self, about: &About, early: Vec<Heard>) {
+        self.has_sound = !about.sounds.is_empty();
+        self.unplaced = early;
+    }
+
+    /// Pictures and sound come from elsewhere from now on: the next picture follows the last one. No sound is waited for
+    /// before it comes.
+    pub(crate) fn switch(&mut self, about: &About) {
+        self.cadence.restart();
+        self.unplaced.clear();
+        (self.turns, self.patience) = (Some(about.turns), about.patience);
+        self.has_sound = !about.sounds.is_empty();
+        self.heard = self.newest();
+        for voice in &mut self.voices {
+            voice.sound.switch();
+            voice.missing = true;
+        }
+    }
+
+    /// The clock of who is on the air starts over.
+    pub(crate) fn restart(&mut self) -> Result<(), Error> {
+        self.outlast()?;
+        self.cadence.restart();
+        Ok(())
+    }
+
+    pub(crate) fn picture(&mut self, picture: Picture, time: MediaTime) -> Result<(), Error> {
         let times = self.cadence.arrive(time);
         self.show(times)?;
-        self.captions(&mut picture)?;
-        self.held = Some(Held::Raw(picture));
+        self.hold(picture)?;
         for heard in std::mem::take(&mut self.unplaced) {
             self.sound(heard)?;
         }
+        Ok(())
+    }
+
+    /// A picture without a clock, in the next slot; without one, the last goes on.
+    pub(crate) fn stand_in(&mut self, picture: Option<Picture>) -> Result<(), Error> {
+        let times = self.cadence.follow();
+        self.show(times)?;
+        if let Some(picture) = picture {
+            self.hold(picture)?;
+        }
+        Ok(())
+    }
+
+    /// No picture comes: the last one stands up to run time `until`, in silence if no sound comes either.
+    pub(crate) fn freeze(&mut self, until: MediaTime) -> Result<(), Error> {
+        for voice in &mut self.voices {
+            voice.missing |= until - voice.sound.until() > STALE;
+        }
+        let times = self.cadence.fill(until);
+        self.show(times)
+    }
+
+    fn hold(&mut self, mut picture: Picture) -> Result<(), Error> {
+        if let Some(turns) = self.turns.take() {
+            self.shaper.switch(Look::of(&picture, turns));
+        }
+        self.captions(&mut picture)?;
+        self.held = Some(Held::Raw(picture));
         Ok(())
     }
 
@@ -232,7 +248,7 @@ impl Pipeline {
         Ok(())
     }
 
-    fn sound(&mut self, (track, mut samples, time): Heard) -> Result<(), Error> {
+    pub(crate) fn sound(&mut self, (track, mut samples, time): Heard) -> Result<(), Error> {
         let Some(at) = self.cadence.run_time(time) else {
             if self.unplaced.len() == EARLY {
                 self.unplaced.remove(0);
@@ -243,8 +259,10 @@ impl Pipeline {
         let Some(voice) = self.voices.get_mut(track) else {
             return Ok(());
         };
-        if voice.sound.place(&mut samples, at)? && voice.missing {
-            tracing::info!(track, at = %voice.sound.until(), "the sound is back");
+        if voice.sound.place(&mut samples, at)? {
+            if track == MAIN {
+                self.heard = voice.sound.until();
+            }
             voice.missing = false;
         }
         if track != MAIN {
@@ -261,7 +279,7 @@ impl Pipeline {
     }
 
     /// The input is over: where its sound goes on for longer than its pictures, the last one stays until then.
-    fn outlast(&mut self) -> Result<(), Error> {
+    pub(crate) fn outlast(&mut self) -> Result<(), Error> {
         let Some(main) = self.voices.first().filter(|voice| !voice.missing) else {
             return Ok(());
         };
@@ -275,7 +293,7 @@ impl Pipeline {
     }
 
     /// A cue whose place is not known yet would be of a picture that nobody saw.
-    fn cue(&mut self, track: usize, cue: Cue) {
+    pub(crate) fn cue(&mut self, track: usize, cue: Cue) {
         let place = |time| self.cadence.run_time(time);
         if let (Some(start), Some(end)) = (place(cue.start), place(cue.end)) {
             self.beside.cue(track, Cue { start, end, ..cue });
@@ -290,19 +308,13 @@ impl Pipeline {
                 Some(Held::Raw(raw)) => self.shaper.shape(&raw)?,
                 None => None,
             };
-            // A deinterlacer needs a second picture before it gives the first.
-            let Some(picture) = picture else {
+            // A deinterlacer needs a second picture before it gives the first; the one before it stands meanwhile.
+            let Some(picture) = picture.or_else(|| self.shown.take()) else {
                 return Ok(());
             };
             let frame = self.pictures;
-            if let Some(pace) = &mut self.pace {
-                let slept = pace.wait(self.grid.time(frame).duration());
-                self.idle(slept);
-            }
-            let mut shared = libav::share(&picture).map_err(|why| Error::Libav {
-                doing: "sharing a picture".into(),
-                why: why.to_string(),
-            })?;
+            let mut shared = share(&picture)?;
+            self.shown = Some(share(&picture)?);
             if let Some(captions) = self.ferry.as_mut().and_then(Ferry::take) {
                 libav::caption(&mut shared, &captions).map_err(captioning)?;
             }
@@ -312,8 +324,15 @@ impl Pipeline {
                 stills.put(frame / u64::from(self.grid.segment_frames()), &shared);
             }
             self.held = Some(Held::Shaped(picture));
+            if self.grid.starts_segment(frame) {
+                let segment = frame / u64::from(self.grid.segment_frames());
+                let rungs = self.progress.rungs.load(Ordering::Relaxed);
+                self.encoded.push_back((segment, rungs));
+            }
+            let encoded = self.encoded.back().map_or(usize::MAX, |(_, rungs)| *rungs);
             self.give(Work::Picture {
                 frame,
+                encoded,
                 starts: if self.grid.starts_segment(frame) {
                     Starts::Segment
                 } else if self.grid.starts_part(frame) {
@@ -331,8 +350,22 @@ impl Pipeline {
         Ok(())
     }
 
+    /// What `Health` tells of the timeline.
+    fn report(&self) {
+        let set = |count: &std::sync::atomic::AtomicU64, value| {
+            count.store(value, Ordering::Relaxed);
+        };
+        set(&self.progress.dropped, self.cadence.dropped);
+        set(&self.progress.repeated, self.cadence.repeated);
+        let silent = self.newest() - self.heard > self.patience;
+        self.progress
+            .sound_missing
+            .store(self.has_sound && silent, Ordering::Relaxed);
+    }
+
     /// Cuts every part whose pictures and sound are complete, making up the sound where it has not come in time.
-    fn cut_ready(&mut self) -> Result<(), Error> {
+    pub(crate) fn cut_ready(&mut self) -> Result<(), Error> {
+        self.report();
         loop {
             let span = self.grid.span(self.parts);
             if span.end_frame() > self.pictures {
@@ -342,7 +375,7 @@ impl Pipeline {
             let shown = self.grid.time(self.pictures);
             for (track, voice) in self.voices.iter_mut().enumerate() {
                 if shown - voice.sound.until() > self.patience && !voice.missing {
-                    tracing::warn!(track, at = %voice.sound.until(), "the sound has stopped; silence stands in for it");
+                    tracing::debug!(track, at = %voice.sound.until(), "the sound has stopped; silence stands in for it");
                     voice.missing = true;
                 }
                 if !voice.sound.reaches(end) && voice.missing {
@@ -357,7 +390,8 @@ impl Pipeline {
     }
 
     /// The run ends with the pictures there are: cuts what is left, sound made up to their end.
-    fn finish(&mut self) -> Result<(), Error> {
+    pub(crate) fn finish(&mut self) -> Result<(), Error> {
+        self.show(1)?;
         loop {
             let span = self.grid.span(self.parts);
             if span.first_frame >= self.pictures {
@@ -386,7 +420,17 @@ impl Pipeline {
         };
         let sound = Arc::new(sound);
         self.parts += 1;
-        self.give(Work::Cut { span, sound })?;
+        let of_this = |(segment, _): &&(u64, usize)| *segment == span.segment;
+        let encoded = self.encoded.iter().find(of_this);
+        let encoded = encoded.map_or(usize::MAX, |(_, rungs)| *rungs);
+        if span.last {
+            self.encoded.retain(|(segment, _)| *segment > span.segment);
+        }
+        self.give(Work::Cut {
+            span,
+            encoded,
+            sound,
+        })?;
         if self
             .beside
             .cut(span, &self.grid, &mut self.voices, &self.made)?
@@ -405,12 +449,6 @@ impl Pipeline {
             who: "the ladder".into(),
         })
     }
-
-    fn idle(&self, span: Duration) {
-        self.progress
-            .idle
-            .fetch_add(span.as_micros() as u64, Ordering::Relaxed);
-    }
 }
 
 fn captioning(why: impl std::fmt::Display) -> Error {
@@ -420,17 +458,11 @@ fn captioning(why: impl std::fmt::Display) -> Error {
     }
 }
 
-/// Holds pictures back until their time comes. Late ones are not held back, so that what was lost is caught up.
-#[derive(Debug, Default)]
-struct Pace(Option<Instant>);
-
-impl Pace {
-    fn wait(&mut self, media: Duration) -> Duration {
-        let start = *self.0.get_or_insert_with(Instant::now);
-        let ahead = (start + media).saturating_duration_since(Instant::now());
-        thread::sleep(ahead);
-        ahead
-    }
+fn share(picture: &Picture) -> Result<Picture, Error> {
+    libav::share(picture).map_err(|why| Error::Libav {
+        doing: "sharing a picture".into(),
+        why: why.to_string(),
+    })
 }
 
 fn announce(config: &Config, about: &About, grid: &Grid, hello: &Hello) {
@@ -455,13 +487,15 @@ fn announce(config: &Config, about: &About, grid: &Grid, hello: &Hello) {
 }
 
 /// Decoded sound, its track, and when it sounds by the input's clock.
-type Heard = (usize, Samples, MediaTime);
+pub(crate) type Heard = (usize, Samples, MediaTime);
 
 /// The track of sound that goes with the pictures.
 const MAIN: usize = 0;
 
 /// So much sound after the last picture is only a codec's padding.
 const OVERHANG: MediaTime = MediaTime::from_flicks(MediaTime::PER_SECOND / 5);
+/// Sound that is so far behind pictures that stand is not waited for.
+const STALE: MediaTime = MediaTime::from_flicks(MediaTime::PER_SECOND / 2);
 
 /// Sound frames kept while waiting for the first picture; the oldest go first.
-const EARLY: usize = 512;
+pub(crate) const EARLY: usize = 512;

@@ -27,10 +27,17 @@ pub(crate) enum Work {
     Picture {
         frame: u64,
         starts: Starts,
+        /// So many rungs, the cheapest, encode it.
+        encoded: usize,
         picture: Picture,
     },
     /// Every picture of `span` has come; this is its sound.
-    Cut { span: Span, sound: Arc<Vec<Packet>> },
+    Cut {
+        span: Span,
+        /// As its pictures had it.
+        encoded: usize,
+        sound: Arc<Vec<Packet>>,
+    },
 }
 
 /// What a picture is the first of.
@@ -48,7 +55,8 @@ pub(crate) struct Made {
     pub(crate) span: Span,
     /// It starts with a key frame.
     pub(crate) independent: bool,
-    pub(crate) media: Bytes,
+    /// `None` if it was not encoded: the next cheaper rung's stands in for it.
+    pub(crate) media: Option<Bytes>,
 }
 
 pub(crate) struct Rung {
@@ -62,6 +70,8 @@ pub(crate) struct Rung {
     /// The next smaller rung.
     pub(crate) below: Option<(SyncSender<Work>, Size)>,
     pub(crate) made: SyncSender<Made>,
+    /// The part before was not encoded here.
+    pub(crate) rested: bool,
 }
 
 impl Rung {
@@ -81,10 +91,23 @@ impl Rung {
                 Work::Picture {
                     frame,
                     starts,
+                    encoded,
                     picture,
-                } => self.encode(&picture, frame, self.has_key(starts), &mut waiting)?,
-                Work::Cut { span, sound } => {
-                    let media = self.cut(span, &sound, &mut waiting)?;
+                } => {
+                    if self.index < encoded {
+                        self.encode(&picture, frame, self.has_key(starts), &mut waiting)?;
+                    }
+                }
+                Work::Cut {
+                    span,
+                    encoded,
+                    sound,
+                } => {
+                    let media = match self.index < encoded {
+                        true => Some(self.cut(span, &sound, &mut waiting)?),
+                        false => None,
+                    };
+                    self.rested = media.is_none();
                     if self
                         .made
                         .send(Made {
@@ -111,14 +134,21 @@ impl Rung {
             Work::Picture {
                 frame,
                 starts,
+                encoded,
                 picture,
             } => Work::Picture {
                 frame: *frame,
                 starts: *starts,
+                encoded: *encoded,
                 picture: scaler.scale(picture)?,
             },
-            Work::Cut { span, sound } => Work::Cut {
+            Work::Cut {
+                span,
+                encoded,
+                sound,
+            } => Work::Cut {
                 span: *span,
+                encoded: *encoded,
                 sound: Arc::clone(sound),
             },
         };
@@ -169,6 +199,9 @@ impl Rung {
                 got: waiting.len(),
                 want: span.frames,
             });
+        }
+        if self.rested {
+            self.muxer.skip()?;
         }
         for packet in waiting.drain(..want) {
             self.muxer.picture(packet)?;

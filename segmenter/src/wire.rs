@@ -12,7 +12,7 @@ use playlists::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Raised whenever a frame changes shape; both programs come from one build, so there is no older peer to please.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 
 /// No part is near this; a longer frame is a broken pipe or a foreign program, not media.
 pub const MAX_FRAME: usize = 64 << 20;
@@ -74,8 +74,9 @@ pub struct Part {
     pub media: Bytes,
 }
 
-/// How encoding goes, over the time since the last report.
+/// How encoding and the inputs go, over the time since the last report.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Health {
     /// Media seconds made per second of wall clock; below 1.0 the segmenter is falling behind.
     pub speed: f64,
@@ -83,11 +84,108 @@ pub struct Health {
     pub fps: f64,
     /// Media time made less wall time since the start; negative: behind real time.
     pub lead_ms: i64,
+    /// How much less that is than it was at its best of late: the time that waits to be made up for.
+    pub lag_ms: u64,
     /// Input frames dropped or repeated to hold the constant frame rate, since the start.
     pub dropped: u64,
     pub repeated: u64,
     /// Segments without pictures because there was no time to make them, since the start.
     pub unpictured: u64,
+    pub on_air: OnAir,
+    pub main: InputHealth,
+    /// `None` if no backup is wanted.
+    pub backup: Option<InputHealth>,
+    /// So many rungs, the dearest, are not encoded: each has the octets of the dearest one that is.
+    pub rungs_dropped: u8,
+    /// What somebody should know, each once, in the order of their names.
+    pub alerts: Vec<Alert>,
+}
+
+/// Whose pictures go out.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnAir {
+    #[default]
+    Main,
+    Backup,
+    Slate,
+}
+
+/// How an input goes.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct InputHealth {
+    pub state: InputState,
+    /// Pictures a second.
+    pub fps: f64,
+    /// All that comes, sound and container's overhead included; 0 for what has no octets, such as a filter graph.
+    pub kbps: f64,
+    /// From one key frame to the next; longer, if the next is overdue. `None` where there are none, or only one yet.
+    pub keyframe_s: Option<f64>,
+    /// How often it was opened.
+    pub opened: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InputState {
+    /// Not open, or open and without a picture yet.
+    #[default]
+    Opening,
+    Live,
+    /// Open, and its next picture is long overdue.
+    Stalled,
+    /// It failed, and is opened again.
+    Failed,
+    /// It ended, and is opened again if it is a feed.
+    Ended,
+}
+
+/// Conditions that an operator may want to be woken by.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Alert {
+    /// There is a backup, and it gives no pictures.
+    BackupLost,
+    /// Encoding is slower than real time; see `rungs_dropped` for what is done about it.
+    EncoderOverloaded,
+    /// The input on the air has key frames so far apart that it comes back late after every loss.
+    InputKeyframesSparse,
+    /// The main input has failed or ended.
+    InputLost,
+    /// The main input is open and gives no pictures.
+    InputStalled,
+    OnBackup,
+    OnSlate,
+    /// The input on the air has sound, and it has stopped.
+    SoundMissing,
+}
+
+impl Alert {
+    pub const ALL: [Self; 8] = [
+        Self::BackupLost,
+        Self::EncoderOverloaded,
+        Self::InputKeyframesSparse,
+        Self::InputLost,
+        Self::InputStalled,
+        Self::OnBackup,
+        Self::OnSlate,
+        Self::SoundMissing,
+    ];
+
+    /// As it is written everywhere.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BackupLost => "backup-lost",
+            Self::EncoderOverloaded => "encoder-overloaded",
+            Self::InputKeyframesSparse => "input-keyframes-sparse",
+            Self::InputLost => "input-lost",
+            Self::InputStalled => "input-stalled",
+            Self::OnBackup => "on-backup",
+            Self::OnSlate => "on-slate",
+            Self::SoundMissing => "sound-missing",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -320,6 +418,15 @@ mod tests {
             seen.extend(Frame::decode(&mut input).unwrap());
         }
         assert_eq!(seen, [part, still, end]);
+    }
+
+    #[test]
+    fn an_alert_is_written_by_its_name_and_all_are_in_order() {
+        for alert in Alert::ALL {
+            let written = serde_json::to_value(alert).unwrap();
+            assert_eq!(written, alert.name());
+        }
+        assert!(Alert::ALL.is_sorted());
     }
 
     #[test]

@@ -7,20 +7,30 @@ use std::{
     os::fd::AsFd,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
         mpsc::{Receiver, RecvTimeoutError},
     },
     time::{Duration, Instant},
 };
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use playlists::{Closed, MediaTime};
 use segmenter::{
     Grid,
-    wire::{Frame, Health, Part},
+    cutter::Span,
+    wire::{Frame, Health, InputState, OnAir, Part},
 };
 
-use crate::{a53::Seen, config::Captions, error::Error, health::KeepingUp, rung::Made, stills};
+use crate::{
+    a53::Seen,
+    config::Captions,
+    error::Error,
+    gauge::{Gauge, Reading},
+    health::{self, Lag},
+    overload::{Overload, Second, Turn},
+    rung::Made,
+    stills,
+};
 
 /// Frames to stdout, unbuffered: each is one write.
 pub(crate) struct Stdout {
@@ -55,8 +65,8 @@ impl Stdout {
     }
 }
 
-/// What the pipeline counts, for `Health`. Each is written by the pipeline alone.
-#[derive(Debug, Default)]
+/// What a run counts, for `Health`. Each count has one writer.
+#[derive(Debug)]
 pub(crate) struct Progress {
     /// Pictures given to the ladder.
     pub(crate) pictures: AtomicU64,
@@ -66,20 +76,97 @@ pub(crate) struct Progress {
     pub(crate) unpictured: AtomicU64,
     /// Closed captions that have come: a [`Seen`].
     pub(crate) captions: AtomicU8,
-    /// Microseconds spent waiting for the input or for its time to come: the machine was not the bottleneck.
-    pub(crate) idle: AtomicU64,
+    /// Who is on the air has sound, and it has stopped.
+    pub(crate) sound_missing: AtomicBool,
+    /// How many rungs, the cheapest, are to be encoded from the next segment on. The writer's.
+    pub(crate) rungs: AtomicUsize,
+    /// Main, backup, slate.
+    sources: [Source; 3],
+    on_air: AtomicU8,
+    backup: bool,
 }
+
+/// One of who may be on the air.
+#[derive(Debug, Default)]
+pub(crate) struct Source {
+    /// What its own thread counts. Of the slate: how long nothing was to be done.
+    pub(crate) gauge: Arc<Gauge>,
+    state: AtomicU8,
+}
+
+impl Source {
+    pub(crate) fn set(&self, state: InputState) {
+        self.state.store(state as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn state(&self) -> InputState {
+        let state = self.state.load(Ordering::Relaxed);
+        let known = STATES.into_iter().find(|known| *known as u8 == state);
+        known.unwrap_or_default()
+    }
+}
+
+impl Progress {
+    pub(crate) fn of(backup: bool) -> Self {
+        Self {
+            pictures: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            repeated: AtomicU64::new(0),
+            unpictured: AtomicU64::new(0),
+            captions: AtomicU8::new(0),
+            sound_missing: AtomicBool::new(false),
+            rungs: AtomicUsize::new(usize::MAX),
+            sources: Default::default(),
+            on_air: AtomicU8::new(OnAir::Main as u8),
+            backup,
+        }
+    }
+
+    pub(crate) fn source(&self, who: OnAir) -> &Source {
+        &self.sources[who as usize]
+    }
+
+    pub(crate) fn set_on_air(&self, who: OnAir) {
+        self.on_air.store(who as u8, Ordering::Relaxed);
+    }
+
+    fn on_air(&self) -> OnAir {
+        let on_air = self.on_air.load(Ordering::Relaxed);
+        let known = SOURCES.into_iter().find(|known| *known as u8 == on_air);
+        known.unwrap_or_default()
+    }
+
+    fn readings(&self) -> [Reading; 3] {
+        SOURCES.map(|who| self.source(who).gauge.reading())
+    }
+}
+
+const SOURCES: [OnAir; 3] = [OnAir::Main, OnAir::Backup, OnAir::Slate];
+const STATES: [InputState; 5] = [
+    InputState::Opening,
+    InputState::Live,
+    InputState::Stalled,
+    InputState::Failed,
+    InputState::Ended,
+];
 
 pub(crate) struct Writer {
     stdout: Stdout,
     grid: Grid,
     origin: MediaTime,
-    rungs: usize,
+    /// Shares of a part: rungs, and renditions beside them.
+    shares: usize,
+    overload: Overload,
     progress: Arc<Progress>,
     /// Parts that some rung has not made yet. Bounded, as the rungs are, by the channels between them.
     open: BTreeMap<u64, Vec<Made>>,
-    stills: Option<stills::Made>,
-    told: Told,
+    beside: Asides,
+}
+
+/// What is written besides parts and how it goes.
+pub(crate) struct Asides {
+    pub(crate) stills: Option<stills::Made>,
+    pub(crate) told: Told,
 }
 
 impl Writer {
@@ -87,26 +174,26 @@ impl Writer {
         stdout: Stdout,
         grid: Grid,
         origin: MediaTime,
-        rungs: usize,
+        shares: usize,
+        overload: Overload,
         progress: Arc<Progress>,
-        stills: Option<stills::Made>,
-        told: Told,
+        beside: Asides,
     ) -> Self {
         Self {
             stdout,
             grid,
             origin,
-            rungs,
+            shares,
+            overload,
             progress,
             open: BTreeMap::new(),
-            stills,
-            told,
+            beside,
         }
     }
 
     /// Until every rung has ended. Gives stdout back for the last word.
     pub(crate) fn run(mut self, made: &Receiver<Made>) -> Result<Stdout, Error> {
-        let mut pulse = Pulse::new(self.grid);
+        let mut pulse = Pulse::new(self.grid, self.overload.clone(), &self.progress);
         loop {
             match made.recv_timeout(pulse.due()) {
                 Ok(share) => self.take(share)?,
@@ -123,42 +210,46 @@ impl Writer {
         let number = share.span.number;
         let shares = self.open.entry(number).or_default();
         shares.push(share);
-        if shares.len() < self.rungs {
+        if shares.len() < self.shares {
             return Ok(());
         }
         let mut shares = self.open.remove(&number).unwrap_or_default();
         shares.sort_by_key(|share| share.rung);
-        let seen = Seen(self.progress.captions.load(Ordering::Relaxed));
-        if let Some(closed) = self.told.tell(seen) {
-            self.stdout.write(&Frame::Captions(closed))?;
-        }
-        if let Some(last) = shares.first().filter(|share| share.span.last) {
-            self.picture(last.span.segment)?;
-        }
-        for share in shares {
-            let part = self.part(share);
+        self.asides(&shares)?;
+        // A rung that was not encoded has the very octets of the next cheaper one that was. That plays: all share one init
+        // section, and every key frame brings its parameter sets.
+        let mut cheaper = (false, Bytes::new());
+        for (place, share) in shares.into_iter().enumerate() {
+            cheaper = match share.media {
+                Some(media) => (share.independent, media),
+                None => cheaper,
+            };
+            let part = self.part(place, share.span, cheaper.clone());
             self.stdout.write(&Frame::Part(part))?;
         }
         Ok(())
     }
 
-    /// The stills of `segment` go before its last part.
-    fn picture(&mut self, segment: u64) -> Result<(), Error> {
-        for still in self.stills.iter_mut().flat_map(|made| made.take(segment)) {
+    /// What goes before a part: news of captions, and before a segment's last one its stills.
+    fn asides(&mut self, shares: &[Made]) -> Result<(), Error> {
+        let seen = Seen(self.progress.captions.load(Ordering::Relaxed));
+        if let Some(closed) = self.beside.told.tell(seen) {
+            self.stdout.write(&Frame::Captions(closed))?;
+        }
+        let Some(last) = shares.first().filter(|share| share.span.last) else {
+            return Ok(());
+        };
+        let segment = last.span.segment;
+        let made = self.beside.stills.iter_mut();
+        for still in made.flat_map(|made| made.take(segment)) {
             self.stdout.write(&Frame::Still { segment, still })?;
         }
         Ok(())
     }
 
-    fn part(&self, made: Made) -> Part {
-        let Made {
-            rung,
-            span,
-            independent,
-            media,
-        } = made;
+    fn part(&self, place: usize, span: Span, (independent, media): (bool, Bytes)) -> Part {
         Part {
-            rung: rung as u8,
+            rung: place as u8,
             segment: span.segment,
             index: span.index,
             independent,
@@ -216,26 +307,28 @@ impl Told {
     }
 }
 
-/// Looks at the progress about once a second.
+/// Looks at the progress about once a second, and says how many rungs are to be encoded.
 struct Pulse {
     grid: Grid,
-    keeping_up: KeepingUp,
+    overload: Overload,
+    lag: Lag,
     /// Since the first picture; before it nothing can be late.
     started: Option<(Instant, u64)>,
     last: Instant,
     pictures: u64,
-    idle: u64,
+    readings: [Reading; 3],
 }
 
 impl Pulse {
-    fn new(grid: Grid) -> Self {
+    fn new(grid: Grid, overload: Overload, progress: &Progress) -> Self {
         Self {
             grid,
-            keeping_up: KeepingUp::default(),
+            overload,
+            lag: Lag::default(),
             started: None,
             last: Instant::now(),
             pictures: 0,
-            idle: 0,
+            readings: progress.readings(),
         }
     }
 
@@ -253,24 +346,64 @@ impl Pulse {
         if span < SECOND {
             return None;
         }
-        let idle = progress.idle.load(Ordering::Relaxed);
+        let (on_air, readings) = (progress.on_air(), progress.readings());
+        let [before, after] = [&self.readings, &readings].map(|all| all[on_air as usize].waited);
         let fps = (pictures - self.pictures) as f64 / span.as_secs_f64();
-        let idle_share = Duration::from_micros(idle - self.idle).as_secs_f64() / span.as_secs_f64();
-        let speed = fps / f64::from(self.grid.fps());
         let lead_ms = self.started.map_or(0, |(since, before)| {
             let media = self.grid.time(pictures - before).duration().as_millis() as i64;
             media - (now - since).as_millis() as i64
         });
-        (self.last, self.pictures, self.idle) = (now, pictures, idle);
-        self.keeping_up.judge(speed, idle_share, lead_ms);
-        Some(Health {
-            speed,
+        let second = Second {
+            speed: fps / f64::from(self.grid.fps()),
+            idle: after.saturating_sub(before).as_secs_f64() / span.as_secs_f64(),
+            lag_ms: self.lag.look(lead_ms),
+        };
+        let input = |who: OnAir| {
+            let [before, after] = [&self.readings, &readings].map(|all| all[who as usize]);
+            health::input(progress.source(who).state(), before, after, span)
+        };
+        let (main, backup) = (input(OnAir::Main), input(OnAir::Backup));
+        (self.last, self.pictures, self.readings) = (now, pictures, readings);
+        self.judge(second);
+        progress
+            .rungs
+            .store(self.overload.encoded(), Ordering::Relaxed);
+        let mut health = Health {
+            speed: second.speed,
             fps,
             lead_ms,
+            lag_ms: second.lag_ms,
             dropped: progress.dropped.load(Ordering::Relaxed),
             repeated: progress.repeated.load(Ordering::Relaxed),
             unpictured: progress.unpictured.load(Ordering::Relaxed),
-        })
+            on_air,
+            main,
+            backup: progress.backup.then_some(backup),
+            rungs_dropped: self.overload.dropped() as u8,
+            alerts: Vec::new(),
+        };
+        let missing = progress.sound_missing.load(Ordering::Relaxed);
+        health.alerts = health::alerts(&health, self.overload.is_on(), missing);
+        Some(health)
+    }
+
+    fn judge(&mut self, second: Second) {
+        let Some(turn) = self.overload.second(second) else {
+            return;
+        };
+        let Second { speed, lag_ms, .. } = second;
+        let rungs = self.overload.encoded();
+        match turn {
+            Turn::Behind => tracing::warn!(
+                speed,
+                lag_ms,
+                rungs,
+                "cannot keep up with real time; only so many rungs are encoded now, and the dearest of them stands in for those above. \
+                 Fewer rungs or a faster preset would help"
+            ),
+            Turn::TakenBack => tracing::info!(rungs, "trying with one more rung"),
+            Turn::KeepsUp => tracing::info!(speed, rungs, "keeping up with real time again"),
+        }
     }
 }
 

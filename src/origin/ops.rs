@@ -55,7 +55,7 @@ async fn streams(State(origin): State<Arc<Origin>>) -> Json<Value> {
     let streams = origin.store.streams().into_iter();
     let streams = streams.map(|(name, stream)| {
         let Some(window) = stream.now() else {
-            return json!({ "stream": name, "viewers": 0 });
+            return json!({ "stream": name, "viewers": 0, "source": *stream.intake() });
         };
         let rates = window.rates();
         let rungs = window.format().ladder.rungs().iter().zip(rates);
@@ -66,6 +66,7 @@ async fn streams(State(origin): State<Arc<Origin>>) -> Json<Value> {
             "first": window.listed().next().map(|segment| segment.number()),
             "last": window.last_complete().map(|segment| segment.number()),
             "segment_s": window.format().segment.seconds(),
+            "source": *stream.intake(),
             "rungs": rungs.map(|(rung, rate)| json!({
                 "rung": rung.name, "width": rung.width, "height": rung.height,
                 "declared_kbps": rung.average.kbps(), "measured_kbps": rate.kbps(),

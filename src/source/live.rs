@@ -22,8 +22,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::publication::{Publication, Waited};
-use crate::store::{Producer, StreamName};
+use super::{
+    alerts::Alerts,
+    publication::{Publication, Waited},
+};
+use crate::store::{Intake, Producer, StreamName};
 
 /// How to run the segmenter of one stream.
 #[derive(Clone, Debug)]
@@ -114,7 +117,7 @@ async fn programme(
     stop: &CancellationToken,
 ) -> Result<(), Ended> {
     let stream = producer.name().clone();
-    let (mut back_off, mut last_epoch) = (BACK_OFF_MIN, Epoch(0));
+    let (mut back_off, mut last_epoch, mut runs) = (BACK_OFF_MIN, Epoch(0), 0);
     loop {
         if let Some(publication) = &live.publication {
             let waited = tokio::select! {
@@ -128,7 +131,9 @@ async fn programme(
             }
         }
         let started = Instant::now();
-        let run = Run::begin(producer, last_epoch);
+        runs += 1;
+        producer.report(Intake { runs, health: None });
+        let run = Run::begin(producer, last_epoch, runs);
         last_epoch = run.epoch;
         let spawned = spawn(live, &run).map_err(|error| Ended::Spawn {
             stream: stream.clone(),
@@ -141,6 +146,7 @@ async fn programme(
             () = stop.cancelled() => return Ok(()),
         };
         producer.close();
+        producer.report(Intake { runs, health: None });
         if started.elapsed() > HEALTHY {
             back_off = BACK_OFF_MIN;
         }
@@ -245,6 +251,9 @@ async fn follow(mut child: Child, mut run: Run, live: &Live, producer: &mut Prod
 /// One run of the segmenter: where it stands on the stream's timeline.
 struct Run {
     epoch: Epoch,
+    /// Which run of the stream's segmenter this is, and what holds in it.
+    number: u64,
+    alerts: Alerts,
     /// The last segment of the run before.
     last: Option<Arc<Segment>>,
     /// Media time of its first frame.
@@ -269,7 +278,7 @@ struct Run {
 }
 
 impl Run {
-    fn begin(producer: &Producer, epoch_before: Epoch) -> Self {
+    fn begin(producer: &Producer, epoch_before: Epoch, number: u64) -> Self {
         let now = now();
         let epoch = Epoch((now.millis().max(0) as u64).max(epoch_before.0 + 1));
         let before = producer.window();
@@ -289,6 +298,8 @@ impl Run {
         let origin = covered.map_or(now, |covered| covered.max(now));
         Self {
             epoch,
+            number,
+            alerts: Alerts::default(),
             origin: MediaTime::from_ticks(origin.millis() - MEDIA_ZERO, 1000),
             // Small numbers: hls.js counts up to them with every segment. After a restart of this
             // node media time goes on from the clock, so that there is a gap, but no break.
@@ -346,6 +357,11 @@ impl Run {
             Frame::Still { .. } => {}
             Frame::Health(health) => {
                 tracing::debug!(stream = %producer.name(), ?health, "segmenter");
+                self.alerts.hear(producer.name(), &health);
+                producer.report(Intake {
+                    runs: self.number,
+                    health: Some(health),
+                });
             }
             Frame::End(wire::End { error: None, .. }) => return Err(Stopped::Input),
             Frame::End(wire::End {

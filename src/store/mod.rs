@@ -1,6 +1,7 @@
 //! What this node has of each stream, in memory: one writer a stream, any number of readers over
 //! snapshots. Who writes (a segmenter, an upstream node) and who reads is not known here.
 
+mod intake;
 mod name;
 mod producer;
 mod published;
@@ -17,6 +18,7 @@ use crate::pages::Shelf;
 pub use crate::archive::populate;
 
 pub use self::{
+    intake::Intake,
     name::{StreamName, StreamNameError},
     producer::Producer,
     published::Published,
@@ -34,9 +36,14 @@ impl Store {
             return None;
         }
         let (sender, receiver) = watch::channel(None);
+        let intake = Arc::new(ArcSwap::default());
+        let consumer = Consumer {
+            published: receiver,
+            intake: Arc::clone(&intake),
+        };
         self.0.rcu(|streams| {
             let mut streams = BTreeMap::clone(streams);
-            streams.insert(name.clone(), Consumer(receiver.clone()));
+            streams.insert(name.clone(), consumer.clone());
             streams
         });
         Some(Producer {
@@ -46,6 +53,7 @@ impl Store {
             kept: None,
             shelf: Shelf::default(),
             sender,
+            intake,
         })
     }
 
@@ -79,17 +87,25 @@ impl Store {
 
 /// A reader. Clones are cheap; a snapshot, once taken, never changes.
 #[derive(Clone, Debug)]
-pub struct Consumer(watch::Receiver<Option<Arc<Published>>>);
+pub struct Consumer {
+    published: watch::Receiver<Option<Arc<Published>>>,
+    intake: Arc<ArcSwap<Intake>>,
+}
 
 impl Consumer {
     /// What is published now; `None` before the first part.
     pub fn now(&self) -> Option<Arc<Published>> {
-        self.0.borrow().clone()
+        self.published.borrow().clone()
+    }
+
+    /// How its source goes.
+    pub fn intake(&self) -> Arc<Intake> {
+        self.intake.load_full()
     }
 
     /// Waits until a snapshot `suits`; `None` if the stream goes away first.
     pub async fn wait(&mut self, mut suits: impl FnMut(&Window) -> bool) -> Option<Arc<Published>> {
         let suits = |now: &Option<Arc<Published>>| now.as_ref().is_some_and(|now| suits(now));
-        self.0.wait_for(suits).await.ok()?.clone()
+        self.published.wait_for(suits).await.ok()?.clone()
     }
 }

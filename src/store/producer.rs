@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use playlists::{
     Closed, Format, Head, History, MediaTime, Part, Segment, Window, WindowError, still::Still,
@@ -12,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::pages::Shelf;
 
-use super::{Published, Store, StreamName};
+use super::{Intake, Published, Store, StreamName};
 use crate::archive::{Archive, Note};
 
 /// The one writer of a stream. Dropping it takes the stream off the node.
@@ -24,6 +25,7 @@ pub struct Producer {
     pub(super) kept: Option<Kept>,
     pub(super) shelf: Shelf,
     pub(super) sender: watch::Sender<Option<Arc<Published>>>,
+    pub(super) intake: Arc<ArcSwap<Intake>>,
 }
 
 /// The archive of a stream, and how far it has been told of it.
@@ -99,6 +101,11 @@ impl Producer {
         if let Some(window) = self.window.take() {
             self.window = Some(self.empty(Format::clone(window.format())));
         }
+    }
+
+    /// Says how the source goes.
+    pub fn report(&mut self, intake: Intake) {
+        self.intake.store(Arc::new(intake));
     }
 
     /// Whether anything came since this node started; a window of the run before does not count.

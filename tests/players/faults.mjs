@@ -5,13 +5,17 @@ import { readFileSync, readdirSync } from "node:fs";
 import { pause } from "./child.mjs";
 import { Front } from "./front.mjs";
 import { FPS } from "./pattern.mjs";
+import { Publisher } from "./publisher.mjs";
 import { Stream } from "./stream.mjs";
 
 /** When it goes wrong, and how long each player plays, in seconds. */
 const AT = 18;
 const SPAN = 50;
 
-/** A thing that goes wrong: done to the stream and to what stands before each player. */
+/** The one that needs a publisher of its own to kill, a slate, and more time. */
+const KILLED = "input killed for 30 s, under a slate";
+
+/** A thing that goes wrong: done to the stream, to what stands before each player, and to the stream's publisher. */
 export const FAULTS = {
   "nothing": async () => {},
   "source stands still for 7 s": async (stream) => {
@@ -30,32 +34,41 @@ export const FAULTS = {
     await pause(8);
     over();
   },
+  [KILLED]: async (stream, _, publisher) => {
+    await publisher.kill();
+    await pause(30);
+    publisher.start();
+  },
 };
 
 const all = (before, next) => () => (before?.(), next());
 
 /** Does one fault to all `players` at a time; says what became of each. `query`: how they join. */
 export async function suffer(fault, players, { programs, query }) {
-  const stream = await Stream.start(programs, { rule: "rate" });
+  const publisher = fault === KILLED ? await Publisher.start() : null;
+  const fed = publisher && { input: publisher.url, more: ["--slate", "black"] };
+  const span = publisher ? SPAN + 30 : SPAN;
+  const stream = await Stream.start(programs, { rule: "rate", ...fed });
   const fronts = await Promise.all(players.map(() => Front.before(stream.url)));
   let when = 0;
   const runs = players.map((player, index) => {
     const url = stream.join(query).replace(stream.url, fronts[index].url);
-    return player.watch(url, SPAN).catch((error) => ({ failed: error.message, pictures: [], breaks: [], events: [], complaints: [] }));
+    return player.watch(url, span).catch((error) => ({ failed: error.message, pictures: [], breaks: [], events: [], complaints: [] }));
   });
   const done = pause(AT).then(() => {
     when = Date.now();
-    return FAULTS[fault](stream, fronts);
+    return FAULTS[fault](stream, fronts, publisher);
   });
   const seen = await Promise.all(runs);
   await done;
   await stream.stop();
+  await publisher?.kill();
   fronts.forEach((front) => front.close());
   return players.map((player, index) => ({
     fault,
     player: player.name,
     version: player.version(),
-    ...outcome(seen[index], when),
+    ...outcome(seen[index], when, span),
     refusals: fronts[index].refusals,
     complaints: seen[index].complaints,
     failed: seen[index].failed,
@@ -63,7 +76,7 @@ export async function suffer(fault, players, { programs, query }) {
 }
 
 /** Whether it went on, and how long it stood still. Numbers start over with a new encoder, so pictures are counted. */
-function outcome({ pictures, events }, when) {
+function outcome({ pictures, events }, when, span) {
   const before = pictures.filter(({ at }) => at < when);
   const after = pictures.filter(({ at }) => at >= when);
   const end = pictures.at(-1)?.at ?? 0;
@@ -82,7 +95,7 @@ function outcome({ pictures, events }, when) {
     const previous = pictures[index - 1]?.number;
     if (at >= when && previous !== undefined && number !== null && number < previous && previous - number < 2000) back++;
   }
-  const late = after.filter(({ at }) => at > when + (SPAN - AT - 12) * 1000);
+  const late = after.filter(({ at }) => at > when + (span - AT - 12) * 1000);
   return {
     playedBefore: before.length > 5 * FPS,
     wentOn: late.length > 3 * FPS,

@@ -14,12 +14,12 @@ export class Stream {
   #sizes = new Map();
   #command;
 
-  static async start(folder, { more = [], rungs = RUNGS, rule = "cycle", ip = "127.0.0.1" } = {}) {
+  static async start(folder, { more = [], rungs = RUNGS, rule = "cycle", ip = "127.0.0.1", input = source() } = {}) {
     const stream = new Stream();
     stream.#command = (port) => [
       `${folder}/primary`,
       [
-        ...[ip, source(), "--listen", `${ip}:${port}`, "--private-listen", "127.0.0.1:0", "--preset", "ultrafast"],
+        ...[ip, input, "--listen", `${ip}:${port}`, "--private-listen", "127.0.0.1:0", "--preset", "ultrafast"],
         ...["--rule", rule, ...rungs.flatMap((rung) => ["--rung", rung]), ...more],
       ],
     ];

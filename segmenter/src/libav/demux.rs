@@ -1,10 +1,6 @@
 //! A file or URL, opened, read and decoded: its best video, its sound in every language, its subtitles. Damaged packets are counted and left out, everything else is an error.
 
-use std::{
-    collections::VecDeque,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, path::Path, sync::Arc, time::Duration};
 
 use ff::{Dictionary, codec, decoder, format, media};
 use ffmpeg_next as ff;
@@ -17,6 +13,7 @@ use crate::{
     captions::{Cue, Writing},
     config::{self, Config},
     error::Error,
+    gauge::Gauge,
 };
 
 pub(crate) struct Demuxed {
@@ -35,7 +32,9 @@ pub(crate) struct Demuxed {
     damaged: u64,
     in_a_row: u32,
     pictures: u64,
-    waited: Duration,
+    /// Time of the last key frame.
+    key: Option<MediaTime>,
+    gauge: Arc<Gauge>,
 }
 
 /// A stream of text.
@@ -77,12 +76,13 @@ struct Track<D> {
 }
 
 impl Demuxed {
-    pub(crate) fn open(config: &Config) -> Result<(Self, About), Error> {
+    pub(crate) fn open(config: &Config, gauge: &Arc<Gauge>) -> Result<(Self, About), Error> {
         let name = config.input.clone();
         let is_file = matches!(config.source(), config::Source::File(_));
         let patience = Patience::new(Duration::from_secs(config.timeout));
-        let input = open_input(config, is_file, &patience)?;
-        let has_end = input.duration() > 0;
+        let input = gauge.waiting(|| open_input(config, is_file, &patience))?;
+        let is_regular = is_file && Path::new(&name).is_file();
+        let has_end = is_regular || input.duration() > 0;
 
         let streams = input.streams();
         let Some(stream) = streams
@@ -149,6 +149,7 @@ impl Demuxed {
             sounds: tracks,
             subtitles: texts,
             unpaced: is_file || has_end,
+            has_end,
             patience: MediaTime::from_seconds(seconds),
             turns,
         };
@@ -165,13 +166,10 @@ impl Demuxed {
             damaged: 0,
             in_a_row: 0,
             pictures: 0,
-            waited: Duration::ZERO,
+            key: None,
+            gauge: Arc::clone(gauge),
         };
         Ok((demuxed, about))
-    }
-
-    pub(crate) fn waited(&self) -> Duration {
-        self.waited
     }
 
     pub(crate) fn next(&mut self) -> Result<Event, Error> {
@@ -181,9 +179,7 @@ impl Demuxed {
             }
             let mut packet = Packet::empty();
             self.patience.start();
-            let started = Instant::now();
-            let read = packet.read(&mut self.input);
-            self.waited += started.elapsed();
+            let read = self.gauge.waiting(|| packet.read(&mut self.input));
             match read {
                 Ok(()) => self.decode(&packet)?,
                 Err(ff::Error::Eof) => return self.at_the_end(),
@@ -210,7 +206,9 @@ impl Demuxed {
 
     fn decode(&mut self, packet: &Packet) -> Result<(), Error> {
         let index = packet.stream();
+        self.gauge.octets(packet.size());
         if index == self.video.index {
+            self.count_key(packet);
             if self.video.decoder.send_packet(packet).is_err() {
                 self.damage("picture")?;
             }
@@ -226,6 +224,15 @@ impl Demuxed {
                 .extend(cue.map(|cue| Event::Cue { track: place, cue }));
         }
         Ok(())
+    }
+
+    fn count_key(&mut self, packet: &Packet) {
+        let time = packet.pts().or(packet.dts()).filter(|_| packet.is_key());
+        if let Some(time) = time.map(|ticks| media_time(ticks, self.video.base)) {
+            let last = self.key.replace(time);
+            let since = last.map(|last| (time - last).duration());
+            self.gauge.key(since.filter(|since| !since.is_zero()));
+        }
     }
 
     fn drain_video(&mut self) {

@@ -2,25 +2,28 @@
 //! pictures of other sizes are fitted into its own, sound that a later one lacks is silence. One that cannot be played
 //! is left out.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc};
 
 use super::{About, Event, demux::Demuxed};
-use crate::{config::Config, error::Error};
+use crate::{config::Config, error::Error, gauge::Gauge};
 
 pub(crate) struct Listed {
     config: Config,
     items: Vec<String>,
     /// The one that plays.
     at: usize,
-    current: Box<Demuxed>,
+    current: Demuxed,
     /// Items that gave nothing, in a row.
     failed: usize,
-    /// How long those before were waited for.
-    waited: Duration,
+    gauge: Arc<Gauge>,
 }
 
 impl Listed {
-    pub(crate) fn open(config: &Config, path: &str) -> Result<(Self, About), Error> {
+    pub(crate) fn open(
+        config: &Config,
+        path: &str,
+        gauge: &Arc<Gauge>,
+    ) -> Result<(Self, About), Error> {
         let refused = |why: String| Error::Open {
             input: path.to_owned(),
             why,
@@ -30,20 +33,21 @@ impl Listed {
         let items = items(&text, Path::new(path).parent().unwrap_or(Path::new("")));
         let mut last = refused("there is no file in the list".into());
         for at in 0..items.len() {
-            match Demuxed::open(&item(config, &items[at])) {
+            match Demuxed::open(&item(config, &items[at]), gauge) {
                 Ok((demuxed, about)) => {
                     let listed = Self {
                         config: config.clone(),
                         items,
                         at,
-                        current: Box::new(demuxed),
+                        current: demuxed,
                         failed: 0,
-                        waited: Duration::ZERO,
+                        gauge: Arc::clone(gauge),
                     };
                     let description = format!("{path}: {}", about.description);
                     let about = About {
                         description,
                         unpaced: true,
+                        has_end: true,
                         ..about
                     };
                     return Ok((listed, about));
@@ -58,26 +62,24 @@ impl Listed {
     }
 
     pub(crate) fn next(&mut self) -> Result<Event, Error> {
-        loop {
-            match self.current.next() {
-                Ok(Event::End) => {}
-                Ok(event) => {
-                    if matches!(event, Event::Picture(..)) {
-                        self.failed = 0;
-                    }
-                    return Ok(event);
+        match self.current.next() {
+            Ok(Event::End) => {}
+            Ok(event) => {
+                if matches!(event, Event::Picture(..)) {
+                    self.failed = 0;
                 }
-                Err(why) if self.failed < self.items.len() => {
-                    self.failed += 1;
-                    tracing::warn!(%why, "the rest of it is left out");
-                }
-                Err(why) => return Err(why),
+                return Ok(event);
             }
-            if self.follow()? {
-                return Ok(Event::Restart);
+            Err(why) if self.failed < self.items.len() => {
+                self.failed += 1;
+                tracing::warn!(%why, "the rest of it is left out");
             }
-            return Ok(Event::End);
+            Err(why) => return Err(why),
         }
+        Ok(match self.follow()? {
+            true => Event::Restart,
+            false => Event::End,
+        })
     }
 
     /// Goes on to the next item that can be opened; `false` if there is none.
@@ -90,11 +92,10 @@ impl Listed {
                 }
                 self.at = 0;
             }
-            match Demuxed::open(&item(&self.config, &self.items[self.at])) {
+            match Demuxed::open(&item(&self.config, &self.items[self.at]), &self.gauge) {
                 Ok((demuxed, about)) => {
                     tracing::info!(input = %about.description, "next in the list");
-                    self.waited += self.current.waited();
-                    self.current = Box::new(demuxed);
+                    self.current = demuxed;
                     return Ok(true);
                 }
                 Err(why) if self.failed < self.items.len() => {
@@ -104,10 +105,6 @@ impl Listed {
                 Err(why) => return Err(why),
             }
         }
-    }
-
-    pub(crate) fn waited(&self) -> Duration {
-        self.waited + self.current.waited()
     }
 }
 

@@ -122,6 +122,11 @@ impl Muxer {
         Ok(self.sink.take())
     }
 
+    /// Nothing was put in for a while: the next fragment keeps its true time all the same.
+    pub(crate) fn skip(&mut self) -> Result<(), Error> {
+        raw::skip(&mut self.output).map_err(failed("going on after a pause"))
+    }
+
     fn write(&mut self, mut packet: Packet, stream: usize, time: i64) -> Result<(), Error> {
         packet.set_stream(stream);
         packet.set_position(-1);

@@ -100,6 +100,19 @@ pub(crate) fn flush(muxer: &mut ff::format::context::Output) -> Result<(), ff::E
     }
 }
 
+/// Tells an MP4 muxer that the next fragment does not follow the last one, so that it takes its time from its packets.
+pub(crate) fn skip(muxer: &mut ff::format::context::Output) -> Result<(), ff::Error> {
+    // SAFETY: the context is live; its private data are an object with options, which this sets by name. The strings are
+    // static and end with a zero. The muxer looks at the flag with the next packet, and takes it back.
+    match unsafe {
+        let private = (*muxer.as_mut_ptr()).priv_data;
+        ffi::av_opt_set(private, c"movflags".as_ptr(), c"+frag_discont".as_ptr(), 0)
+    } {
+        0.. => Ok(()),
+        why => Err(ff::Error::from(why)),
+    }
+}
+
 /// How many threads a codec may use; whole pictures never wait for each other.
 pub(crate) fn set_threads(codec: &mut ff::codec::Context, count: usize) {
     codec.set_threading(ff::codec::threading::Config {

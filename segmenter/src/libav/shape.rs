@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{error::Error, ladder::Size};
 
-/// How the input's pictures are to be looked at. Taken from the first one and kept for the whole run.
+/// How pictures are to be looked at. The run's is that of its first picture and kept; each source has one of its own.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Look {
     /// Upright, and with square pixels.
@@ -40,6 +40,19 @@ impl Colours {
 }
 
 impl Look {
+    /// That of a run whose first picture is not there yet.
+    pub(crate) fn of_size(size: Size) -> Self {
+        Self {
+            size,
+            turns: 0,
+            interlaced: false,
+            colours: match size.height >= HIGH_DEFINITION {
+                true => Colours::Bt709,
+                false => Colours::Bt601,
+            },
+        }
+    }
+
     pub(crate) fn of(picture: &Picture, turns: u8) -> Self {
         let shape = picture.aspect_ratio();
         let stretch = match f64::from(shape) {
@@ -76,7 +89,10 @@ impl Look {
 
 /// From decoded pictures to the top rung's: upright, progressive, 8 bit 4:2:0, of standard range, at its size.
 pub(crate) struct Shaper {
+    /// The run's.
     look: Look,
+    /// Of who is on the air.
+    source: Look,
     size: Size,
     /// `None` in it: its pictures are as they should be.
     way: Option<(Kind, Option<filter::Graph>)>,
@@ -102,11 +118,17 @@ impl Shaper {
     pub(crate) fn new(look: Look, size: Size) -> Self {
         Self {
             look,
+            source: look,
             size,
             way: None,
             last: None,
             spoilt: 0,
         }
+    }
+
+    /// Pictures are another source's from now on, of which the first has this look.
+    pub(crate) fn switch(&mut self, source: Look) {
+        (self.source, self.way) = (source, None);
     }
 
     /// `picture`, shaped. `None` while a deinterlacer waits for the next one.
@@ -136,11 +158,11 @@ impl Shaper {
         let kind = Kind {
             format: picture.format(),
             size: (picture.width(), picture.height()),
-            shape: Look::of(picture, self.look.turns).size,
+            shape: Look::of(picture, self.source.turns).size,
             range: Range::of(picture),
             colours: picture.color_space(),
             full: picture.color_range() == ff::color::Range::JPEG,
-            interlaced: was_interlaced || self.look.interlaced || picture.is_interlaced(),
+            interlaced: was_interlaced || self.source.interlaced || picture.is_interlaced(),
         };
         if self
             .way
@@ -192,7 +214,7 @@ impl Shaper {
             && (matrix.contains(&kind.colours) || kind.colours == ff::color::Space::Unspecified)
             && !kind.full
             && !kind.interlaced
-            && self.look.turns.is_multiple_of(4)
+            && self.source.turns.is_multiple_of(4)
     }
 
     fn build(&self, picture: &Picture, kind: &Kind) -> Result<filter::Graph, Error> {
@@ -210,7 +232,7 @@ impl Shaper {
             ""
         };
         let turn = ["", "transpose=clock,", "hflip,vflip,", "transpose=cclock,"]
-            [usize::from(self.look.turns % 4)];
+            [usize::from(self.source.turns % 4)];
         let matrix = match self.look.colours {
             Colours::Bt601 => "bt601",
             Colours::Bt709 => "bt709",

@@ -110,6 +110,11 @@ impl Sound {
         Ok(useful)
     }
 
+    /// Another source speaks from now on: nothing that the resampler has of the one before is heard in it.
+    pub(crate) fn switch(&mut self) {
+        self.resampler = None;
+    }
+
     /// Silence up to `time`, so that a part which ends there can be cut.
     pub(crate) fn fill(&mut self, time: MediaTime) -> Result<(), Error> {
         self.silence(time.to_ticks(SAMPLE_RATE) + ENCODER_DELAY - self.placed)

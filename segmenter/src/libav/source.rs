@@ -1,6 +1,6 @@
 //! Where pictures and sound come from: a demuxed input, several in a list, or a filter graph.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use ff::filter;
 use ffmpeg_next as ff;
@@ -18,6 +18,7 @@ use crate::{
     captions::Cue,
     config::{self, Config},
     error::Error,
+    gauge::Gauge,
 };
 
 /// What comes out of a source, in the order in which it comes. Times are the source's own.
@@ -51,6 +52,8 @@ pub(crate) struct About {
     pub(crate) subtitles: Vec<rendition::Track>,
     /// It comes as fast as it is read, not in real time.
     pub(crate) unpaced: bool,
+    /// Its end was there from the beginning, and is the programme's: it is a recording, not a feed.
+    pub(crate) has_end: bool,
     /// How far sound and pictures may be apart before one is no longer waited for.
     pub(crate) patience: MediaTime,
     /// Quarter turns to the right until pictures are upright.
@@ -59,21 +62,22 @@ pub(crate) struct About {
 
 pub(crate) enum Source {
     Demuxed(Box<Demuxed>),
-    Listed(Listed),
+    Listed(Box<Listed>),
     Made(Made),
 }
 
 impl Source {
-    pub(crate) fn open(config: &Config) -> Result<(Self, About), Error> {
+    /// `gauge` is told how the input is waited for, and what comes.
+    pub(crate) fn open(config: &Config, gauge: &Arc<Gauge>) -> Result<(Self, About), Error> {
         match config.source() {
             config::Source::Programme => Made::programme(config.fps.unwrap_or(programme::FPS)),
             config::Source::Graph(text) => Made::open(text, &format!("filter graph {text}")),
             config::Source::List(path) => {
-                let (listed, about) = Listed::open(config, path)?;
-                Ok((Self::Listed(listed), about))
+                let (listed, about) = Listed::open(config, path, gauge)?;
+                Ok((Self::Listed(Box::new(listed)), about))
             }
             config::Source::File(_) | config::Source::Url(_) => {
-                let (demuxed, about) = Demuxed::open(config)?;
+                let (demuxed, about) = Demuxed::open(config, gauge)?;
                 Ok((Self::Demuxed(Box::new(demuxed)), about))
             }
         }
@@ -84,15 +88,6 @@ impl Source {
             Self::Demuxed(demuxed) => demuxed.next(),
             Self::Listed(listed) => listed.next(),
             Self::Made(made) => made.next(),
-        }
-    }
-
-    /// How long the input itself was waited for, so far.
-    pub(crate) fn waited(&self) -> std::time::Duration {
-        match self {
-            Self::Demuxed(demuxed) => demuxed.waited(),
-            Self::Listed(listed) => listed.waited(),
-            Self::Made(_) => std::time::Duration::ZERO,
         }
     }
 }
@@ -170,6 +165,7 @@ impl Made {
             sounds: Vec::from_iter(has_sound.then(|| rendition::Track::new(None, None, "Audio"))),
             subtitles: Vec::new(),
             unpaced: true,
+            has_end: true,
             patience: MediaTime::from_seconds(1.0),
             turns: 0,
         };

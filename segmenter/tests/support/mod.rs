@@ -4,7 +4,9 @@
 
 pub(crate) mod boxes;
 pub(crate) mod captioned;
+pub(crate) mod feed;
 pub(crate) mod judge;
+pub(crate) mod live;
 
 use std::{
     path::PathBuf,
@@ -13,10 +15,10 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use playlists::{Closed, MediaTime, still::Still};
-use segmenter::wire::{End, Frame, Hello, Part};
+use segmenter::wire::{End, Frame, Health, Hello, Part};
 
 /// Everything that one run said.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Run {
     pub(crate) hello: Option<Hello>,
     pub(crate) init: Bytes,
@@ -27,9 +29,40 @@ pub(crate) struct Run {
     pub(crate) stills: Vec<(u64, Still)>,
     /// What was said of captions, over and over.
     pub(crate) captions: Vec<Vec<Closed>>,
+    pub(crate) healths: Vec<Health>,
     pub(crate) end: Option<End>,
     pub(crate) stderr: String,
     pub(crate) success: bool,
+}
+
+impl Run {
+    pub(crate) fn take(&mut self, frame: Frame) {
+        assert!(self.end.is_none(), "something follows the end");
+        match frame {
+            Frame::Hello(hello) => assert!(self.hello.replace(hello).is_none(), "two hellos"),
+            Frame::Init(init) if self.init.is_empty() => self.init = init,
+            Frame::Init(init) => self.inits.push(init),
+            Frame::Part(part) => self.parts.push(part),
+            Frame::Captions(closed) => self.captions.push(closed),
+            Frame::Still { segment, still } => self.stills.push((segment, still)),
+            Frame::Health(health) => {
+                assert!(health.speed >= 0.0);
+                self.healths.push(health);
+            }
+            Frame::End(end) => self.end = Some(end),
+        }
+    }
+
+    /// The media of one rung as a file.
+    pub(crate) fn file(&self, rung: u8) -> Vec<u8> {
+        let parts = self.parts.iter().filter(|part| part.rung == rung);
+        let media = parts.map(|part| &part.media[..]);
+        [&self.init[..]]
+            .into_iter()
+            .chain(media)
+            .collect::<Vec<_>>()
+            .concat()
+    }
 }
 
 pub(crate) fn segment(arguments: &[&str]) -> Run {
@@ -41,29 +74,13 @@ pub(crate) fn segment(arguments: &[&str]) -> Run {
         .output()
         .expect("the segmenter starts");
     let mut run = Run {
-        hello: None,
-        init: Bytes::new(),
-        inits: Vec::new(),
-        parts: Vec::new(),
-        stills: Vec::new(),
-        captions: Vec::new(),
-        end: None,
         stderr: String::from_utf8(output.stderr).expect("stderr is text"),
         success: output.status.success(),
+        ..Run::default()
     };
     let mut pipe = BytesMut::from(&output.stdout[..]);
     while let Some(frame) = Frame::decode(&mut pipe).expect("stdout is frames") {
-        assert!(run.end.is_none(), "something follows the end");
-        match frame {
-            Frame::Hello(hello) => assert!(run.hello.replace(hello).is_none(), "two hellos"),
-            Frame::Init(init) if run.init.is_empty() => run.init = init,
-            Frame::Init(init) => run.inits.push(init),
-            Frame::Part(part) => run.parts.push(part),
-            Frame::Captions(closed) => run.captions.push(closed),
-            Frame::Still { segment, still } => run.stills.push((segment, still)),
-            Frame::Health(health) => assert!(health.speed >= 0.0),
-            Frame::End(end) => run.end = Some(end),
-        }
+        run.take(frame);
     }
     assert!(
         pipe.is_empty(),

@@ -1,39 +1,39 @@
 //! `primary`: takes in streams through its segmenters, and serves viewers and relays.
 
+mod stream;
+
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
-    time::Duration,
 };
 
 use anyhow::Context as _;
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 use spillway::{
-    archive::{Archives, DvrConfig, Reach},
+    archive::{Archives, DvrConfig},
     config,
     control::{NodeKind, NodeState},
     ingest::{
         Folder, Ingest, IngestConfig,
-        desk::{Channel, Desk, Second},
+        desk::Desk,
         options::{PUBLISH, PublishConfig, Short, is_here},
     },
     node::{Node, NodeConfig, Role, STOPPING, beside},
     origin::reporter::Standing,
     runtime, shutdown,
-    source::{
-        live::{self, Live},
-        publication::Publication,
-    },
+    source::live::{self, Live},
     store::{Store, StreamName},
     telemetry,
     token::mint::Mint,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+use crate::stream::StreamConfig;
 
 /// HLS origin that adapts bitrate on the server: one live input to a ladder, each viewer in the
 /// rung its connection can have.
@@ -61,7 +61,7 @@ struct Config {
     #[arg(long, env = "SPILLWAY_STREAM", value_name = "NAME")]
     stream: Option<String>,
     #[command(flatten)]
-    encoding: Encoding,
+    encoding: StreamConfig,
     #[command(flatten)]
     ingest: IngestConfig,
     #[command(flatten)]
@@ -79,97 +79,6 @@ struct Config {
 enum Command {
     /// Print a playback token, or a new key to sign with
     Token(Mint),
-}
-
-/// How a source is read and encoded.
-#[derive(Clone, Debug, Default, clap::Args, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-struct Encoding {
-    /// A rung of the ladder, video only, and how good it looks, such as its VMAF; repeat it for each [default:
-    /// chosen by the segmenter]
-    #[arg(long = "rung", value_name = "WxH@KBPS[:SCORE]")]
-    rung: Vec<String>,
-    /// x264 preset [default: chosen by the segmenter]
-    #[arg(long, value_name = "NAME")]
-    preset: Option<String>,
-    /// Threads of the largest rung's encoder, a slice of the picture each; smaller rungs have fewer [default: 1]
-    #[arg(long, value_name = "COUNT")]
-    threads: Option<u32>,
-    /// Sound, in kbit/s of AAC [default: 96]
-    #[arg(long, value_name = "KBPS")]
-    audio_kbps: Option<u64>,
-    /// Pictures per second [default: the source's, made whole, at most --max-fps]
-    #[arg(long, value_name = "RATE")]
-    fps: Option<u32>,
-    /// Faster sources are halved until they fit; 60 or 50 for sport [default: 30]
-    #[arg(long, value_name = "RATE")]
-    max_fps: Option<u32>,
-    /// Length of segments, as near as whole pictures allow [default: 2]
-    #[arg(long, value_name = "SECONDS")]
-    segment_seconds: Option<f64>,
-    /// Length of parts, as near as segments can be divided; shorter ones make for less latency [default: 0.5]
-    #[arg(long, value_name = "SECONDS")]
-    part_seconds: Option<f64>,
-    /// How many rungs, the cheapest, have a key frame at each part, so that a viewer can come down to them within a
-    /// segment [default: 1]
-    #[arg(long, value_name = "COUNT")]
-    open_rungs: Option<usize>,
-    /// Make a poster about every so many seconds, and small stills for storyboards; or `off` [default: 30]
-    #[arg(long, value_name = "SECONDS|off")]
-    stills: Option<String>,
-    /// Captions in the pictures (CEA-608, CEA-708) and their languages, as in `cc1=en,cc3=es`; `auto` finds out, `none` takes
-    /// them out [default: auto]
-    #[arg(long, value_name = "LIST|auto|none")]
-    captions: Option<String>,
-    /// End the stream with its file, instead of playing it over and over
-    #[arg(long)]
-    once: bool,
-}
-
-/// One table [streams.NAME] of the config file.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct StreamConfig {
-    source: String,
-    #[serde(default)]
-    rung: Vec<String>,
-    #[serde(default)]
-    preset: Option<String>,
-    #[serde(default)]
-    threads: Option<u32>,
-    #[serde(default)]
-    audio_kbps: Option<u64>,
-    #[serde(default)]
-    fps: Option<u32>,
-    #[serde(default)]
-    max_fps: Option<u32>,
-    #[serde(default)]
-    segment_seconds: Option<f64>,
-    #[serde(default)]
-    part_seconds: Option<f64>,
-    #[serde(default)]
-    open_rungs: Option<usize>,
-    #[serde(default)]
-    stills: Option<String>,
-    #[serde(default)]
-    captions: Option<String>,
-    #[serde(default)]
-    once: bool,
-    #[serde(default)]
-    dvr: Option<Reach>,
-    // What follows is for `publish`; what a stream leaves open is as for all of them.
-    #[serde(default)]
-    key: Option<String>,
-    #[serde(default)]
-    key_file: Option<PathBuf>,
-    #[serde(default)]
-    passphrase: Option<String>,
-    #[serde(default)]
-    app: Option<String>,
-    #[serde(default)]
-    second_publisher: Option<Second>,
-    #[serde(default)]
-    grace_seconds: Option<f64>,
 }
 
 fn main() -> ExitCode {
@@ -219,45 +128,9 @@ impl Config {
         }
         if let Some(source) = self.source.take() {
             let name = self.stream.clone().unwrap_or_else(|| "live".into());
-            let Encoding {
-                rung,
-                preset,
-                threads,
-                audio_kbps,
-                fps,
-                max_fps,
-                segment_seconds,
-                part_seconds,
-                open_rungs,
-                stills,
-                captions,
-                once,
-            } = self.encoding.clone();
-            self.streams.insert(
-                name,
-                StreamConfig {
-                    source,
-                    rung,
-                    preset,
-                    threads,
-                    audio_kbps,
-                    fps,
-                    max_fps,
-                    segment_seconds,
-                    part_seconds,
-                    open_rungs,
-                    stills,
-                    captions,
-                    once,
-                    dvr: None,
-                    key: self.publish.key.take().or_else(|| std::env::var(KEY).ok()),
-                    key_file: self.publish.key_file.take(),
-                    passphrase: None,
-                    app: None,
-                    second_publisher: None,
-                    grace_seconds: None,
-                },
-            );
+            let key = std::env::var(KEY).ok().filter(|_| source == PUBLISH);
+            let stream = self.encoding.clone().of(source, key, &mut self.publish);
+            self.streams.insert(name, stream);
         }
         self.unfold()?;
         anyhow::ensure!(
@@ -272,12 +145,7 @@ impl Config {
             );
         }
         for (name, stream) in &self.streams {
-            let said = stream.publish_options();
-            anyhow::ensure!(
-                stream.is_published() || said.is_empty(),
-                "stream {name} has {}, which is for streams whose source is `{PUBLISH}`",
-                said.join(", ")
-            );
+            stream.check().with_context(|| format!("stream {name}"))?;
         }
         Ok(self)
     }
@@ -427,101 +295,4 @@ fn ready(node: &Node, ingest: Option<&Ingest>) {
         "ready {} private http://{}/{rtmp}{srt}",
         node.url, node.private
     );
-}
-
-impl StreamConfig {
-    fn is_published(&self) -> bool {
-        self.source == PUBLISH
-    }
-
-    /// How it is published; what it leaves open is as for `all`.
-    fn publish(&self, all: &PublishConfig) -> PublishConfig {
-        PublishConfig {
-            key: self.key.clone(),
-            key_file: self.key_file.clone(),
-            passphrase: self.passphrase.clone(),
-            app: self.app.clone().or_else(|| all.app.clone()),
-            second_publisher: self.second_publisher.or(all.second_publisher),
-            grace_seconds: self.grace_seconds.or(all.grace_seconds),
-        }
-    }
-
-    /// What is said of how it is published.
-    fn publish_options(&self) -> Vec<&'static str> {
-        let said = [
-            ("key", self.key.is_some()),
-            ("key-file", self.key_file.is_some()),
-            ("passphrase", self.passphrase.is_some()),
-            ("app", self.app.is_some()),
-            ("second-publisher", self.second_publisher.is_some()),
-            ("grace-seconds", self.grace_seconds.is_some()),
-        ];
-        let said = said.into_iter().filter(|(_, said)| *said);
-        said.map(|(name, _)| name).collect()
-    }
-
-    fn live(
-        &self,
-        segmenter: &std::path::Path,
-        listed: usize,
-        channel: Option<(Arc<Channel>, Duration)>,
-    ) -> Live {
-        let made = self.source == "test" || self.source.starts_with("lavfi:");
-        let source = match &channel {
-            Some((channel, _)) => format!("unix:{}", channel.socket.display()),
-            None => self.source.clone(),
-        };
-        let (remote, ends) = (
-            source.contains("://") || channel.is_some(),
-            self.once || made,
-        );
-        let mut arguments = Vec::new();
-        for rung in &self.rung {
-            arguments.extend(["--rung".to_owned(), rung.clone()]);
-        }
-        let options = [
-            (
-                "--segment-seconds",
-                self.segment_seconds.map(|value| value.to_string()),
-            ),
-            (
-                "--part-seconds",
-                self.part_seconds.map(|value| value.to_string()),
-            ),
-            (
-                "--open-rungs",
-                self.open_rungs.map(|value| value.to_string()),
-            ),
-            ("--threads", self.threads.map(|value| value.to_string())),
-            (
-                "--audio-kbps",
-                self.audio_kbps.map(|value| value.to_string()),
-            ),
-            ("--fps", self.fps.map(|value| value.to_string())),
-            ("--max-fps", self.max_fps.map(|value| value.to_string())),
-            ("--stills", self.stills.clone()),
-            ("--captions", self.captions.clone()),
-            ("--preset", self.preset.clone()),
-        ];
-        for (flag, value) in options {
-            if let Some(value) = value {
-                arguments.extend([flag.to_owned(), value]);
-            }
-        }
-        if !remote && !ends {
-            arguments.push("--loop".to_owned());
-        }
-        arguments.extend(["--".to_owned(), source]);
-        Live {
-            program: segmenter.to_owned(),
-            arguments,
-            listed,
-            ends,
-            publication: channel.map(|(channel, grace)| Publication {
-                on_air: channel.on_air(),
-                grace,
-            }),
-            keep_ended: None,
-        }
-    }
 }
