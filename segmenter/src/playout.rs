@@ -15,7 +15,7 @@ use playlists::MediaTime;
 use segmenter::wire::{InputState, OnAir};
 
 use crate::{
-    config::Config,
+    config::{Config, Source},
     director::{Director, Verdict},
     error::Error,
     feed::{self, Feed, Message, Said},
@@ -132,8 +132,9 @@ impl<'a> Lobby<'a> {
                     }
                     self.early.push((track, samples, time));
                 }
-                // Nothing of the kind can ever be played, and the operator is still looking.
-                Said::Failed(error) if who == OnAir::Main && (!stand_in || error.fatal()) => {
+                Said::Failed(error)
+                    if who == OnAir::Main && (!stand_in || self.is_hopeless(&error)) =>
+                {
                     return Err(error);
                 }
                 Said::Failed(error) if who == OnAir::Main => why = Some(error),
@@ -146,6 +147,14 @@ impl<'a> Lobby<'a> {
                 Said::Event(_) | Said::Ended { .. } => {}
             }
         }
+    }
+
+    /// Nothing of the kind can ever be played, and the operator is still looking. What a feed carries may be other the next
+    /// time it comes.
+    fn is_hopeless(&self, error: &Error) -> bool {
+        let carries = matches!(error, Error::NoVideo { .. } | Error::NoPicture { .. });
+        let is_file = matches!(self.config.source(), Source::File(_));
+        error.fatal() && (is_file || !carries)
     }
 
     fn begin(&mut self, who: OnAir, picture: Picture, time: MediaTime) -> Result<Opening, Error> {
