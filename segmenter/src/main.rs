@@ -12,6 +12,7 @@ mod gauge;
 mod health;
 mod ladder;
 mod libav;
+mod likeness;
 mod overload;
 mod pipeline;
 mod playout;

@@ -175,20 +175,28 @@ impl<'a> Lobby<'a> {
         why: Option<Error>,
     ) -> Result<Opening, Error> {
         self.early.clear();
+        let like = self.config.like.as_ref();
         if let Some((picture, time)) = self.backup.take() {
             tracing::warn!("the main input gives no picture yet; beginning with the backup");
-            return self.begin(OnAir::Backup, picture, time);
+            let mut opening = self.begin(OnAir::Backup, picture, time)?;
+            if let Some(like) = like {
+                (opening.about, opening.look) = (like.about(&opening.about), like.look());
+            }
+            return Ok(opening);
         }
         let Some(slate) = slate else {
             return Err(why.unwrap_or_else(|| self.no_picture()));
         };
-        tracing::warn!(
-            "no input gives a picture yet; beginning with the slate, in the size of the whole ladder"
-        );
+        let whole = Look::of_size(ladder::full_size(&self.config.rungs));
+        let (about, look) = match like {
+            Some(like) => (like.about(&slate.about), like.look()),
+            None => (slate.about.clone(), whole),
+        };
+        tracing::warn!(size = %look.size, "no input gives a picture yet; beginning with the slate");
         Ok(Opening {
             who: OnAir::Slate,
-            about: slate.about.clone(),
-            look: Look::of_size(ladder::full_size(&self.config.rungs)),
+            about,
+            look,
             picture: None,
             early: Vec::new(),
         })
@@ -236,7 +244,9 @@ impl Playout {
         match opening.picture {
             Some((picture, time)) => {
                 self.director.picture(who, time, self.now());
-                self.pipeline.first(&opening.about, opening.early);
+                let about = self.abouts[place(who)].as_ref();
+                let about = about.unwrap_or(&opening.about);
+                self.pipeline.first(about, opening.early);
                 self.pipeline.picture(picture, time)?;
             }
             None => self.switch(OnAir::Slate),

@@ -82,6 +82,7 @@ enum Stopped {
 pub async fn run(live: Live, mut producer: Producer, stop: CancellationToken) -> Result<(), Ended> {
     let stream = producer.name().clone();
     let (mut back_off, mut last_epoch, mut runs) = (BACK_OFF_MIN, Epoch(0), 0);
+    let mut likeness = None;
     if producer.window().is_some_and(Window::has_ended) {
         tracing::info!(%stream, keep = ?live.keep_ended, "the programme has ended before this start, and is served as it is on disk");
         keep_ended(&live, producer, stop).await;
@@ -91,20 +92,22 @@ pub async fn run(live: Live, mut producer: Producer, stop: CancellationToken) ->
         let started = Instant::now();
         runs += 1;
         producer.report(Intake { runs, health: None });
-        let run = Run::begin(&producer, last_epoch, runs);
+        let mut run = Run::begin(&producer, last_epoch, runs);
         last_epoch = run.epoch;
-        let spawned = spawn(&live, &run).map_err(|error| Ended::Spawn {
+        let spawned = spawn(&live, &run, likeness.as_deref()).map_err(|error| Ended::Spawn {
             stream: stream.clone(),
             program: live.program.display().to_string(),
             error,
         })?;
         tracing::info!(%stream, epoch = run.epoch.0, pid = spawned.id(), "segmenter started");
         let stopped = tokio::select! {
-            stopped = follow(spawned, run, &live, &mut producer) => stopped,
+            stopped = follow(spawned, &mut run, &live, &mut producer) => stopped,
             () = stop.cancelled() => return Ok(()),
         };
         producer.close();
         producer.report(Intake { runs, health: None });
+        let said = run.hello.map(|hello| hello.likeness);
+        likeness = said.filter(|said| !said.is_empty()).or(likeness);
         match stopped {
             Stopped::Input if live.ends => {
                 tracing::info!(%stream, "the input ended, and with it the stream");
@@ -152,10 +155,12 @@ async fn keep_ended(live: &Live, producer: Producer, stop: CancellationToken) {
     }
 }
 
-fn spawn(live: &Live, run: &Run) -> std::io::Result<Child> {
+/// `likeness` is what the run before said of itself: this one may have to begin before its input is there.
+fn spawn(live: &Live, run: &Run, likeness: Option<&str>) -> std::io::Result<Child> {
     Command::new(&live.program)
         .arg("--origin-time")
         .arg(run.origin.flicks().to_string())
+        .args(likeness.map(|likeness| format!("--like={likeness}")))
         .args(&live.arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -167,7 +172,7 @@ fn spawn(live: &Live, run: &Run) -> std::io::Result<Child> {
 }
 
 /// Reads one run of the segmenter to its end, publishing what it makes.
-async fn follow(mut child: Child, mut run: Run, live: &Live, producer: &mut Producer) -> Stopped {
+async fn follow(mut child: Child, run: &mut Run, live: &Live, producer: &mut Producer) -> Stopped {
     let Some(mut output) = child.stdout.take() else {
         return Stopped::Crashed {
             status: "it has no output".into(),
