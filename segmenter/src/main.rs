@@ -13,6 +13,7 @@ mod health;
 mod ladder;
 mod libav;
 mod likeness;
+mod lobby;
 mod overload;
 mod pipeline;
 mod playout;
