@@ -68,6 +68,17 @@ async fn media_that_cannot_be_is_named() {
         )
         .await;
     }
+    refused(
+        PRIMARY,
+        &[
+            &["127.0.0.1", "test", "--slate", "/nowhere/sorry.png"],
+            &ANY[..],
+        ]
+        .concat(),
+        1,
+        &["--slate", "/nowhere/sorry.png", "no such file"],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -161,6 +172,13 @@ async fn what_is_configured_wrongly_is_named_with_its_line() {
         &["127.0.0.1", "test", "--stream", "a/b"],
         2,
         &["a/b", "letters, digits"],
+    )
+    .await;
+    refused(
+        PRIMARY,
+        &["127.0.0.1", "test", "--grace-seconds", "5"],
+        2,
+        &["stream live", "--slate"],
     )
     .await;
     refused(RELAY, &["127.0.0.1"], 2, &["traffic manager"]).await;

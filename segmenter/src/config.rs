@@ -10,7 +10,7 @@ use std::{
 use clap::{Parser, ValueEnum};
 use playlists::{Bitrate, Closed, MediaTime};
 
-use crate::{director::Rules, error::Error, ladder::Size};
+use crate::{director::Rules, error::Error, ladder::Size, likeness::Likeness};
 
 /// Turns one live input into an aligned ladder of CMAF parts, written as frames to stdout.
 ///
@@ -109,6 +109,10 @@ pub(crate) struct Config {
     /// `black`. The programme then goes on without a break, and back to the input by itself
     #[arg(long, value_name = "FILE|black")]
     pub(crate) slate: Option<String>,
+
+    /// What a run before said of itself: makes the same kind of stream if it has to begin before INPUT is there
+    #[arg(long, value_name = "LIKENESS", hide = true)]
+    pub(crate) like: Option<Likeness>,
 
     /// How long pictures may be overdue before --backup or --slate takes over; until then the last one stands
     #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]

@@ -18,6 +18,7 @@ use crate::{
     error::Error,
     ladder::{self, Plan},
     libav::{self, About, Look, Muxer, Setup, Sound, VideoEncoder},
+    likeness::Likeness,
     rung::{Made, Rung, Work},
     writer::{Stdout, Writer},
 };
@@ -87,6 +88,7 @@ pub(crate) fn open_rungs(
 pub(crate) fn hello(
     config: &Config,
     about: &About,
+    likeness: &Likeness,
     grid: &Grid,
     rungs: &[Opened],
     renditions: Renditions,
@@ -122,6 +124,7 @@ pub(crate) fn hello(
         segment: grid.segment(),
         part: grid.part(),
         input: about.description.clone(),
+        likeness: likeness.text(),
     })
 }
 

@@ -13,6 +13,8 @@ mod gauge;
 mod health;
 mod ladder;
 mod libav;
+mod likeness;
+mod lobby;
 mod overload;
 mod pipeline;
 mod playout;

@@ -25,6 +25,7 @@ use crate::{
     error::Error,
     ladder,
     libav::{self, About, Look, Picture, Samples, Shaper},
+    likeness::Likeness,
     overload::Overload,
     rung::{Made, Starts, Work},
     stills::{self, Stills},
@@ -89,7 +90,15 @@ impl Pipeline {
         let beside = Beside::open(config, about, &voices, rungs.len())?;
 
         let mut stdout = Stdout::open()?;
-        let hello = hello(config, about, &grid, &rungs, beside.renditions.clone())?;
+        let likeness = Likeness::of(look, fps, about);
+        let hello = hello(
+            config,
+            about,
+            &likeness,
+            &grid,
+            &rungs,
+            beside.renditions.clone(),
+        )?;
         announce(config, about, &grid, &hello);
         stdout.write(&Frame::Hello(hello))?;
         stdout.write(&Frame::Init(rungs[rungs.len() - 1].init.clone()))?;
@@ -171,6 +180,7 @@ impl Pipeline {
     /// Who is on the air first, and the sound that came before its first picture.
     pub(crate) fn first(&mut self, about: &About, early: Vec<Heard>) {
         self.has_sound = !about.sounds.is_empty();
+        self.turns = Some(about.turns);
         self.unplaced = early;
     }
 

@@ -19,9 +19,9 @@ use crate::{
     director::{Director, Verdict},
     error::Error,
     feed::{self, Feed, Message, Said},
-    ladder,
-    libav::{About, Event, Look, Picture},
-    pipeline::{EARLY, Heard, Pipeline},
+    libav::{About, Event},
+    lobby::{Lobby, Opening, place},
+    pipeline::Pipeline,
     slate::Slate,
     writer::{Progress, Stdout},
 };
@@ -72,127 +72,6 @@ pub(crate) fn run(config: &Config) -> Result<Stdout, Error> {
     crew.join(outcome)
 }
 
-/// What a run begins with.
-struct Opening {
-    who: OnAir,
-    about: About,
-    look: Look,
-    picture: Option<(Picture, MediaTime)>,
-    early: Vec<Heard>,
-}
-
-/// Before anything is on the air.
-struct Lobby<'a> {
-    config: &'a Config,
-    born: Instant,
-    /// What is known of the main input and of the backup.
-    abouts: [Option<About>; 2],
-    backup: Option<(Picture, MediaTime)>,
-    early: Vec<Heard>,
-}
-
-impl<'a> Lobby<'a> {
-    fn new(config: &'a Config) -> Self {
-        Self {
-            config,
-            born: Instant::now(),
-            abouts: [None, None],
-            backup: None,
-            early: Vec::new(),
-        }
-    }
-
-    /// Waits for the main input's first picture; for `STARTING`, if there is somebody else to begin with.
-    fn wait(&mut self, heard: &Receiver<Message>, slate: Option<&Slate>) -> Result<Opening, Error> {
-        let stand_in = self.config.rules().stand_in();
-        let mut why = None;
-        loop {
-            let left = STARTING.saturating_sub(self.born.elapsed());
-            let message = match stand_in {
-                true if left.is_zero() => Err(RecvTimeoutError::Timeout),
-                true => heard.recv_timeout(left),
-                false => heard.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            let Ok((who, said)) = message else {
-                return self.without_main(slate, why);
-            };
-            match said {
-                Said::Opened(about) => self.abouts[place(who)] = Some(about),
-                Said::Event(Event::Picture(picture, time)) if who == OnAir::Main => {
-                    return self.begin(who, picture, time);
-                }
-                Said::Event(Event::Picture(picture, time)) => self.backup = Some((picture, time)),
-                Said::Event(Event::Sound {
-                    track,
-                    samples,
-                    time,
-                }) if who == OnAir::Main => {
-                    if self.early.len() == EARLY {
-                        self.early.remove(0);
-                    }
-                    self.early.push((track, samples, time));
-                }
-                // Nothing of the kind can ever be played, and the operator is still looking.
-                Said::Failed(error) if who == OnAir::Main && (!stand_in || error.fatal()) => {
-                    return Err(error);
-                }
-                Said::Failed(error) if who == OnAir::Main => why = Some(error),
-                Said::Failed(_) => self.backup = None,
-                Said::Event(Event::Restart) | Said::Ended { .. }
-                    if who == OnAir::Main && !stand_in =>
-                {
-                    return Err(self.no_picture());
-                }
-                Said::Event(_) | Said::Ended { .. } => {}
-            }
-        }
-    }
-
-    fn begin(&mut self, who: OnAir, picture: Picture, time: MediaTime) -> Result<Opening, Error> {
-        let about = self.abouts[place(who)].clone();
-        let about = about.ok_or_else(|| self.no_picture())?;
-        Ok(Opening {
-            who,
-            look: Look::of(&picture, about.turns),
-            about,
-            picture: Some((picture, time)),
-            early: std::mem::take(&mut self.early),
-        })
-    }
-
-    fn without_main(
-        &mut self,
-        slate: Option<&Slate>,
-        why: Option<Error>,
-    ) -> Result<Opening, Error> {
-        self.early.clear();
-        if let Some((picture, time)) = self.backup.take() {
-            tracing::warn!("the main input gives no picture yet; beginning with the backup");
-            return self.begin(OnAir::Backup, picture, time);
-        }
-        let Some(slate) = slate else {
-            return Err(why.unwrap_or_else(|| self.no_picture()));
-        };
-        tracing::warn!(
-            "no input gives a picture yet; beginning with the slate, in the size of the whole ladder"
-        );
-        Ok(Opening {
-            who: OnAir::Slate,
-            about: slate.about.clone(),
-            look: Look::of_size(ladder::full_size(&self.config.rungs, ladder::cores())),
-            picture: None,
-            early: Vec::new(),
-        })
-    }
-
-    fn no_picture(&self) -> Error {
-        Error::NoPicture {
-            input: self.config.input.clone(),
-            codec: "encoded".into(),
-        }
-    }
-}
-
 struct Playout {
     pipeline: Pipeline,
     director: Director,
@@ -227,7 +106,9 @@ impl Playout {
         match opening.picture {
             Some((picture, time)) => {
                 self.director.picture(who, time, self.now());
-                self.pipeline.first(&opening.about, opening.early);
+                let about = self.abouts[place(who)].as_ref();
+                let about = about.unwrap_or(&opening.about);
+                self.pipeline.first(about, opening.early);
                 self.pipeline.picture(picture, time)?;
             }
             None => self.switch(OnAir::Slate),
@@ -432,13 +313,5 @@ impl Playout {
     }
 }
 
-/// Where it stands among the inputs.
-fn place(who: OnAir) -> usize {
-    usize::from(who == OnAir::Backup)
-}
-
-/// So long the main input may take to its first picture before the run begins with something else: time enough to connect, to
-/// learn what it is and to see a key frame.
-const STARTING: Duration = Duration::from_secs(5);
 /// How often the clock is looked at when nothing comes: less than a picture's time.
 const TICK: Duration = Duration::from_millis(15);

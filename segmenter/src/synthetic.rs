@@ -42,6 +42,7 @@ impl Synthetic {
             segment: part * i64::from(parts),
             part,
             input: "synthetic media".into(),
+            likeness: String::new(),
         };
         let next = VecDeque::from([Frame::Hello(hello.clone()), Frame::Init(init())]);
         Ok(Self {

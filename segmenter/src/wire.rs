@@ -53,6 +53,8 @@ pub struct Hello {
     pub part: MediaTime,
     /// What was opened, for the log: container, codecs, size, rate.
     pub input: String,
+    /// What the next run has to be given (`--like`) to make the same kind of stream before its input is there.
+    pub likeness: String,
 }
 
 /// One CMAF fragment (`moof`, `mdat`) of one rung or of sound; or, with the last part of a segment, its WebVTT.

@@ -119,6 +119,62 @@ fn a_run_begins_with_the_slate_when_nobody_is_there_and_goes_over_to_the_input_t
 }
 
 #[test]
+fn a_run_that_begins_without_its_input_makes_what_the_run_before_it_made() {
+    // High definition's colours in a small picture, two tracks, a rate of its own: nothing that could be guessed.
+    let before = clip(
+        "before.mkv",
+        &[
+            "-f",
+            "lavfi",
+            "-i",
+            "color=red:size=480x300:rate=24:duration=1",
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=duration=1",
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=duration=1",
+            "-map",
+            "0",
+            "-map",
+            "1",
+            "-map",
+            "2",
+            "-c:v",
+            "libx264",
+            "-colorspace",
+            "bt709",
+            "-c:a",
+            "aac",
+        ],
+    );
+    let first = support::segment(&[&before, "--preset", "ultrafast"]);
+    let hello = first.hello.as_ref().expect("a hello");
+    let like = format!("--like={}", hello.likeness);
+    let nobody = Feed::of("red", 440, Mood::Gone);
+    let arguments = [
+        &nobody.url,
+        "--slate",
+        "black",
+        "--preset",
+        "ultrafast",
+        &like,
+    ];
+    let mut live = Live::start(&arguments);
+    live.until("on the slate", |health| health.on_air == OnAir::Slate);
+    let second = live.leave();
+    let again = second.hello.as_ref().expect("a hello");
+    assert_eq!(
+        (&again.ladder, again.segment, again.part),
+        (&hello.ladder, hello.segment, hello.part)
+    );
+    assert_eq!(again.renditions, hello.renditions);
+    assert_eq!((&second.init, &second.inits), (&first.init, &first.inits));
+}
+
+#[test]
 fn a_slate_that_cannot_be_shown_is_refused_before_anything_is_on_the_air() {
     for (arguments, says) in [
         (["--slate", "/nowhere/slate.png"], "--slate"),

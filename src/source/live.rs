@@ -118,6 +118,7 @@ async fn programme(
 ) -> Result<(), Ended> {
     let stream = producer.name().clone();
     let (mut back_off, mut last_epoch, mut runs) = (BACK_OFF_MIN, Epoch(0), 0);
+    let mut likeness = None;
     loop {
         if let Some(publication) = &live.publication {
             let waited = tokio::select! {
@@ -133,26 +134,33 @@ async fn programme(
         let started = Instant::now();
         runs += 1;
         producer.report(Intake { runs, health: None });
-        let run = Run::begin(producer, last_epoch, runs);
+        let mut run = Run::begin(producer, last_epoch, runs);
         last_epoch = run.epoch;
-        let spawned = spawn(live, &run).map_err(|error| Ended::Spawn {
+        let spawned = spawn(live, &run, likeness.as_deref()).map_err(|error| Ended::Spawn {
             stream: stream.clone(),
             program: live.program.display().to_string(),
             error,
         })?;
         tracing::info!(%stream, epoch = run.epoch.0, pid = spawned.id(), "segmenter started");
         let stopped = tokio::select! {
-            stopped = follow(spawned, run, live, producer) => stopped,
+            stopped = follow(spawned, &mut run, live, producer) => stopped,
             () = stop.cancelled() => return Ok(()),
         };
         producer.close();
         producer.report(Intake { runs, health: None });
+        let said = run.hello.map(|hello| hello.likeness);
+        likeness = said.filter(|said| !said.is_empty()).or(likeness);
         if started.elapsed() > HEALTHY {
             back_off = BACK_OFF_MIN;
         }
         match (stopped, &live.publication) {
             (Stopped::Input, None) if live.ends => {
                 tracing::info!(%stream, "the input ended, and with it the stream");
+                producer.end();
+                return Ok(());
+            }
+            (Stopped::Input, Some(Publication { grace: None, .. })) => {
+                tracing::info!(%stream, "nobody publishes it any more; the programme has ended");
                 producer.end();
                 return Ok(());
             }
@@ -204,10 +212,12 @@ async fn published(live: &Live) {
     }
 }
 
-fn spawn(live: &Live, run: &Run) -> std::io::Result<Child> {
+/// `likeness` is what the run before said of itself: this one may have to begin before its input is there.
+fn spawn(live: &Live, run: &Run, likeness: Option<&str>) -> std::io::Result<Child> {
     Command::new(&live.program)
         .arg("--origin-time")
         .arg(run.origin.flicks().to_string())
+        .args(likeness.map(|likeness| format!("--like={likeness}")))
         .args(&live.arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -219,7 +229,7 @@ fn spawn(live: &Live, run: &Run) -> std::io::Result<Child> {
 }
 
 /// Reads one run of the segmenter to its end, publishing what it makes.
-async fn follow(mut child: Child, mut run: Run, live: &Live, producer: &mut Producer) -> Stopped {
+async fn follow(mut child: Child, run: &mut Run, live: &Live, producer: &mut Producer) -> Stopped {
     let Some(mut output) = child.stdout.take() else {
         return Stopped::Crashed {
             status: "it has no output".into(),

@@ -11,13 +11,14 @@ use tokio_util::sync::CancellationToken;
 pub struct Publication {
     /// Somebody is on the air, until cut off.
     pub on_air: watch::Receiver<Option<CancellationToken>>,
-    /// How long a programme waits for its publisher to come back.
-    pub grace: Duration,
+    /// How long a programme waits for its publisher to come back. `None`: its segmenter waits, with something else on
+    /// the air, and what ends that ends the programme.
+    pub grace: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Waited {
-    /// Somebody is on the air.
+    /// Somebody is on the air, or need not be.
     OnAir,
     /// Nobody came within the grace.
     InVain,
@@ -30,7 +31,10 @@ impl Publication {
             self.begun().await;
             return Waited::OnAir;
         }
-        match tokio::time::timeout(self.grace, self.begun()).await {
+        let Some(grace) = self.grace else {
+            return Waited::OnAir;
+        };
+        match tokio::time::timeout(grace, self.begun()).await {
             Ok(()) => Waited::OnAir,
             Err(_) => Waited::InVain,
         }
@@ -65,10 +69,16 @@ mod tests {
         let sender = watch::Sender::new(None);
         let publication = Publication {
             on_air: sender.subscribe(),
-            grace: Duration::ZERO,
+            grace: Some(Duration::ZERO),
         };
         assert_eq!(publication.wait(true).await, Waited::InVain);
         assert_eq!(publication.wait(false).now_or_never(), None);
+        let bridged = Publication {
+            grace: None,
+            ..publication.clone()
+        };
+        assert_eq!(bridged.wait(true).await, Waited::OnAir);
+        assert_eq!(bridged.wait(false).now_or_never(), None);
         let cut = CancellationToken::new();
         sender.send_replace(Some(cut.clone()));
         assert_eq!(publication.wait(true).await, Waited::OnAir);

@@ -22,7 +22,7 @@ use ffmpeg_next as ff;
 
 pub(crate) use mux::{Muxer, Setup, codec_name};
 pub(crate) use raw::{caption, captions, share};
-pub(crate) use shape::{Look, Scaler, Shaper};
+pub(crate) use shape::{Colours, Look, Scaler, Shaper};
 pub(crate) use sound::Sound;
 pub(crate) use source::{About, Event, Source};
 pub(crate) use still::{StillEncoder, codes};

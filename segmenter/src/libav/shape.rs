@@ -23,7 +23,7 @@ pub(crate) struct Look {
 }
 
 /// Which matrix the pictures' colours are made with. Every rung says the same, so that no player guesses by size.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub(crate) enum Colours {
     Bt601,
     Bt709,

@@ -181,12 +181,7 @@ impl StreamConfig {
             ends: ends && !published,
             publication: channel.map(|(channel, grace)| Publication {
                 on_air: channel.on_air(),
-                // With somebody to take over, the segmenter has waited already when it ends.
-                grace: if self.has_stand_in() {
-                    Duration::ZERO
-                } else {
-                    grace
-                },
+                grace: (!self.has_stand_in()).then_some(grace),
             }),
             keep_ended: None,
         }

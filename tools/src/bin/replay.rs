@@ -29,6 +29,9 @@ struct Arguments {
     /// As a segmenter is told; it is so here in any case
     #[arg(long = "loop")]
     looped: bool,
+    /// As a segmenter is told; what it wrote is of one kind in any case
+    #[arg(long, value_name = "LIKENESS", hide = true)]
+    like: Option<String>,
 }
 
 fn main() -> ExitCode {

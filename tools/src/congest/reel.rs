@@ -168,6 +168,7 @@ mod tests {
                 segment: second * 2,
                 part: second * 2,
                 input: String::new(),
+                likeness: String::new(),
             }),
             Frame::Init(Bytes::from_static(INIT)),
         ];
