@@ -3,7 +3,7 @@
 use ff::filter;
 use ffmpeg_next as ff;
 
-use super::failed;
+use super::{Picture, failed, raw, wants_more};
 use crate::error::Error;
 
 /// An end of a graph: its name in the graph's text, the filter that stands there, and that filter's arguments.
@@ -19,8 +19,27 @@ pub(super) fn build(
     sources: &[End<'_>],
     sinks: &[&End<'_>],
 ) -> Result<filter::Graph, Error> {
-    let wrong = || failed(format!("filter graph {text:?}"));
+    build_in(filter::Graph::new(), text, sources, sinks)
+}
+
+/// The same, to run on the caller's thread alone.
+pub(super) fn build_alone(
+    text: &str,
+    source: End<'_>,
+    sink: &End<'_>,
+) -> Result<filter::Graph, Error> {
     let mut graph = filter::Graph::new();
+    raw::set_alone(&mut graph);
+    build_in(graph, text, &[source], &[sink])
+}
+
+fn build_in(
+    mut graph: filter::Graph,
+    text: &str,
+    sources: &[End<'_>],
+    sinks: &[&End<'_>],
+) -> Result<filter::Graph, Error> {
+    let wrong = || failed(format!("filter graph {text:?}"));
     for end in sources.iter().chain(sinks.iter().copied()) {
         let kind = filter::find(end.filter)
             .ok_or(ff::Error::FilterNotFound)
@@ -42,6 +61,26 @@ pub(super) fn build(
     Ok(graph)
 }
 
+/// Puts `picture` into a graph of one input, and takes what comes out; `None` if it wants more first.
+pub(super) fn pass(
+    graph: &mut filter::Graph,
+    picture: &Picture,
+) -> Result<Option<Picture>, ff::Error> {
+    let mut input = graph.get(INPUT).ok_or(ff::Error::Bug)?;
+    // The graph takes what it is given, and leaves an empty frame behind.
+    let given = raw::share(picture)?;
+    input.source().add(&given)?;
+    let mut output = graph.get(PICTURES.label).ok_or(ff::Error::Bug)?;
+    let mut passed = Picture::empty();
+    match output.sink().frame(&mut passed) {
+        Ok(()) => Ok(Some(passed)),
+        Err(why) if wants_more(&why) => Ok(None),
+        Err(why) => Err(why),
+    }
+}
+
+/// The one input of a graph that has one.
+pub(super) const INPUT: &str = "in";
 /// Where pictures leave.
 pub(super) const PICTURES: End<'_> = End {
     label: "out0",

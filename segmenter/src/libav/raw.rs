@@ -122,6 +122,12 @@ pub(crate) fn set_threads(codec: &mut ff::codec::Context, count: usize) {
     });
 }
 
+/// No threads but the caller's for an empty graph's filters.
+pub(crate) fn set_alone(graph: &mut ff::filter::Graph) {
+    // SAFETY: the graph is live and has no filter yet, so that nobody has read the field, which is a plain value.
+    unsafe { (*graph.as_mut_ptr()).nb_threads = 1 }
+}
+
 /// The shape of a stream's pixels that the container gives; 0 where it says nothing.
 pub(crate) fn shape(stream: &ff::Stream<'_>) -> ff::Rational {
     // SAFETY: the stream is live as long as `stream` borrows its input, and the field is a plain value.
