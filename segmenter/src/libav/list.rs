@@ -58,26 +58,22 @@ impl Listed {
     }
 
     pub(crate) fn next(&mut self) -> Result<Event, Error> {
-        loop {
-            match self.current.next() {
-                Ok(Event::End) => {}
-                Ok(event) => {
-                    if matches!(event, Event::Picture(..)) {
-                        self.failed = 0;
-                    }
-                    return Ok(event);
+        match self.current.next() {
+            Ok(Event::End) => {}
+            Ok(event) => {
+                if matches!(event, Event::Picture(..)) {
+                    self.failed = 0;
                 }
-                Err(why) if self.failed < self.items.len() => {
-                    self.failed += 1;
-                    tracing::warn!(%why, "the rest of it is left out");
-                }
-                Err(why) => return Err(why),
+                return Ok(event);
             }
-            if self.follow()? {
-                return Ok(Event::Restart);
+            Err(why) if self.failed < self.items.len() => {
+                self.failed += 1;
+                tracing::warn!(%why, "the rest of it is left out");
             }
-            return Ok(Event::End);
+            Err(why) => return Err(why),
         }
+        let follows = self.follow()?;
+        Ok(if follows { Event::Restart } else { Event::End })
     }
 
     /// Goes on to the next item that can be opened; `false` if there is none.
@@ -94,7 +90,7 @@ impl Listed {
                 Ok((demuxed, about)) => {
                     tracing::info!(input = %about.description, "next in the list");
                     self.waited += self.current.waited();
-                    self.current = Box::new(demuxed);
+                    *self.current = demuxed;
                     return Ok(true);
                 }
                 Err(why) if self.failed < self.items.len() => {
