@@ -5,10 +5,17 @@
 //! from anywhere has begun, and some datagrams stop it. Here such a caller loses its task, and nobody else anything.
 
 mod caller;
+mod cookie;
 pub mod stream_id;
 pub mod ts;
 
-use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
@@ -18,7 +25,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::caller::Caller;
+use self::{
+    caller::Caller,
+    cookie::{Cookies, First},
+};
 use super::desk::Desk;
 use crate::net::limits::{Addresses, Counted};
 
@@ -46,8 +56,16 @@ pub fn bind(address: SocketAddr) -> anyhow::Result<UdpSocket> {
 
 /// Takes callers until `stop`.
 pub async fn serve(socket: UdpSocket, desk: Desk, stop: CancellationToken) {
+    let cookies = match Cookies::new() {
+        Ok(cookies) => cookies,
+        Err(error) => {
+            tracing::error!(%error, "no random numbers, and so no SRT");
+            return;
+        }
+    };
     let mut listener = Listener {
         socket: Arc::new(socket),
+        cookies,
         desk,
         stop: stop.clone(),
         addresses: Addresses::default(),
@@ -84,6 +102,7 @@ pub async fn serve(socket: UdpSocket, desk: Desk, stop: CancellationToken) {
 
 struct Listener {
     socket: Arc<UdpSocket>,
+    cookies: Cookies,
     desk: Desk,
     stop: CancellationToken,
     addresses: Addresses,
@@ -99,8 +118,16 @@ impl Listener {
             let _ = inbox.try_send(datagram);
             return;
         }
-        if !is_handshake(&datagram) {
-            return;
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let minute = since.unwrap_or_default().as_secs() / 60;
+        match self.cookies.read(&datagram, from, minute) {
+            First::Conclusion => {}
+            First::Induction(answer) => {
+                // Should it not go out now, it is asked for again.
+                let _ = self.socket.try_send_to(&answer, from);
+                return;
+            }
+            First::Nothing => return,
         }
         if self.callers.len() >= CALLERS {
             tracing::debug!(%from, "SRT caller left out: there are too many");
@@ -132,22 +159,13 @@ impl Listener {
     }
 }
 
-/// The first octets of SRT's handshake: a control packet of kind 0, for no socket yet known.
-fn is_handshake(datagram: &[u8]) -> bool {
-    datagram.len() >= HANDSHAKE
-        && datagram.starts_with(&[0x80, 0, 0, 0])
-        && datagram[12..16] == [0; 4]
-}
-
-/// Callers at a time, and those of one address. Addresses of UDP can be made up; each costs some kilobytes for as
-/// long as a handshake may take.
+/// Callers at a time, and those of one address.
 const CALLERS: usize = 256;
 const PER_ADDRESS: usize = 32;
 
 /// Datagrams that may wait for one caller's task: a quarter of a second of 10 Mbit/s.
 const INBOX: usize = 256;
 
-const HANDSHAKE: usize = 64;
 const DATAGRAM: usize = 2048;
 const KERNEL_BUFFER: usize = 4 << 20;
 const PAUSE: Duration = Duration::from_millis(10);

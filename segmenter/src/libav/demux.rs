@@ -455,6 +455,10 @@ fn open_input(
     if !is_file {
         options.set("analyzeduration", "2000000");
     }
+    if name.starts_with("rtsp://") {
+        // One connection, which gets through where ports of UDP do not.
+        options.set("rtsp_flags", "prefer_tcp");
+    }
     // A name such as "12:30.mp4" is a file's, not a protocol's.
     let path = if is_file {
         format!("file:{name}")

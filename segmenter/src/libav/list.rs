@@ -76,10 +76,8 @@ impl Listed {
             }
             Err(why) => return Err(why),
         }
-        Ok(match self.follow()? {
-            true => Event::Restart,
-            false => Event::End,
-        })
+        let follows = self.follow()?;
+        Ok(if follows { Event::Restart } else { Event::End })
     }
 
     /// Goes on to the next item that can be opened; `false` if there is none.

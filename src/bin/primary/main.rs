@@ -46,7 +46,7 @@ struct Config {
     command: Option<Command>,
     /// Address for viewers, with port 8080; --listen says both
     ip: Option<IpAddr>,
-    /// What to stream: a file (played over and over), a URL, `publish` for what OBS or ffmpeg send here (or, short,
+    /// What to stream: a file or a list of files (.m3u), played over and over, a URL, `publish` for what OBS or ffmpeg send here (or, short,
     /// rtmp://IP:PORT/APP/KEY with an address of this machine), `test` for a programme of our own, or `lavfi:GRAPH`
     source: Option<String>,
     /// TOML file with these options by their long names, and tables [streams.NAME] with a `source` each

@@ -12,7 +12,7 @@ use srt_protocol::{
     connection::{Action, Connection, DuplexConnection, Input},
     options::{KeySize, Passphrase},
     packet::{
-        ControlTypes, CoreRejectReason, HandshakeControlInfo, HandshakeVsInfo, Packet,
+        ControlTypes, CoreRejectReason, HandshakeControlInfo, HandshakeVsInfo, HsV5Info, Packet,
         RejectReason, ServerRejectReason, ShakeType, SrtControlPacket,
     },
     protocol::pending_connection::{
@@ -130,23 +130,25 @@ impl Caller {
         }
     }
 
-    /// Until it may publish.
+    /// Until it may publish. What has come is the second half of its handshake; the first was answered before it
+    /// was known, and the state machine is told of it here.
     async fn admitted(&mut self, desk: &Desk) -> Result<(Seat, Connection), Closed> {
+        let useless = |why: &str| Closed::Handshake(why.to_owned());
+        let packet = self.packet().await?.and_then(sized);
+        let packet = packet.ok_or_else(|| useless("it cannot be read"))?;
         let mut listen = Listen::new(ConnInitSettings::default(), true);
-        loop {
-            let Some(packet) = self.packet().await?.and_then(sized) else {
-                continue;
-            };
-            match listen.handle_packet(Instant::now(), Ok((packet, self.from))) {
-                ConnectionResult::SendPacket((packet, _)) => self.send(&packet).await?,
-                ConnectionResult::RequestAccess(request) => {
-                    return self.decide(desk, &mut listen, request).await;
-                }
-                ConnectionResult::NotHandled(why) => {
-                    return Err(Closed::Handshake(why.to_string()));
-                }
-                _ => return Err(Closed::Handshake("it is not a caller's".into())),
+        let now = Instant::now();
+        let asked = now.checked_sub(FIRST_HALF).unwrap_or(now);
+        let answered = listen.handle_packet(asked, Ok((induction(&packet), self.from)));
+        let ConnectionResult::SendPacket((answer, _)) = answered else {
+            return Err(useless("it is not a caller's"));
+        };
+        match listen.handle_packet(now, Ok((with_cookie_of(packet, &answer), self.from))) {
+            ConnectionResult::RequestAccess(request) => {
+                self.decide(desk, &mut listen, request).await
             }
+            ConnectionResult::NotHandled(why) => Err(useless(&why.to_string())),
+            _ => Err(useless("it is not a caller's")),
         }
     }
 
@@ -376,20 +378,51 @@ fn terms(
     ))
 }
 
+fn handshake(packet: &Packet) -> Option<&HandshakeControlInfo> {
+    match packet.control().map(|control| &control.control_type) {
+        Some(ControlTypes::Handshake(shake)) => Some(shake),
+        _ => None,
+    }
+}
+
+/// The same packet with another handshake in it.
+fn reshaken(
+    mut packet: Packet,
+    change: impl FnOnce(HandshakeControlInfo) -> HandshakeControlInfo,
+) -> Packet {
+    if let Packet::Control(control) = &mut packet
+        && let ControlTypes::Handshake(shake) = control.control_type.clone()
+    {
+        control.control_type = ControlTypes::Handshake(change(shake));
+    }
+    packet
+}
+
+/// The first half of the handshake that `conclusion` is the second half of.
+fn induction(conclusion: &Packet) -> Packet {
+    reshaken(conclusion.clone(), |shake| HandshakeControlInfo {
+        shake_type: ShakeType::Induction,
+        syn_cookie: 0,
+        info: HandshakeVsInfo::V5(HsV5Info::default()),
+        ..shake
+    })
+}
+
+/// Our own cookie was found to be right; the state machine has another.
+fn with_cookie_of(conclusion: Packet, answer: &Packet) -> Packet {
+    let cookie = handshake(answer).map_or(0, |shake| shake.syn_cookie);
+    reshaken(conclusion, |shake| HandshakeControlInfo {
+        syn_cookie: cookie,
+        ..shake
+    })
+}
+
 /// The same handshake with another outcome.
 fn rejection(packet: Packet, reason: RejectReason) -> Packet {
-    match packet {
-        Packet::Control(mut control) => {
-            if let ControlTypes::Handshake(shake) = control.control_type {
-                control.control_type = ControlTypes::Handshake(HandshakeControlInfo {
-                    shake_type: ShakeType::Rejection(reason),
-                    ..shake
-                });
-            }
-            Packet::Control(control)
-        }
-        packet => packet,
-    }
+    reshaken(packet, |shake| HandshakeControlInfo {
+        shake_type: ShakeType::Rejection(reason),
+        ..shake
+    })
 }
 
 /// A caller that may publish. Its stream goes to the segmenter by a queue and a task, since SRT has to answer in time
@@ -492,6 +525,8 @@ async fn hand_on(mut feed: Feed, mut pieces: mpsc::Receiver<(Piece, Bytes)>) -> 
 }
 
 const ADMISSION: Duration = Duration::from_secs(5);
+/// How long ago its first half may have been: a guess, until the two have measured it.
+const FIRST_HALF: Duration = Duration::from_millis(20);
 /// What a wrong guess costs.
 const DENIED: Duration = Duration::from_secs(3);
 const FAREWELL: Duration = Duration::from_millis(500);
