@@ -50,7 +50,7 @@ const MEMBERS: &[(&str, &[&str])] = &[
     ("playlists", &[]),
     ("media", &[]),
     ("adaptation", &["playlists"]),
-    ("segmenter", &["playlists"]),
+    ("segmenter", &["playlists", "media"]),
     (
         "tools",
         &["playlists", "media", "adaptation", "segmenter", "spillway"],
@@ -133,6 +133,7 @@ const PURE: &[&str] = &[
     "segmenter/src/cadence.rs",
     "segmenter/src/a53.rs",
     "segmenter/src/ladder.rs",
+    "segmenter/src/marks.rs",
     "src/player/session.rs",
     "src/player/playback.rs",
     "src/origin/cmcd.rs",

@@ -10,6 +10,7 @@ mod error;
 mod health;
 mod ladder;
 mod libav;
+mod marks;
 mod pipeline;
 mod rung;
 mod stills;

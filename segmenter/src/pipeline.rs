@@ -2,7 +2,11 @@
 //! sound for it is there.
 
 use std::{
-    sync::{Arc, atomic::Ordering, mpsc::SyncSender},
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{SyncSender, sync_channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -11,7 +15,7 @@ use playlists::MediaTime;
 use segmenter::{
     Grid,
     cutter::{AAC_FRAME, SAMPLE_RATE},
-    wire::{Frame, Hello},
+    wire::{Frame, Hello, Mark},
 };
 
 use crate::{
@@ -24,9 +28,10 @@ use crate::{
     error::Error,
     ladder,
     libav::{self, About, Event, Look, Picture, Samples, Shaper, Source},
+    marks::{Marks, Note},
     rung::{Made, Starts, Work},
     stills::{self, Stills},
-    writer::{Progress, Stdout, Told, Writer},
+    writer::{Aside, Progress, Stdout, Told, Writer},
 };
 
 /// Plays `config`'s input to its end.
@@ -41,7 +46,7 @@ pub(crate) fn run(config: &Config) -> Result<Stdout, Error> {
                 samples,
                 time,
             } => early.push((track, samples, time)),
-            Event::Cue { .. } => {}
+            Event::Cue { .. } | Event::Note(_) => {}
             Event::Restart | Event::End => {
                 return Err(Error::NoPicture {
                     input: config.input.clone(),
@@ -76,6 +81,9 @@ struct Pipeline {
     held: Option<Held>,
     /// Closed captions of pictures that came; `None` if there are to be none.
     ferry: Option<Ferry>,
+    marks: Marks,
+    /// To the writer.
+    marked: SyncSender<Mark>,
     /// Sound of which it is not known yet when it sounds. Bounded by `EARLY`.
     unplaced: Vec<Heard>,
     /// Pictures given to the ladder, and parts cut.
@@ -117,14 +125,18 @@ impl Pipeline {
         let top_size = rungs[rungs.len() - 1].plan.size;
         let stills = stills::start(config, &grid, look, top_size, &progress)?;
         let (stills, pictured) = stills.unzip();
+        let (marked, marks) = sync_channel(MARKS);
         let writer = Writer::new(
             stdout,
             grid,
             config.origin(),
             rungs.len() + beside.inits.len(),
             Arc::clone(&progress),
-            pictured,
-            Told::new(&config.captions),
+            Aside {
+                stills: pictured,
+                told: Told::new(&config.captions),
+                marks,
+            },
         );
         let (top, made, crew) = Crew::start(rungs, config.open_rungs, writer)?;
         let paced = match config.pace {
@@ -148,6 +160,8 @@ impl Pipeline {
             pace: paced.then(Pace::default),
             stills,
             held: None,
+            marks: Marks::new(config.origin()),
+            marked,
             ferry: (config.captions != Captions::None).then(Ferry::default),
             unplaced: Vec::new(),
             pictures: 0,
@@ -183,6 +197,7 @@ impl Pipeline {
                     time,
                 }) => self.sound((track, samples, time))?,
                 Ok(Event::Cue { track, cue }) => self.cue(track, cue),
+                Ok(Event::Note(note)) => self.note(&note),
                 Ok(Event::Restart) => self.cadence.restart(),
                 Ok(Event::End) => {
                     self.show(1)?;
@@ -261,6 +276,23 @@ impl Pipeline {
         let place = |time| self.cadence.run_time(time);
         if let (Some(start), Some(end)) = (place(cue.start), place(cue.end)) {
             self.beside.cue(track, Cue { start, end, ..cue });
+        }
+    }
+
+    /// What cannot be read, or comes in a flood, is left out; the pictures go on.
+    fn note(&mut self, note: &Note) {
+        let Some(at) = self.cadence.run_time(note.time) else {
+            return;
+        };
+        let marks = self.marks.read(note, at).unwrap_or_else(|why| {
+            tracing::warn!(kind = ?note.kind, why, "left out what is said beside the pictures");
+            Vec::new()
+        });
+        for mark in marks {
+            tracing::info!(id = mark.id, start = %mark.start, "told of a moment or a span");
+            if self.marked.try_send(mark).is_err() {
+                tracing::warn!("too much is said beside the pictures; left out");
+            }
         }
     }
 
@@ -441,6 +473,9 @@ type Heard = (usize, Samples, MediaTime);
 
 /// The track of sound that goes with the pictures.
 const MAIN: usize = 0;
+
+/// What is said between one part and the next.
+const MARKS: usize = 64;
 
 /// Sound frames kept while waiting for the first picture; the oldest go first.
 const EARLY: usize = 512;

@@ -17,7 +17,7 @@ use bytes::BytesMut;
 use playlists::{Closed, MediaTime};
 use segmenter::{
     Grid,
-    wire::{Frame, Health, Part},
+    wire::{Frame, Health, Mark, Part},
 };
 
 use crate::{a53::Seen, config::Captions, error::Error, health::KeepingUp, rung::Made, stills};
@@ -78,8 +78,14 @@ pub(crate) struct Writer {
     progress: Arc<Progress>,
     /// Parts that some rung has not made yet. Bounded, as the rungs are, by the channels between them.
     open: BTreeMap<u64, Vec<Made>>,
-    stills: Option<stills::Made>,
-    told: Told,
+    aside: Aside,
+}
+
+/// What the reader is told beside parts.
+pub(crate) struct Aside {
+    pub(crate) stills: Option<stills::Made>,
+    pub(crate) told: Told,
+    pub(crate) marks: Receiver<Mark>,
 }
 
 impl Writer {
@@ -89,8 +95,7 @@ impl Writer {
         origin: MediaTime,
         rungs: usize,
         progress: Arc<Progress>,
-        stills: Option<stills::Made>,
-        told: Told,
+        aside: Aside,
     ) -> Self {
         Self {
             stdout,
@@ -99,8 +104,7 @@ impl Writer {
             rungs,
             progress,
             open: BTreeMap::new(),
-            stills,
-            told,
+            aside,
         }
     }
 
@@ -129,8 +133,11 @@ impl Writer {
         let mut shares = self.open.remove(&number).unwrap_or_default();
         shares.sort_by_key(|share| share.rung);
         let seen = Seen(self.progress.captions.load(Ordering::Relaxed));
-        if let Some(closed) = self.told.tell(seen) {
+        if let Some(closed) = self.aside.told.tell(seen) {
             self.stdout.write(&Frame::Captions(closed))?;
+        }
+        while let Ok(mark) = self.aside.marks.try_recv() {
+            self.stdout.write(&Frame::Mark(mark))?;
         }
         if let Some(last) = shares.first().filter(|share| share.span.last) {
             self.picture(last.span.segment)?;
@@ -144,7 +151,12 @@ impl Writer {
 
     /// The stills of `segment` go before its last part.
     fn picture(&mut self, segment: u64) -> Result<(), Error> {
-        for still in self.stills.iter_mut().flat_map(|made| made.take(segment)) {
+        for still in self
+            .aside
+            .stills
+            .iter_mut()
+            .flat_map(|made| made.take(segment))
+        {
             self.stdout.write(&Frame::Still { segment, still })?;
         }
         Ok(())

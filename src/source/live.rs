@@ -12,7 +12,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use playlists::{
-    Epoch, Format, Head, Init, MediaTime, Part, Segment, WallTime, Window, WindowError,
+    DateRange, Epoch, Format, Head, Init, MediaTime, Part, Segment, WallTime, Window, WindowError,
     still::Still,
 };
 use segmenter::wire::{self, Frame, Hello, WireError};
@@ -215,6 +215,8 @@ struct Run {
     open: usize,
     /// Pictures of segments that are not complete, and which segment of the run each is of.
     stills: Vec<(u64, Still)>,
+    /// What is to be told with the next part.
+    marks: Vec<wire::Mark>,
 }
 
 impl Run {
@@ -243,6 +245,7 @@ impl Run {
             shares: Vec::new(),
             open: 0,
             stills: Vec::new(),
+            marks: Vec::new(),
         }
     }
 
@@ -280,6 +283,9 @@ impl Run {
             Frame::Init(media) => self.init(media)?,
             Frame::Part(part) => self.part(part, producer)?,
             Frame::Captions(closed) => producer.declare(closed),
+            // They are told at the next part.
+            Frame::Mark(mark) if self.marks.len() < MOST_MARKS => self.marks.push(mark),
+            Frame::Mark(_) => {}
             // What is more than a segment ever has is nobody's.
             Frame::Still { segment, still } if self.stills.len() < MOST_STILLS => {
                 self.stills.push((segment, still));
@@ -355,6 +361,11 @@ impl Run {
                 date_time: live_at.later(part.start - self.origin),
             })?;
         }
+        if let Some((_, live_at)) = self.base {
+            for mark in std::mem::take(&mut self.marks) {
+                producer.mark(range(mark, |time| live_at.later(time - self.origin)))?;
+            }
+        }
         let mut media = std::mem::take(&mut self.shares);
         let renditions = media.split_off(rungs);
         if part.last {
@@ -388,6 +399,19 @@ impl Run {
                 renditions,
             }),
         }
+    }
+}
+
+/// `mark` with dates instead of times.
+fn range(mark: wire::Mark, date: impl Fn(MediaTime) -> WallTime) -> DateRange {
+    DateRange {
+        id: mark.id,
+        class: mark.class,
+        start: date(mark.start),
+        end: mark.end.map(date),
+        duration: mark.duration,
+        planned: mark.planned,
+        others: mark.others,
     }
 }
 
@@ -430,6 +454,9 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(10);
 const HEALTHY: Duration = Duration::from_secs(30);
 
 const READ: usize = 256 * 1024;
+
+/// What is said between one part and the next.
+const MOST_MARKS: usize = 64;
 
 /// A segment has some sizes of picture, each in two codings.
 const MOST_STILLS: usize = 32;

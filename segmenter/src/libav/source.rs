@@ -17,6 +17,7 @@ use crate::{
     captions::Cue,
     config::{self, Config},
     error::Error,
+    marks::Note,
 };
 
 /// What comes out of a source, in the order in which it comes. Times are the source's own.
@@ -33,6 +34,8 @@ pub(crate) enum Event {
         track: usize,
         cue: Cue,
     },
+    /// Something beside sound and pictures.
+    Note(Note),
     /// The input starts over.
     Restart,
     End,

@@ -4,6 +4,7 @@
 
 pub(crate) mod boxes;
 pub(crate) mod captioned;
+pub(crate) mod noted;
 
 use std::{
     path::PathBuf,
@@ -12,7 +13,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use playlists::{Closed, still::Still};
-use segmenter::wire::{End, Frame, Hello, Part};
+use segmenter::wire::{End, Frame, Hello, Mark, Part};
 
 /// Everything that one run said.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(crate) struct Run {
     pub(crate) stills: Vec<(u64, Still)>,
     /// What was said of captions, over and over.
     pub(crate) captions: Vec<Vec<Closed>>,
+    pub(crate) marks: Vec<Mark>,
     pub(crate) end: Option<End>,
     pub(crate) stderr: String,
     pub(crate) success: bool,
@@ -46,6 +48,7 @@ pub(crate) fn segment(arguments: &[&str]) -> Run {
         parts: Vec::new(),
         stills: Vec::new(),
         captions: Vec::new(),
+        marks: Vec::new(),
         end: None,
         stderr: String::from_utf8(output.stderr).expect("stderr is text"),
         success: output.status.success(),
@@ -58,6 +61,7 @@ pub(crate) fn segment(arguments: &[&str]) -> Run {
             Frame::Init(init) if run.init.is_empty() => run.init = init,
             Frame::Init(init) => run.inits.push(init),
             Frame::Part(part) => run.parts.push(part),
+            Frame::Mark(mark) => run.marks.push(mark),
             Frame::Captions(closed) => run.captions.push(closed),
             Frame::Still { segment, still } => run.stills.push((segment, still)),
             Frame::Health(health) => assert!(health.speed >= 0.0),
