@@ -77,7 +77,10 @@ fn serve(ready: &mpsc::Sender<(SocketAddr, std::path::PathBuf, std::sync::Arc<Or
         );
         feed.segments(6);
         let stream = origin.store.stream("demo").unwrap().now().unwrap();
-        let text = stream.playlist(playlists::render::View::Viewer { parts: true }, false);
+        let text = stream.playlist(
+            playlists::render::View::Viewer { parts: true },
+            playlists::render::Skip::Nothing,
+        );
         let whole = |number| -> Vec<u8> {
             stream
                 .segment(number)

@@ -55,7 +55,7 @@ const MEMBERS: &[(&str, &[&str])] = &[
     ("playlists", &[]),
     ("media", &[]),
     ("adaptation", &["playlists"]),
-    ("segmenter", &["playlists"]),
+    ("segmenter", &["playlists", "media"]),
     (
         "tools",
         &["playlists", "media", "adaptation", "segmenter", "spillway"],
@@ -138,6 +138,7 @@ const PURE: &[&str] = &[
     "segmenter/src/cadence.rs",
     "segmenter/src/a53.rs",
     "segmenter/src/ladder.rs",
+    "segmenter/src/marks.rs",
     "segmenter/src/supply.rs",
     "segmenter/src/director.rs",
     "segmenter/src/overload.rs",

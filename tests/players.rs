@@ -11,6 +11,8 @@
 #[path = "../segmenter/tests/support/captioned.rs"]
 mod captioned;
 mod common;
+#[path = "../segmenter/tests/support/noted.rs"]
+mod noted;
 
 use std::time::Duration;
 
@@ -162,6 +164,61 @@ async fn captions_in_the_pictures_become_cues() {
     let text = "CAPTIONS ARE NOT LOST WITH A PICTURE";
     assert!(cues.iter().all(|cue| cue["text"] == text), "{seen}");
     spotless(&seen);
+}
+
+/// A break of an MPEG-TS (SCTE 35) and a tag (ID3) are what a page finds among the metadata.
+#[tokio::test(flavor = "multi_thread")]
+async fn breaks_and_tags_become_metadata() {
+    let name = "breaks_and_tags_become_metadata";
+    if let Some(obstacle) = no_browser() {
+        return skip(name, &obstacle);
+    }
+    let clip = noted_clip();
+    let ladder = ["--rung", "320x180@200", "--preset", "ultrafast"];
+    let primary = Primary::start("127.0.0.1", &clip, &ladder).await;
+    let page = format!("{}/?stream=live", primary.url);
+    let seen = browse("play", &[&page, "--seconds", "10"]).await;
+    let texts = seen["texts"].as_array().unwrap().iter();
+    let metadata = texts.filter(|one| one["kind"] == "metadata");
+    let keys: Vec<_> = metadata
+        .flat_map(|one| one["cues"].as_array().unwrap())
+        .filter_map(|cue| cue["key"].as_str())
+        .collect();
+    println!("{name}: {keys:?}");
+    for key in ["SCTE35-OUT", "X-ID3"] {
+        assert!(keys.contains(&key), "{seen}");
+    }
+    spotless(&seen);
+}
+
+/// Eight seconds, of which a break is told over and over, and a tag.
+fn noted_clip() -> String {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let [plain, clip] = ["plain.ts", "noted.ts"].map(|name| {
+        let path = folder.join(format!("players-{name}"));
+        path.into_os_string().into_string().unwrap()
+    });
+    let mut ffmpeg = std::process::Command::new("ffmpeg");
+    let picture = "testsrc2=size=320x180:rate=30:duration=8";
+    ffmpeg.args([
+        "-v", "error", "-y", "-f", "lavfi", "-i", picture, "-c:v", "libx264",
+    ]);
+    ffmpeg.args(["-preset", "ultrafast", "-bf", "0", &plain]);
+    assert!(ffmpeg.status().unwrap().success());
+    let splice = noted::splice(7, None, Some(3 * 90_000));
+    let tag = b"ID3\x04\x00\x00\x00\x00\x00\x00";
+    let notes = [
+        noted::Note::Splice(1.0, &splice),
+        noted::Note::Id3(2.0, tag),
+        noted::Note::Id3(4.0, tag),
+        noted::Note::Id3(6.0, tag),
+    ];
+    std::fs::write(
+        &clip,
+        noted::insert(&std::fs::read(&plain).unwrap(), &notes),
+    )
+    .unwrap();
+    clip
 }
 
 /// Four seconds, each picture of which has its share of a caption.

@@ -50,4 +50,6 @@ pub enum Error {
     NotForTs { what: String },
     #[error("a JPEG cannot be put among others: {0}")]
     Jpeg(&'static str),
+    #[error("a splice_info_section cannot be read: {0}")]
+    Splice(&'static str),
 }

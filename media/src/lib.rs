@@ -14,6 +14,7 @@ pub mod fragment;
 pub mod init;
 pub mod jpeg;
 mod rung;
+pub mod scte35;
 mod ts;
 
 pub use boxes::Kind;

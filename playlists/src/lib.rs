@@ -3,6 +3,7 @@
 //!
 //! Pure: values in, values out. No clock, no I/O, no task.
 
+pub mod daterange;
 pub mod edge;
 pub mod history;
 pub mod ladder;
@@ -16,6 +17,7 @@ pub mod time;
 pub mod timeline;
 pub mod window;
 
+pub use daterange::DateRange;
 pub use edge::Spot;
 pub use history::History;
 pub use ladder::{Ladder, LadderError, MAX_RUNGS, Rung, RungName};

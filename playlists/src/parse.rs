@@ -12,6 +12,7 @@ use quick_m3u8::{
 };
 
 use crate::{
+    daterange::{self, DateRange},
     ladder::LadderError,
     rendition::{Closed, Kind, Track},
     time::{Bitrate, MediaTime, WallTime},
@@ -69,6 +70,8 @@ pub struct ListedSegment {
     pub date_time: Option<WallTime>,
     pub map: Option<String>,
     pub parts: Vec<ListedPart>,
+    /// What is told here of spans.
+    pub ranges: Vec<DateRange>,
     /// Absent while the segment is open.
     pub uri: Option<String>,
     pub duration: MediaTime,
@@ -186,6 +189,7 @@ pub fn media(text: &str) -> Result<MediaPlaylist, ParseError> {
     }
     let options = ParsingOptionsBuilder::new()
         .with_parsing_for_all_tags()
+        .without_parsing_for_daterange()
         .build();
     let (mut reader, mut state, mut line) = (Reader::from_str(text, options), State::default(), 0);
     loop {
@@ -194,6 +198,12 @@ pub fn media(text: &str) -> Result<MediaPlaylist, ParseError> {
             Ok(None) => break,
             Ok(Some(HlsLine::KnownTag(KnownTag::Hls(tag)))) => state.tag(tag)?,
             Ok(Some(HlsLine::Uri(uri))) => state.uri(line, &uri)?,
+            Ok(Some(HlsLine::UnknownTag(tag))) if tag.name() == "-X-DATERANGE" => {
+                let value = tag.value().and_then(|value| str::from_utf8(value.0).ok());
+                let range = value.and_then(daterange::read);
+                // One that cannot be read tells nobody anything.
+                state.next.ranges.extend(range);
+            }
             Ok(Some(_)) => {}
             Err(error) => {
                 return Err(ParseError::Line {

@@ -64,30 +64,45 @@ impl View {
     }
 }
 
+/// What a reload leaves out, for its reader should have it already (RFC 8216bis section 6.2.5.1).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Skip {
+    #[default]
+    Nothing,
+    Segments,
+    /// Old segments, and what was told of spans before them.
+    Ranges,
+}
+
 /// The media playlist of `window`.
 pub fn media(window: &Window, view: View) -> String {
-    written(window, view, 0)
+    written(window, view, 0, Skip::Nothing)
 }
 
 /// The same without what whoever reads it should have already (a Playlist Delta Update, section
 /// 6.2.5.1); `None` if there is nothing to leave out.
-pub fn delta(window: &Window, view: View) -> Option<String> {
+pub fn delta(window: &Window, view: View, skip: Skip) -> Option<String> {
     if let View::Long { .. } = view {
-        return Some(written(window, view, 1));
+        return Some(written(window, view, 1, skip));
     }
     match skippable(window) {
         0 => None,
-        skipped => Some(written(window, view, skipped)),
+        skipped => Some(written(window, view, skipped, skip)),
     }
 }
 
-fn written(window: &Window, view: View, skipped: usize) -> String {
+fn written(window: &Window, view: View, skipped: usize, skip: Skip) -> String {
     let mut text = String::with_capacity(4096);
-    write_media(&mut text, window, view, skipped).expect("a String takes all text");
+    write_media(&mut text, window, view, (skipped, skip)).expect("a String takes all text");
     text
 }
 
-fn write_media(text: &mut String, window: &Window, view: View, skipped: usize) -> fmt::Result {
+fn write_media(
+    text: &mut String,
+    window: &Window,
+    view: View,
+    (skipped, skip): (usize, Skip),
+) -> fmt::Result {
     if let View::Long { .. } = view {
         return long::write(text, window, view, skipped > 0);
     }
@@ -96,7 +111,15 @@ fn write_media(text: &mut String, window: &Window, view: View, skipped: usize) -
     let open = window.open_segment().filter(|_| view.has_parts());
     let names = Names { view, format };
     let gaps = listed.iter().any(|segment| segment.gap);
-    write_header(text, format, view.has_parts(), Some(skipped), gaps)?;
+    let ranges = window.has_ranges();
+    let without = ranges && skip == Skip::Ranges;
+    let head = Header {
+        parts: view.has_parts(),
+        skipped: Some(skipped),
+        gaps,
+        ranges: Some(without).filter(|_| ranges),
+    };
+    write_header(text, format, &head)?;
     if let Some(first) = listed.first().copied().or(open.map(|open| &**open)) {
         let before = first.head.timeline - u64::from(first.head.discontinuity);
         writeln!(
@@ -107,7 +130,24 @@ fn write_media(text: &mut String, window: &Window, view: View, skipped: usize) -
     }
     writeln!(text, "#EXT-X-INDEPENDENT-SEGMENTS")?;
     if skipped > 0 {
-        writeln!(text, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}")?;
+        write!(text, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}")?;
+        if let (true, Some(first)) = (without, listed.first()) {
+            let removed = window.recently_removed(first, skip_boundary(format));
+            write!(
+                text,
+                ",RECENTLY-REMOVED-DATERANGES=\"{}\"",
+                removed.join("\t")
+            )?;
+        }
+        writeln!(text)?;
+    }
+    if !(without && skipped > 0) {
+        write_ranges(
+            text,
+            window,
+            &listed[..listed.len().min(skipped)],
+            listed.first(),
+        )?;
     }
     let parts_from = with_parts_from(&listed, format.target() * 3);
     // Whoever joins a delta to what it has may have dropped what was skipped, so that the first
@@ -128,15 +168,38 @@ fn write_media(text: &mut String, window: &Window, view: View, skipped: usize) -
     Ok(())
 }
 
-/// Of a playlist that leaves out so many segments; `None` if it never leaves out any.
-fn write_header(
+/// Of spans: those that were told before the first segment and are not over, and those of segments that are left out.
+fn write_ranges(
     text: &mut String,
-    format: &Format,
+    window: &Window,
+    skipped: &[&Segment],
+    first: Option<&&Segment>,
+) -> fmt::Result {
+    let running = first.into_iter().flat_map(|first| window.running(first));
+    let old = skipped.iter().flat_map(|segment| &segment.ranges);
+    let mut ranges = running.chain(old);
+    ranges.try_for_each(|range| writeln!(text, "#EXT-X-DATERANGE:{range}"))
+}
+
+/// What the head of a playlist says beside its format.
+struct Header {
     parts: bool,
+    /// It leaves out so many segments; `None` if it never leaves out any.
     skipped: Option<usize>,
     gaps: bool,
-) -> fmt::Result {
+    /// It tells of spans, and whether it leaves out old ones.
+    ranges: Option<bool>,
+}
+
+fn write_header(text: &mut String, format: &Format, head: &Header) -> fmt::Result {
+    let Header {
+        parts,
+        skipped,
+        gaps,
+        ranges,
+    } = *head;
     let version = match skipped.is_some_and(|skipped| skipped > 0) {
+        true if ranges == Some(true) => SKIP_RANGES_VERSION,
         true => SKIP_VERSION,
         false if gaps => GAP_VERSION,
         false => VERSION,
@@ -149,6 +212,9 @@ fn write_header(
     )?;
     if skipped.is_some() {
         write!(text, ",CAN-SKIP-UNTIL={}", skip_boundary(format))?;
+        if ranges.is_some() {
+            write!(text, ",CAN-SKIP-DATERANGES=YES")?;
+        }
     }
     write!(text, ",HOLD-BACK={}", format.target() * 3)?;
     if parts {
@@ -179,6 +245,9 @@ fn write_segment(
         writeln!(text, "#EXT-X-MAP:URI=\"{init}\"")?;
     }
     writeln!(text, "#EXT-X-PROGRAM-DATE-TIME:{}", head.date_time)?;
+    for range in &segment.ranges {
+        writeln!(text, "#EXT-X-DATERANGE:{range}")?;
+    }
     if segment.gap {
         writeln!(text, "#EXT-X-GAP")?;
     }
@@ -353,5 +422,6 @@ const VERSION: usize = 6;
 /// `EXT-X-GAP` needs 8.
 const GAP_VERSION: usize = 8;
 
-/// `EXT-X-SKIP` needs 9.
+/// `EXT-X-SKIP` needs 9, and 10 where it replaces `EXT-X-DATERANGE`.
 const SKIP_VERSION: usize = 9;
+const SKIP_RANGES_VERSION: usize = 10;

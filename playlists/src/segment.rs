@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
+    daterange::DateRange,
     rendition::{Kind, Renditions},
     still::Still,
     time::{MediaTime, WallTime},
@@ -76,6 +77,8 @@ pub struct Segment {
     pub gap: bool,
     /// Its first picture in several sizes, if there was time to make them.
     pub stills: Vec<Still>,
+    /// What was told while it was open, of this moment or of others.
+    pub ranges: Vec<DateRange>,
     /// Octets in every rung, cheapest first; what there is so far, if the segment is open.
     /// Summed once when a part comes, for it is asked for with every request.
     sizes: Vec<u64>,
@@ -89,6 +92,7 @@ impl Segment {
             complete: false,
             gap: false,
             stills: Vec::new(),
+            ranges: Vec::new(),
             sizes: Vec::new(),
         }
     }

@@ -14,6 +14,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
+    daterange::{DateRange, Ranges},
     history::History,
     ladder::{Ladder, Rung},
     measure::Measure,
@@ -73,6 +74,7 @@ pub struct Window {
     measure: Arc<Measure>,
     /// The newest of complete segments; they outlive their segment.
     posters: Option<Arc<Posters>>,
+    ranges: Arc<Ranges>,
     ended: bool,
 }
 
@@ -115,6 +117,7 @@ impl Window {
             successors: Arc::default(),
             measure: Arc::default(),
             posters: None,
+            ranges: Arc::default(),
             ended: false,
         }
     }
@@ -147,6 +150,10 @@ impl Window {
                 });
             }
             Arc::make_mut(&mut self.measure).take(&segment, self.format.target());
+            for range in &segment.ranges {
+                let begins = (segment.number(), segment.head.date_time);
+                Arc::make_mut(&mut self.ranges).put(segment.number(), range.clone(), begins);
+            }
             self.posters = Posters::of(&segment).map(Arc::new).or(self.posters.take());
             self.segments.push_back(segment);
             self.retire();
@@ -163,6 +170,7 @@ impl Window {
         self.follows(&head)?;
         self.segments.push_back(Arc::new(Segment::new(head)));
         self.retire();
+        self.forget_ranges();
         Ok(())
     }
 
@@ -278,6 +286,49 @@ impl Window {
             found: rendition + 1,
         })? = text;
         Ok(())
+    }
+
+    /// Tells of `range` from the open segment on. What was told already is no news.
+    pub fn mark(&mut self, range: DateRange) -> Result<(), WindowError> {
+        let first = self.listed().next().or(self.segments.back());
+        let begins = first.map(|first| (first.number(), first.head.date_time));
+        let segment = self.segments.back_mut().filter(|segment| !segment.complete);
+        let (Some(segment), Some(begins)) = (segment, begins) else {
+            return Err(WindowError::NoSegment);
+        };
+        if !self.ranges.holds(&range) {
+            Arc::make_mut(&mut self.ranges).put(segment.number(), range.clone(), begins);
+            Arc::make_mut(segment).ranges.push(range);
+        }
+        Ok(())
+    }
+
+    /// Whether anything is told of spans.
+    pub fn has_ranges(&self) -> bool {
+        !self.ranges.is_empty()
+    }
+
+    /// The spans that are not over at the beginning of `first`, and were told before.
+    pub fn running(&self, first: &Segment) -> impl Iterator<Item = &DateRange> {
+        self.ranges.running(first.number(), first.head.date_time)
+    }
+
+    /// The ids of those that the list that begins with `first` has not, and that of `span` before had.
+    pub fn recently_removed(&self, first: &Segment, span: MediaTime) -> Vec<&str> {
+        let then = first.head.date_time.later(MediaTime::ZERO - span);
+        let older = |segment: &&Arc<Segment>| segment.head.date_time <= then;
+        let before = self.segments.iter().rev().find(older);
+        let before = before.map_or(0, |before| before.number());
+        let now = (first.number(), first.head.date_time);
+        self.ranges.removed((before, then), now)
+    }
+
+    /// What nobody lists any more, nor is told that it was taken off the list.
+    fn forget_ranges(&mut self) {
+        if let (false, Some(first)) = (self.ranges.is_empty(), self.segments.front()) {
+            let long_ago = first.head.date_time.later(self.format.target() * -6);
+            Arc::make_mut(&mut self.ranges).forget(first.number(), long_ago);
+        }
     }
 
     /// Adds the pictures of the open segment; nobody is told of them before it is complete.

@@ -9,7 +9,7 @@ use playlists::{
     Bitrate, Closed, Epoch, Format, Head, Init, Ladder, MediaTime, Part, Renditions, Rung,
     RungName, WallTime, Window, WindowError,
     parse::{self, MediaPlaylist},
-    render::{self, View},
+    render::{self, Skip, View},
     rendition::{Kind, Rendition, Track},
 };
 use proptest::prelude::*;
@@ -36,7 +36,7 @@ fn a_viewer_at_the_edge_is_told_of_parts_and_of_the_next() {
 fn a_delta_leaves_out_what_is_six_target_durations_old_and_says_the_map_again() {
     let window = long(10).segments(9).parts(1).window;
     let view = View::Viewer { parts: true };
-    let text = render::delta(&window, view).unwrap();
+    let text = render::delta(&window, view, Skip::Segments).unwrap();
     assert_eq!(text, include_str!("../golden/viewer_delta.m3u8"));
     let (whole, delta) = (
         parse::media(&render::media(&window, view)).unwrap(),
@@ -54,7 +54,7 @@ fn a_delta_leaves_out_what_is_six_target_durations_old_and_says_the_map_again() 
             .collect::<Vec<_>>()
     );
     let short = stream().segments(4).parts(2).window;
-    assert_eq!(render::delta(&short, view), None);
+    assert_eq!(render::delta(&short, view, Skip::Segments), None);
 }
 
 #[test]

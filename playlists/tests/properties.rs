@@ -3,14 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use playlists::{
-    Bitrate, Epoch, Format, Head, Init, Ladder, MediaTime, Part, Renditions, Rung, RungName,
-    WallTime, Window,
+    Bitrate, DateRange, Epoch, Format, Head, Init, Ladder, MediaTime, Part, Renditions, Rung,
+    RungName, WallTime, Window,
     parse::{self, MediaPlaylist},
-    render::{self, Style, Taken, View},
+    render::{self, Skip, Style, Taken, View},
     timeline::Timeline,
 };
 use proptest::prelude::*;
@@ -29,6 +29,8 @@ enum Step {
     Close,
     /// The encoder starts again; it makes the same init section, or another.
     Restart { same: bool },
+    /// Something is told of a span of so many seconds; or, without, of one that is open until another word.
+    Mark { id: u8, seconds: Option<u8> },
     /// The viewer is told of what is new, in this rung.
     Tell { rung: usize },
 }
@@ -38,9 +40,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         12 => Just(Step::Part),
         1 => Just(Step::Close),
         1 => any::<bool>().prop_map(|same| Step::Restart { same }),
+        3 => (0..4u8, proptest::option::of(0..30u8)).prop_map(|(id, seconds)| Step::Mark { id, seconds }),
         4 => (0..2usize).prop_map(|rung| Step::Tell { rung }),
     ];
-    proptest::collection::vec(step, 1..80)
+    proptest::collection::vec(step, 1..120)
 }
 
 /// A stream, its viewer, and all who reload its playlists.
@@ -53,6 +56,8 @@ struct Town {
     time: MediaTime,
     readers: Vec<Reader>,
     updater: Reader,
+    /// Who asks for updates without old spans, and what it knows of spans.
+    ranger: Option<BTreeSet<String>>,
     updates: usize,
 }
 
@@ -83,6 +88,7 @@ impl Town {
             time: MediaTime::ZERO,
             readers: Vec::new(),
             updater: Reader::default(),
+            ranger: None,
             updates: 0,
         }
     }
@@ -99,6 +105,7 @@ impl Town {
                     self.init = init(self.epoch, &self.epoch.to_be_bytes());
                 }
             }
+            Step::Mark { id, seconds } => self.mark(id, seconds),
             Step::Tell { rung } => self.tell(rung),
         }
     }
@@ -135,6 +142,23 @@ impl Town {
         if index == 3 {
             self.window.close();
         }
+    }
+
+    fn mark(&mut self, id: u8, seconds: Option<u8>) {
+        if self.window.open_segment().is_none() {
+            return;
+        }
+        let length = seconds.map(|seconds| MediaTime::from_seconds(seconds.into()));
+        let range = DateRange {
+            id: format!("mark-{id}"),
+            class: None,
+            start: WallTime::from_millis(1_790_000_000_000).later(self.time),
+            end: None,
+            duration: length,
+            planned: None,
+            others: Vec::new(),
+        };
+        self.window.mark(range).unwrap();
     }
 
     fn tell(&mut self, rung: usize) {
@@ -212,11 +236,62 @@ impl Town {
     fn update(&mut self) -> Result<(), TestCaseError> {
         let (view, now) = (View::Viewer { parts: true }, self.time.duration());
         self.updates += 1;
-        let delta = render::delta(&self.window, view)
+        let delta = render::delta(&self.window, view, Skip::Segments)
             .filter(|_| !self.updates.is_multiple_of(3) && self.updates > 1);
         let text = delta.unwrap_or_else(|| render::media(&self.window, view));
+        self.spans(view)?;
         self.updater.name = "delta";
         self.updater.look(&text, now)?;
+        Ok(())
+    }
+}
+
+impl Town {
+    /// Whoever follows by updates knows of the same spans as who reloads in full.
+    fn spans(&mut self, view: View) -> Result<(), TestCaseError> {
+        let told = |text: &str| -> BTreeSet<String> {
+            let tags = text
+                .lines()
+                .filter_map(|line| line.strip_prefix("#EXT-X-DATERANGE:"));
+            tags.map(str::to_owned).collect()
+        };
+        let full = told(&render::media(&self.window, view));
+        if let Some(update) = render::delta(&self.window, view, Skip::Segments) {
+            prop_assert_eq!(
+                &told(&update),
+                &full,
+                "old ones are told in an update of segments"
+            );
+        }
+        let update = render::delta(&self.window, view, Skip::Ranges);
+        let known = match (self.ranger.take(), update) {
+            (Some(mut known), Some(update)) => {
+                let removed = update.split_once("RECENTLY-REMOVED-DATERANGES=\"");
+                let removed = removed.and_then(|(_, rest)| rest.split('"').next());
+                for id in removed
+                    .unwrap_or_default()
+                    .split('\t')
+                    .filter(|id| !id.is_empty())
+                {
+                    known.retain(|tag| !tag.starts_with(&format!("ID=\"{id}\"")));
+                }
+                let new = told(&update);
+                prop_assert!(removed.is_some() || full.is_empty(), "{update}");
+                known.extend(new);
+                known
+            }
+            _ => full.clone(),
+        };
+        // Of one that came back it may know more than is told now.
+        let ids = |tags: &BTreeSet<String>| -> BTreeSet<String> {
+            tags.iter()
+                .filter_map(|tag| tag.split(',').next())
+                .map(str::to_owned)
+                .collect()
+        };
+        prop_assert!(known.is_superset(&full), "{known:?}, and not {full:?}");
+        prop_assert_eq!(ids(&known), ids(&full));
+        self.ranger = Some(known);
         Ok(())
     }
 }

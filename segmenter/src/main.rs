@@ -15,6 +15,7 @@ mod ladder;
 mod libav;
 mod likeness;
 mod lobby;
+mod marks;
 mod overload;
 mod pipeline;
 mod playout;

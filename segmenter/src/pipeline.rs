@@ -5,14 +5,18 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, atomic::Ordering, mpsc::SyncSender},
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{SyncSender, sync_channel},
+    },
 };
 
 use playlists::MediaTime;
 use segmenter::{
     Grid,
     cutter::{AAC_FRAME, SAMPLE_RATE},
-    wire::{Frame, Hello},
+    wire::{Frame, Hello, Mark},
 };
 
 use crate::{
@@ -26,6 +30,7 @@ use crate::{
     ladder,
     libav::{self, About, Look, Picture, Samples, Shaper},
     likeness::Likeness,
+    marks::{Marks, Note},
     overload::Overload,
     rung::{Made, Starts, Work},
     stills::{self, Stills},
@@ -55,6 +60,9 @@ pub(crate) struct Pipeline {
     /// Who is on the air has sound, and so far it was heard.
     has_sound: bool,
     heard: MediaTime,
+    marks: Marks,
+    /// To the writer.
+    marked: SyncSender<Mark>,
     /// Sound of which it is not known yet when it sounds. Bounded by `EARLY`.
     unplaced: Vec<Heard>,
     /// How many rungs, the cheapest, are encoded in each segment that is not cut yet.
@@ -115,6 +123,7 @@ impl Pipeline {
             Pacing::Auto | Pacing::On => 1,
         };
         let overload = Overload::new(rungs.len(), least);
+        let (marked, marks) = sync_channel(MARKS);
         let writer = Writer::new(
             stdout,
             grid,
@@ -125,6 +134,7 @@ impl Pipeline {
             Asides {
                 stills: pictured,
                 told: Told::new(&config.captions),
+                marks,
             },
         );
         let (top, made, crew) = Crew::start(rungs, config.open_rungs, writer)?;
@@ -144,6 +154,8 @@ impl Pipeline {
             stills,
             held: None,
             shown: None,
+            marks: Marks::new(config.origin()),
+            marked,
             ferry: (config.captions != Captions::None).then(Ferry::default),
             turns: None,
             has_sound: false,
@@ -307,6 +319,23 @@ impl Pipeline {
         let place = |time| self.cadence.run_time(time);
         if let (Some(start), Some(end)) = (place(cue.start), place(cue.end)) {
             self.beside.cue(track, Cue { start, end, ..cue });
+        }
+    }
+
+    /// What cannot be read, or comes in a flood, is left out; the pictures go on.
+    pub(crate) fn note(&mut self, note: &Note) {
+        let Some(at) = self.cadence.run_time(note.time) else {
+            return;
+        };
+        let marks = self.marks.read(note, at).unwrap_or_else(|why| {
+            tracing::warn!(kind = ?note.kind, why, "left out what is said beside the pictures");
+            Vec::new()
+        });
+        for mark in marks {
+            tracing::info!(id = mark.id, start = %mark.start, "told of a moment or a span");
+            if self.marked.try_send(mark).is_err() {
+                tracing::warn!("too much is said beside the pictures; left out");
+            }
         }
     }
 
@@ -506,6 +535,8 @@ const MAIN: usize = 0;
 const OVERHANG: MediaTime = MediaTime::from_flicks(MediaTime::PER_SECOND / 5);
 /// Sound that is so far behind pictures that stand is not waited for.
 const STALE: MediaTime = MediaTime::from_flicks(MediaTime::PER_SECOND / 2);
+/// What is said between one part and the next.
+const MARKS: usize = 64;
 
 /// Sound frames kept while waiting for the first picture; the oldest go first.
 pub(crate) const EARLY: usize = 512;

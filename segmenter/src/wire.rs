@@ -7,6 +7,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use playlists::{
     Closed, Ladder, MediaTime, Renditions,
+    daterange::Value,
     still::{Coding, Still},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -35,6 +36,8 @@ pub enum Frame {
     },
     /// Which captions the pictures carry, as soon as that is known, and again when there are more.
     Captions(Vec<Closed>),
+    /// Something is said of a moment or a span, before the part at which it is to be told.
+    Mark(Mark),
     /// About once a second: how encoding goes.
     Health(Health),
     /// Last, when the input ended or failed; the only one if it could not be opened. A pipe that closes without it is a crash.
@@ -74,6 +77,21 @@ pub struct Part {
     pub start: MediaTime,
     pub duration: MediaTime,
     pub media: Bytes,
+}
+
+/// What is said of a moment or a span: a break, timed metadata. Times are those of `Part::start`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Mark {
+    /// The same in all that is said of one span.
+    pub id: String,
+    pub class: Option<String>,
+    /// It may be yet to come.
+    pub start: MediaTime,
+    pub end: Option<MediaTime>,
+    pub duration: Option<MediaTime>,
+    /// How long it is expected to be.
+    pub planned: Option<MediaTime>,
+    pub others: Vec<(String, Value)>,
 }
 
 /// How encoding and the inputs go, over the time since the last report.
@@ -231,6 +249,7 @@ impl Frame {
             Self::Part(part) => part.encode(out),
             Self::Still { segment, still } => put_still(out, *segment, still),
             Self::Captions(closed) => json(out, CAPTIONS, "captions", closed)?,
+            Self::Mark(mark) => json(out, MARK, "mark", mark)?,
             Self::Health(health) => json(out, HEALTH, "health", health)?,
             Self::End(end) => json(out, END, "end", end)?,
         }
@@ -272,6 +291,7 @@ impl Frame {
             PART => Part::decode(body).map(Self::Part),
             STILL => take_still(body),
             CAPTIONS => from_json("captions", &body).map(Self::Captions),
+            MARK => from_json("mark", &body).map(Self::Mark),
             HEALTH => from_json("health", &body).map(Self::Health),
             END => from_json("end", &body).map(Self::End),
             kind => Err(WireError::Kind { kind }),
@@ -378,6 +398,7 @@ const HEALTH: u8 = 4;
 const END: u8 = 5;
 const STILL: u8 = 6;
 const CAPTIONS: u8 = 7;
+const MARK: u8 = 8;
 
 #[cfg(test)]
 mod tests {

@@ -18,7 +18,7 @@ use playlists::{Closed, MediaTime};
 use segmenter::{
     Grid,
     cutter::Span,
-    wire::{Frame, Health, InputState, OnAir, Part},
+    wire::{Frame, Health, InputState, Mark, OnAir, Part},
 };
 
 use crate::{
@@ -167,6 +167,7 @@ pub(crate) struct Writer {
 pub(crate) struct Asides {
     pub(crate) stills: Option<stills::Made>,
     pub(crate) told: Told,
+    pub(crate) marks: Receiver<Mark>,
 }
 
 impl Writer {
@@ -230,11 +231,14 @@ impl Writer {
         Ok(())
     }
 
-    /// What goes before a part: news of captions, and before a segment's last one its stills.
+    /// What goes before a part: news of captions, what is said beside the pictures, and before a segment's last one its stills.
     fn asides(&mut self, shares: &[Made]) -> Result<(), Error> {
         let seen = Seen(self.progress.captions.load(Ordering::Relaxed));
         if let Some(closed) = self.beside.told.tell(seen) {
             self.stdout.write(&Frame::Captions(closed))?;
+        }
+        while let Ok(mark) = self.beside.marks.try_recv() {
+            self.stdout.write(&Frame::Mark(mark))?;
         }
         let Some(last) = shares.first().filter(|share| share.span.last) else {
             return Ok(());

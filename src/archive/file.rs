@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use playlists::{
-    Epoch, Format, Head, Init, Ladder, MediaTime, Part, Renditions, Segment, WallTime,
+    DateRange, Epoch, Format, Head, Init, Ladder, MediaTime, Part, Renditions, Segment, WallTime,
     still::{Coding, Still},
 };
 use serde::{Deserialize, Serialize};
@@ -76,6 +76,8 @@ struct Entry {
     /// Files of before had none.
     #[serde(default)]
     stills: Vec<StillEntry>,
+    #[serde(default)]
+    ranges: Vec<DateRange>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -208,6 +210,7 @@ impl Entry {
                 })
                 .collect(),
             stills: segment.stills.iter().map(StillEntry::of).collect(),
+            ranges: segment.ranges.clone(),
         }
     }
 
@@ -443,6 +446,7 @@ impl Cursor<'_> {
             date_time: WallTime::from_millis(entry.date_time),
         });
         parts.into_iter().for_each(|part| segment.push(part));
+        segment.ranges.clone_from(&entry.ranges);
         for still in &entry.stills {
             segment.stills.push(still.still(self.next(still.length)?));
         }

@@ -9,8 +9,9 @@ use std::{
 
 use bytes::Bytes;
 use playlists::{
-    Bitrate, Epoch, Format, Head, Init, Ladder, MediaTime, Part, Renditions, Rung, RungName,
-    Segment, WallTime,
+    Bitrate, DateRange, Epoch, Format, Head, Init, Ladder, MediaTime, Part, Renditions, Rung,
+    RungName, Segment, WallTime,
+    daterange::Value,
     still::{Coding, Still},
 };
 
@@ -326,6 +327,15 @@ fn segment(number: u64) -> Arc<Segment> {
     if number.is_multiple_of(2) {
         segment.stills.push(still(false, Coding::Webp, 3000));
     }
+    segment.ranges.push(DateRange {
+        id: format!("range-{number}"),
+        class: None,
+        start: segment.head.date_time,
+        end: None,
+        duration: Some(MediaTime::ZERO),
+        planned: None,
+        others: vec![("X-A".into(), Value::Octets(vec![number as u8]))],
+    });
     segment.complete = true;
     Arc::new(segment)
 }

@@ -7,7 +7,7 @@ use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
-use playlists::{Epoch, Format, Part, Segment, Spot, Window};
+use playlists::{Epoch, Format, Part, Segment, Spot, Window, render::Skip};
 use serde::Deserialize;
 
 use super::{
@@ -29,10 +29,14 @@ pub struct Reload {
 }
 
 impl Reload {
-    /// `v2` would leave out old `EXT-X-DATERANGE` tags too, of which there are none. What is
-    /// neither is answered in full, as a server always may.
-    pub fn skips(&self) -> bool {
-        matches!(self.skip.as_deref(), Some("YES" | "v2"))
+    /// `v2` leaves out old `EXT-X-DATERANGE` tags too. What is neither is answered in full, as a server
+    /// always may.
+    pub fn skips(&self) -> Skip {
+        match self.skip.as_deref() {
+            Some("YES") => Skip::Segments,
+            Some("v2") => Skip::Ranges,
+            _ => Skip::Nothing,
+        }
     }
 }
 

@@ -2,7 +2,10 @@
 //! what is live. What a long playlist lists is `playlists`' business.
 
 use axum::{body::Body, response::Response};
-use playlists::{Window, render::View};
+use playlists::{
+    Window,
+    render::{Skip, View},
+};
 
 use super::{
     Origin,
@@ -46,24 +49,22 @@ pub(super) fn keeper(origin: &Origin, profile: &Profile, window: &Window) -> Opt
 
 /// A long playlist, the same for everybody, but for where in it one viewer is to begin (RFC 8216bis
 /// section 4.4.2.2). Who reloads has begun.
-pub(super) fn playlist(profile: &Profile, window: &Published, reload: bool) -> Response {
+pub(super) fn playlist(profile: &Profile, window: &Published, skip: Skip) -> Response {
     let long = |from_beginning| View::Long {
         transport: profile.container == Container::Ts,
         from_beginning,
     };
     match profile.start {
-        Start::Beginning => listing(window.playlist(long(true), reload)),
-        Start::Back(seconds) if seconds > 0 && !reload => {
-            let text = window.playlist(long(false), false).plain().clone();
+        Start::Beginning => listing(window.playlist(long(true), skip)),
+        Start::Back(seconds) if seconds > 0 && skip == Skip::Nothing => {
+            let text = window.playlist(long(false), Skip::Nothing).plain().clone();
             let line = format!("#EXT-X-START:TIME-OFFSET=-{seconds},PRECISE=YES\n");
             let head = text.slice(..FIRST.len().min(text.len()));
             let rest = text.slice(head.len()..);
             let body = Delivery::new(vec![head, line.into(), rest], None);
             listing(Body::new(body))
         }
-        Start::Back(_) | Start::Live | Start::At(_) => {
-            listing(window.playlist(long(false), reload))
-        }
+        Start::Back(_) | Start::Live | Start::At(_) => listing(window.playlist(long(false), skip)),
     }
 }
 

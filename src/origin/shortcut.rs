@@ -9,7 +9,7 @@
 use std::{sync::Arc, time::Instant};
 
 use axum::body::Body;
-use playlists::render::View;
+use playlists::render::{Skip, View};
 
 use super::{
     EXPOSED, NO_STORE, Origin, Stance, abandoning,
@@ -60,7 +60,7 @@ impl Sooner {
         }
         self.origin.viewers.touch(&seat, Instant::now());
         let parts = profile.lists_parts();
-        let text = window.playlist(View::Viewer { parts }, false);
+        let text = window.playlist(View::Viewer { parts }, Skip::Nothing);
         let form = text.form(gzip);
         let mut short = Short::text(form.octets.clone(), &self.playlist);
         if form.varies {

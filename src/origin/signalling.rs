@@ -13,7 +13,7 @@ use axum::{
 };
 use playlists::{
     Bitrate, Epoch, Renditions, Segment, Timeline,
-    render::{self, Style, Taken},
+    render::{self, Skip, Style, Taken},
 };
 
 use super::{
@@ -74,7 +74,7 @@ pub(super) fn playlist(
     seat: &Seat,
     window: &Published,
     (known, place): (&Known, u8),
-    skip: bool,
+    skip: Skip,
 ) -> Option<Text> {
     let profile = &seat.viewer.profile;
     let transport = profile.container == Container::Ts;
@@ -90,7 +90,7 @@ pub(super) fn playlist(
                 canonical: origin.terms.behind_cdn,
             };
             let taken = Taken::Told(&timeline);
-            let delta = skip.then(|| render::told_delta(window, taken, style));
+            let delta = (skip != Skip::Nothing).then(|| render::told_delta(window, taken, style));
             let text = delta.flatten();
             Some(Text::for_one(
                 text.unwrap_or_else(|| render::told(window, taken, style)),

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use playlists::{
-    Epoch, Format, Head, Init, MediaTime, Part, Segment, WallTime, Window, WindowError,
+    DateRange, Epoch, Format, Head, Init, MediaTime, Part, Segment, WallTime, Window, WindowError,
     still::Still,
 };
 use segmenter::wire::{self, Frame, Hello, WireError};
@@ -285,6 +285,8 @@ struct Run {
     stills: Vec<(u64, Still)>,
     /// The first number that no programme before this one has had, if there was one.
     anew: Option<u64>,
+    /// What is to be told with the next part.
+    marks: Vec<wire::Mark>,
 }
 
 impl Run {
@@ -324,6 +326,7 @@ impl Run {
             open: 0,
             stills: Vec::new(),
             anew,
+            marks: Vec::new(),
         }
     }
 
@@ -360,6 +363,9 @@ impl Run {
             Frame::Init(media) => self.init(media)?,
             Frame::Part(part) => self.part(part, producer)?,
             Frame::Captions(closed) => producer.declare(closed),
+            // They are told at the next part.
+            Frame::Mark(mark) if self.marks.len() < MOST_MARKS => self.marks.push(mark),
+            Frame::Mark(_) => {}
             // What is more than a segment ever has is nobody's.
             Frame::Still { segment, still } if self.stills.len() < MOST_STILLS => {
                 self.stills.push((segment, still));
@@ -441,6 +447,11 @@ impl Run {
                 date_time: live_at.later(part.start - self.origin),
             })?;
         }
+        if let Some((_, live_at)) = self.base {
+            for mark in std::mem::take(&mut self.marks) {
+                producer.mark(range(mark, |time| live_at.later(time - self.origin)))?;
+            }
+        }
         let mut media = std::mem::take(&mut self.shares);
         let renditions = media.split_off(rungs);
         if part.last {
@@ -474,6 +485,19 @@ impl Run {
                 renditions,
             }),
         }
+    }
+}
+
+/// `mark` with dates instead of times.
+fn range(mark: wire::Mark, date: impl Fn(MediaTime) -> WallTime) -> DateRange {
+    DateRange {
+        id: mark.id,
+        class: mark.class,
+        start: date(mark.start),
+        end: mark.end.map(date),
+        duration: mark.duration,
+        planned: mark.planned,
+        others: mark.others,
     }
 }
 
@@ -516,6 +540,9 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(10);
 const HEALTHY: Duration = Duration::from_secs(30);
 
 const READ: usize = 256 * 1024;
+
+/// What is said between one part and the next.
+const MOST_MARKS: usize = 64;
 
 /// A segment has some sizes of picture, each in two codings.
 const MOST_STILLS: usize = 32;

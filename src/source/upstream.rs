@@ -10,7 +10,7 @@ mod rung;
 use std::time::Duration;
 
 use playlists::{
-    Ladder, LadderError, Renditions, Window, WindowError,
+    DateRange, Ladder, LadderError, Renditions, Window, WindowError,
     parse::{self, MediaPlaylist, ParseError},
 };
 use reqwest::Url;
@@ -247,10 +247,20 @@ async fn follow(upstream: &Upstream, producer: &mut Producer) -> Result<(), Lost
         queues.push(receiver);
     }
     let fetcher = upstream.fetcher.clone();
+    let told = earlier(&list, start.from);
     tokio::select! {
-        joined = Assembly::new(queues, fetcher, index, producer).run() => joined,
+        joined = Assembly::new(queues, fetcher, index, producer).telling(told).run() => joined,
         lost = first_failure(&mut followers) => Err(lost),
     }
+}
+
+/// What is told of spans before the segment that is followed first, and may go on.
+fn earlier(list: &MediaPlaylist, from: u64) -> Vec<DateRange> {
+    let before = list
+        .segments
+        .iter()
+        .take_while(|segment| segment.number < from);
+    before.flat_map(|segment| segment.ranges.clone()).collect()
 }
 
 async fn first_failure(followers: &mut JoinSet<Result<(), Lost>>) -> Lost {

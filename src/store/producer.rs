@@ -7,7 +7,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use playlists::{
-    Closed, Format, Head, History, MediaTime, Part, Segment, Window, WindowError, still::Still,
+    Closed, DateRange, Format, Head, History, MediaTime, Part, Segment, Window, WindowError,
+    still::Still,
 };
 use tokio::sync::watch;
 
@@ -160,6 +161,14 @@ impl Producer {
             .as_mut()
             .ok_or(WindowError::NoSegment)?
             .illustrate(stills)
+    }
+
+    /// Tells of a span from the open segment on; readers see it with the next part.
+    pub fn mark(&mut self, range: DateRange) -> Result<(), WindowError> {
+        self.window
+            .as_mut()
+            .ok_or(WindowError::NoSegment)?
+            .mark(range)
     }
 
     /// Says which captions the pictures carry; readers see it with the next part.

@@ -7,7 +7,7 @@ use std::{
 
 use playlists::{
     Window,
-    render::{self, Style, Taken, View},
+    render::{self, Skip, Style, Taken, View},
 };
 
 use super::Table;
@@ -35,6 +35,8 @@ pub struct Published {
 struct Texts {
     whole: OnceLock<Text>,
     delta: OnceLock<Option<Text>>,
+    /// The same without what was told of spans long ago.
+    short: OnceLock<Option<Text>>,
 }
 
 impl Published {
@@ -57,7 +59,7 @@ impl Published {
     }
 
     /// The media playlist of this snapshot; with `skip`, without what its reader has already.
-    pub fn playlist(&self, view: View, skip: bool) -> Text {
+    pub fn playlist(&self, view: View, skip: Skip) -> Text {
         let texts = match view {
             View::Viewer { parts: false } => &self.plain,
             View::Viewer { parts: true } => &self.parts,
@@ -75,7 +77,7 @@ impl Published {
         texts.get(
             skip,
             || render::media(&self.window, view),
-            || render::delta(&self.window, view),
+            || render::delta(&self.window, view, skip),
         )
     }
 
@@ -94,7 +96,7 @@ impl Published {
     }
 
     /// The same of MPEG-TS: of one rung, or of whichever a viewer will be given.
-    pub fn transport(&self, rung: Option<usize>, skip: bool) -> Text {
+    pub fn transport(&self, rung: Option<usize>, skip: Skip) -> Text {
         let taken = rung.map_or(Taken::Later, Taken::Always);
         let style = Style {
             transport: true,
@@ -111,12 +113,16 @@ impl Published {
 impl Texts {
     fn get(
         &self,
-        skip: bool,
+        skip: Skip,
         whole: impl FnOnce() -> String,
         delta: impl FnOnce() -> Option<String>,
     ) -> Text {
         let delta = || delta().map(Text::from);
-        let delta = skip.then(|| self.delta.get_or_init(delta)).cloned();
+        let delta = match skip {
+            Skip::Nothing => None,
+            Skip::Segments => Some(self.delta.get_or_init(delta).clone()),
+            Skip::Ranges => Some(self.short.get_or_init(delta).clone()),
+        };
         delta
             .flatten()
             .unwrap_or_else(|| self.whole.get_or_init(|| whole().into()).clone())

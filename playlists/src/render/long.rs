@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{GAP_VERSION, Names, SKIP_VERSION, View, skip_boundary, write_segment};
+use super::{GAP_VERSION, Names, SKIP_VERSION, View, skip_boundary, write_ranges, write_segment};
 use crate::{
     history::History,
     segment::Segment,
@@ -43,9 +43,23 @@ pub(super) fn write(text: &mut String, window: &Window, view: View, delta: bool)
         )?;
     }
     writeln!(text, "#EXT-X-INDEPENDENT-SEGMENTS")?;
+    let older = past
+        .into_iter()
+        .flat_map(History::listed)
+        .map(|segment| &**segment);
+    let left_out: Vec<_> = match kept {
+        Some(from) => older.chain(live[..from].iter().copied()).collect(),
+        None => Vec::new(),
+    };
     let mut before = None;
+    if skipped.is_none() {
+        write_ranges(text, window, &[], first.as_ref())?;
+    }
     match (skipped, past) {
-        (Some(skipped), _) => writeln!(text, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}")?,
+        (Some(skipped), _) => {
+            writeln!(text, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}")?;
+            write_ranges(text, window, &left_out, first.as_ref())?;
+        }
         (None, Some(past)) => {
             write_past(text, past, &names)?;
             before = past.last().map(|last| &**last);

@@ -4,7 +4,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{is_divided, skippable, with_parts_from, write_header};
+use super::{Header, is_divided, skippable, with_parts_from, write_header, write_ranges};
 use crate::{
     segment::{Epoch, Segment},
     timeline::Timeline,
@@ -82,7 +82,14 @@ impl Text<'_> {
         segments.extend(open.map(|open| &**open));
         let skipping = (!self.style.tagged).then_some(skipped);
         let gaps = segments.iter().any(|segment| segment.gap);
-        write_header(text, self.format, self.style.parts, skipping, gaps)?;
+        // Spans are all told, also in an update: who asks for fewer was told of none that may be left out.
+        let head = Header {
+            parts: self.style.parts,
+            skipped: skipping,
+            gaps,
+            ranges: None,
+        };
+        write_header(text, self.format, &head)?;
         if let Some(first) = segments.first() {
             let number = first.number();
             let before = first.head.timeline - u64::from(first.head.discontinuity);
@@ -96,6 +103,12 @@ impl Text<'_> {
         if skipped > 0 {
             writeln!(text, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}")?;
         }
+        write_ranges(
+            text,
+            window,
+            &segments[..skipped.min(segments.len())],
+            segments.first(),
+        )?;
         // A delta update says anew which init section is in force (section 6.2.5.1).
         let mut map = None;
         for (place, segment) in segments.into_iter().enumerate().skip(skipped) {
@@ -127,6 +140,9 @@ impl Text<'_> {
             *map = init;
         }
         writeln!(text, "#EXT-X-PROGRAM-DATE-TIME:{}", segment.head.date_time)?;
+        for range in &segment.ranges {
+            writeln!(text, "#EXT-X-DATERANGE:{range}")?;
+        }
         if segment.gap {
             writeln!(text, "#EXT-X-GAP")?;
         }

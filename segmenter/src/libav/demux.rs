@@ -14,6 +14,7 @@ use crate::{
     config::{self, Config},
     error::Error,
     gauge::Gauge,
+    marks::{Kind, Note},
 };
 
 pub(crate) struct Demuxed {
@@ -25,6 +26,7 @@ pub(crate) struct Demuxed {
     /// The main one first.
     audio: Vec<Track<decoder::Audio>>,
     subtitles: Vec<Subtitles>,
+    notes: Vec<Notes>,
     looped: bool,
     patience: Patience,
     ready: VecDeque<Event>,
@@ -62,6 +64,29 @@ impl Subtitles {
                 .trim()
                 .to_owned(),
             text: self.writing.read(packet.data()?)?,
+        })
+    }
+}
+
+/// A stream of what is said beside sound and pictures.
+struct Notes {
+    index: usize,
+    base: ff::Rational,
+    kind: Kind,
+}
+
+impl Notes {
+    /// `None` if it is of another kind.
+    fn of(stream: &ff::Stream<'_>) -> Option<Self> {
+        let kind = match stream.parameters().id() {
+            codec::Id::SCTE_35 => Kind::Splice,
+            codec::Id::TIMED_ID3 => Kind::Id3,
+            _ => return None,
+        };
+        Some(Self {
+            index: stream.index(),
+            base: stream.time_base(),
+            kind,
         })
     }
 }
@@ -119,6 +144,10 @@ impl Demuxed {
             }
         }
         let (subtitles, texts) = open_subtitles(&name, &input);
+        let notes: Vec<_> = input
+            .streams()
+            .filter_map(|stream| Notes::of(&stream))
+            .collect();
         let sound = match &audio[..] {
             [] => "no sound".to_owned(),
             tracks => {
@@ -160,6 +189,7 @@ impl Demuxed {
             shape,
             audio,
             subtitles,
+            notes,
             looped: config.looped,
             patience,
             ready: VecDeque::new(),
@@ -222,6 +252,15 @@ impl Demuxed {
             let cue = self.subtitles[place].cue(packet);
             self.ready
                 .extend(cue.map(|cue| Event::Cue { track: place, cue }));
+        } else if let Some(notes) = self.notes.iter().find(|notes| notes.index == index) {
+            let now = || self.video.next;
+            let time = packet
+                .pts()
+                .map_or_else(now, |pts| media_time(pts, notes.base));
+            let octets = packet.data().unwrap_or_default().to_vec();
+            let kind = notes.kind;
+            self.ready
+                .push_back(Event::Note(Note { kind, time, octets }));
         }
         Ok(())
     }

@@ -112,7 +112,7 @@ impl Sound {
 
     /// Another source speaks from now on: nothing that the resampler has of the one before is heard in it.
     pub(crate) fn switch(&mut self) {
-        self.resampler = None;
+        (self.resampler, self.due) = (None, None);
     }
 
     /// Silence up to `time`, so that a part which ends there can be cut.

@@ -19,6 +19,7 @@ use crate::{
     config::{self, Config},
     error::Error,
     gauge::Gauge,
+    marks::Note,
 };
 
 /// What comes out of a source, in the order in which it comes. Times are the source's own.
@@ -35,6 +36,8 @@ pub(crate) enum Event {
         track: usize,
         cue: Cue,
     },
+    /// Something beside sound and pictures.
+    Note(Note),
     /// The input starts over.
     Restart,
     End,

@@ -7,6 +7,7 @@ pub(crate) mod captioned;
 pub(crate) mod feed;
 pub(crate) mod judge;
 pub(crate) mod live;
+pub(crate) mod noted;
 
 use std::{
     path::PathBuf,
@@ -15,7 +16,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use playlists::{Closed, MediaTime, still::Still};
-use segmenter::wire::{End, Frame, Health, Hello, Part};
+use segmenter::wire::{End, Frame, Health, Hello, Mark, Part};
 
 /// Everything that one run said.
 #[derive(Debug, Default)]
@@ -30,6 +31,7 @@ pub(crate) struct Run {
     /// What was said of captions, over and over.
     pub(crate) captions: Vec<Vec<Closed>>,
     pub(crate) healths: Vec<Health>,
+    pub(crate) marks: Vec<Mark>,
     pub(crate) end: Option<End>,
     pub(crate) stderr: String,
     pub(crate) success: bool,
@@ -43,6 +45,7 @@ impl Run {
             Frame::Init(init) if self.init.is_empty() => self.init = init,
             Frame::Init(init) => self.inits.push(init),
             Frame::Part(part) => self.parts.push(part),
+            Frame::Mark(mark) => self.marks.push(mark),
             Frame::Captions(closed) => self.captions.push(closed),
             Frame::Still { segment, still } => self.stills.push((segment, still)),
             Frame::Health(health) => {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use playlists::{
-    Epoch, Format, Head, Init, MediaTime, Part, WallTime, Window, parse::ListedSegment,
+    DateRange, Epoch, Format, Head, Init, MediaTime, Part, WallTime, Window, parse::ListedSegment,
     rendition::Kind,
 };
 use reqwest::Url;
@@ -29,6 +29,8 @@ pub(super) struct Assembly<'a> {
     texts: Vec<Queue>,
     format: Arc<Format>,
     inits: Inits,
+    /// What is to be told with the first part.
+    told: Vec<DateRange>,
 }
 
 impl<'a> Assembly<'a> {
@@ -62,7 +64,13 @@ impl<'a> Assembly<'a> {
                 index,
                 known: BTreeMap::new(),
             },
+            told: Vec::new(),
         }
+    }
+
+    /// Beside what comes, tells of these.
+    pub(super) fn telling(self, told: Vec<DateRange>) -> Self {
+        Self { told, ..self }
     }
 
     /// Until the stream has ended.
@@ -89,6 +97,12 @@ impl<'a> Assembly<'a> {
         if lead.part == 0 {
             let head = self.head(&lead.segment, &sounds).await?;
             self.producer.open(head)?;
+        }
+        for range in std::mem::take(&mut self.told)
+            .iter()
+            .chain(&lead.segment.ranges)
+        {
+            self.producer.mark(range.clone())?;
         }
         let duration = self.exact(lead.duration);
         let open = Part::open_in(shares.iter().map(|share| share.independent));
