@@ -48,6 +48,10 @@ async fn whoever_is_killed_however_often_numbers_go_on_and_memory_is_flat() {
             watch.look(&primary).await;
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+        // It serves one, and ends with whom it served.
+        if publisher.try_wait().unwrap().is_some() {
+            publisher = publish(&clip, &address);
+        }
         let segmenters: Vec<_> = children(node).into_iter().map(|(pid, _)| pid).collect();
         memory[0].push(resident(node));
         if let ([segmenter], false) = (&segmenters[..], both) {
@@ -69,6 +73,9 @@ async fn whoever_is_killed_however_often_numbers_go_on_and_memory_is_flat() {
     let back = async {
         while !watch.on_main(&primary).await {
             watch.look(&primary).await;
+            if publisher.try_wait().unwrap().is_some() {
+                publisher = publish(&clip, &address);
+            }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     };
