@@ -49,7 +49,7 @@ impl<'a> Lobby<'a> {
         }
     }
 
-    /// Waits for the main input's first picture; for `STARTING`, if there is somebody else to begin with.
+    /// Waits for the main input's first picture; for `STARTING` or `AGAIN`, if there is somebody else to begin with.
     pub(crate) fn wait(
         &mut self,
         heard: &Receiver<Message>,
@@ -58,7 +58,11 @@ impl<'a> Lobby<'a> {
         let stand_in = self.config.rules().stand_in();
         let mut why = None;
         loop {
-            let left = STARTING.saturating_sub(self.born.elapsed());
+            let patience = match self.config.like {
+                Some(_) => AGAIN,
+                None => STARTING,
+            };
+            let left = patience.saturating_sub(self.born.elapsed());
             let message = match stand_in {
                 true if left.is_zero() => Err(RecvTimeoutError::Timeout),
                 true => heard.recv_timeout(left),
@@ -169,3 +173,5 @@ pub(crate) fn place(who: OnAir) -> usize {
 /// So long the main input may take to its first picture before the run begins with something else: time enough to connect, to
 /// learn what it is and to see a key frame.
 const STARTING: Duration = Duration::from_secs(5);
+/// The same for a run that follows another: there are viewers, and they wait.
+const AGAIN: Duration = Duration::from_secs(2);
