@@ -114,11 +114,6 @@ fn by_default(fps: u32, cores: usize) -> Vec<RungSpec> {
     DEFAULT.iter().filter(fits).map(rung).collect()
 }
 
-/// How many cores this machine has for us.
-pub(crate) fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
 /// What a part of `rung` weighs besides its pictures.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Promise {

@@ -93,7 +93,8 @@ impl Pipeline {
             .fps
             .unwrap_or_else(|| whole_rate(about.rate, config.max_fps));
         let grid = Grid::new(fps, config.segment(), config.part());
-        let plans = ladder::plan(look.size, fps, ladder::cores(), &config.rungs);
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let plans = ladder::plan(look.size, fps, cores, &config.rungs);
         let voices = beside::voices(config, about)?;
         let sound = (!beside::apart(&voices)).then_some(&voices[MAIN].sound);
         let rungs = open_rungs(config, &grid, look, &plans, sound)?;
