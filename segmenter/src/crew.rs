@@ -212,3 +212,8 @@ impl Crew {
 pub(crate) const AAC_LC: &str = "mp4a.40.2";
 /// Pictures between one rung and the next: enough for the dearest picture of one to coincide with others' cheap ones.
 const QUEUE: usize = 6;
+
+/// How many cores this machine has for us.
+pub(crate) fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}

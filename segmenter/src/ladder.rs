@@ -125,11 +125,6 @@ pub(crate) fn full_size(wanted: &[RungSpec], cores: usize) -> Size {
     }
 }
 
-/// How many cores this machine has for us.
-pub(crate) fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
 /// What a part of `rung` weighs besides its pictures.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Promise {

@@ -11,6 +11,7 @@ use segmenter::wire::OnAir;
 
 use crate::{
     config::{Config, Source},
+    crew,
     error::Error,
     feed::{Message, Said},
     ladder,
@@ -142,7 +143,7 @@ impl<'a> Lobby<'a> {
         let Some(slate) = slate else {
             return Err(why.unwrap_or_else(|| self.no_picture()));
         };
-        let whole = Look::of_size(ladder::full_size(&self.config.rungs, ladder::cores()));
+        let whole = Look::of_size(ladder::full_size(&self.config.rungs, crew::cores()));
         let (about, look) = match like {
             Some(like) => (like.about(&slate.about), like.look()),
             None => (slate.about.clone(), whole),

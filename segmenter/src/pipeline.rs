@@ -25,7 +25,7 @@ use crate::{
     cadence::{Cadence, whole_rate},
     captions::Cue,
     config::{Captions, Config, Pacing},
-    crew::{Crew, hello, open_rungs},
+    crew::{self, Crew, hello, open_rungs},
     error::Error,
     ladder,
     libav::{self, About, Look, Picture, Samples, Shaper},
@@ -91,7 +91,7 @@ impl Pipeline {
             .fps
             .unwrap_or_else(|| whole_rate(about.rate, config.max_fps));
         let grid = Grid::new(fps, config.segment(), config.part());
-        let plans = ladder::plan(look.size, fps, ladder::cores(), &config.rungs);
+        let plans = ladder::plan(look.size, fps, crew::cores(), &config.rungs);
         let voices = beside::voices(config, about)?;
         let sound = (!beside::apart(&voices)).then_some(&voices[MAIN].sound);
         let rungs = open_rungs(config, &grid, look, &plans, sound)?;
