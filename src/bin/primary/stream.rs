@@ -125,11 +125,11 @@ impl StreamConfig {
         );
         anyhow::ensure!(
             self.has_stand_in() || self.stall_seconds.is_none(),
-            "it has stall-seconds, and nobody to take over; name a backup or a slate"
+            "it has stall-seconds, and nobody to take over; name a --backup or a --slate"
         );
         anyhow::ensure!(
             self.has_stand_in() || self.is_published() || self.grace_seconds.is_none(),
-            "it has grace-seconds, and neither a publisher nor anybody to take over meanwhile; name a backup or a slate"
+            "it has grace-seconds, and neither a publisher nor anybody to take over meanwhile; name a --backup or a --slate"
         );
         Ok(())
     }
