@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use media::{Init, avc, fragments, init_of_rung, transmux};
+use media::{Init, avc, fragments, init_of_rung, jpeg, scte35, transmux};
 use tools::validate::content;
 
 fuzz_target!(|octets: &[u8]| {
@@ -15,6 +15,8 @@ fuzz_target!(|octets: &[u8]| {
     let _ = init_of_rung(init, segment);
     let _ = avc::sps(segment);
     let _ = avc::pps_ids(segment);
+    let _ = scte35::splices(segment);
+    let _ = jpeg::stack(&[segment, init]);
     let read = Init::parse(init).ok();
     let _ = content::read(segment, read.as_ref());
     let Some(read) = read else { return };
