@@ -357,14 +357,12 @@ impl Pipeline {
             if let Some(captions) = self.ferry.as_mut().and_then(Ferry::take) {
                 libav::caption(&mut shared, &captions).map_err(captioning)?;
             }
-            if let Some(stills) = &self.stills
-                && self.grid.starts_segment(frame)
-            {
-                stills.put(frame / u64::from(self.grid.segment_frames()), &shared);
-            }
             self.held = Some(Held::Shaped(picture));
             if self.grid.starts_segment(frame) {
                 let segment = frame / u64::from(self.grid.segment_frames());
+                if let Some(stills) = &self.stills {
+                    stills.put(segment, &shared);
+                }
                 let rungs = self.progress.rungs.load(Ordering::Relaxed);
                 self.encoded.push_back((segment, rungs));
             }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use playlists::MediaTime;
-use support::{boxes, clip, decode, judge::check, segment};
+use support::{boxes, brightness, clip, decode, judge::check, segment};
 
 #[test]
 fn the_programme_is_an_aligned_ladder_of_four() {
@@ -51,20 +51,7 @@ fn rungs_switched_at_random_decode_without_a_complaint() {
             }
         }
         // One octet per picture that was decoded.
-        let pictures = decode(
-            "switched.mp4",
-            &media,
-            &[
-                "-vf",
-                "scale=1:1",
-                "-pix_fmt",
-                "gray",
-                "-f",
-                "rawvideo",
-                "-an",
-                "-",
-            ],
-        );
+        let pictures = brightness("switched.mp4", &media);
         assert_eq!(pictures.len(), 240);
         let sound = decode(
             "switched-sound.mp4",

@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use segmenter::wire::{Alert, Part};
-use support::{boxes, clip, decode, live::Live};
+use support::{boxes, brightness, clip, live::Live};
 
 #[test]
 fn the_dearest_rung_goes_and_comes_back_and_no_player_can_tell() {
@@ -93,20 +93,7 @@ fn the_dearest_rung_goes_and_comes_back_and_no_player_can_tell() {
             assert!(tracks[0].samples[0].sync, "a key frame begins each segment");
         }
     }
-    let pictures = decode(
-        "overload.mp4",
-        &run.file(1),
-        &[
-            "-vf",
-            "scale=1:1",
-            "-pix_fmt",
-            "gray",
-            "-f",
-            "rawvideo",
-            "-an",
-            "-",
-        ],
-    );
+    let pictures = brightness("overload.mp4", &run.file(1));
     let expected: f64 = dear.iter().map(|part| part.duration.seconds() * 60.0).sum();
     assert_eq!(pictures.len(), expected.round() as usize);
     assert!(parts < run.parts.len());

@@ -1,7 +1,7 @@
 //! Rates, shapes, fields and pixels.
 
 use super::{H264, PICTURE, RUNGS, TONE, is, odd, played, played_with, seconds};
-use crate::support::{clip, decode, scratch};
+use crate::support::{brightness, clip, scratch};
 
 /// A row: name, picture, options; then the rate and the size that are to come out.
 type Row<'a> = (&'a str, &'a str, &'a str, f64, (u32, u32));
@@ -262,17 +262,7 @@ fn middle(run: &crate::support::Run) -> u8 {
     for part in run.parts.iter().filter(|part| part.rung == top).take(2) {
         media.extend_from_slice(&part.media);
     }
-    let pictures = [
-        "-vf",
-        "scale=1:1",
-        "-pix_fmt",
-        "gray",
-        "-f",
-        "rawvideo",
-        "-an",
-        "-",
-    ];
-    decode("middle.mp4", &media, &pictures)[0]
+    brightness("middle.mp4", &media)[0]
 }
 
 /// One transport stream behind the other, clocks and all.

@@ -140,6 +140,13 @@ pub(crate) fn decode(name: &str, media: &[u8], arguments: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
+/// One octet for each picture that `ffmpeg` decodes of `media`: how bright it is.
+pub(crate) fn brightness(name: &str, media: &[u8]) -> Vec<u8> {
+    let grey = ["-vf", "scale=1:1", "-pix_fmt", "gray"];
+    let raw = ["-f", "rawvideo", "-an", "-"];
+    decode(name, media, &[grey.as_slice(), &raw].concat())
+}
+
 pub(crate) fn scratch(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
