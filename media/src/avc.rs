@@ -34,7 +34,8 @@ pub struct Config {
 }
 
 impl Config {
-    pub(crate) fn parse(content: &[u8]) -> Result<Self, Error> {
+    /// Reads the content of an `avcC`.
+    pub fn parse(content: &[u8]) -> Result<Self, Error> {
         let mut fields = Fields::new(b"avcC", content);
         fields.u8("its version")?;
         let profile = fields.u8("the profile")?;
@@ -157,6 +158,26 @@ impl<'a> Iterator for Units<'a> {
         self.rest = rest;
         Some(Ok(unit))
     }
+}
+
+/// NAL units behind start codes (ITU-T H.264 annex B), without the zeros that may follow each.
+pub fn annex_b(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = after_start_code(stream);
+    std::iter::from_fn(move || {
+        let here = rest?;
+        let end = here.windows(3).position(|three| three == [0, 0, 1]);
+        rest = end.and_then(|end| here.get(end + 3..));
+        let unit = &here[..end.unwrap_or(here.len())];
+        // A unit's own last octet is never zero.
+        let used = unit.iter().rposition(|octet| *octet != 0);
+        Some(&unit[..used.map_or(0, |last| last + 1)])
+    })
+    .filter(|unit| !unit.is_empty())
+}
+
+fn after_start_code(stream: &[u8]) -> Option<&[u8]> {
+    let at = stream.windows(3).position(|three| three == [0, 0, 1])?;
+    stream.get(at + 3..)
 }
 
 /// The RFC 6381 name of H.264 with this SPS.

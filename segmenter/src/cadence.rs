@@ -90,6 +90,11 @@ impl Cadence {
         self.offset.map(|offset| time - offset)
     }
 
+    /// Input time minus run time.
+    pub(crate) fn offset(&self) -> Option<MediaTime> {
+        self.offset
+    }
+
     /// A picture of input time `time` came, to be held from now on. Says how often the one held before it is shown.
     pub(crate) fn arrive(&mut self, time: MediaTime) -> u64 {
         let next = self.held.map_or(0, |held| held + 1);
@@ -101,7 +106,7 @@ impl Cadence {
         if run - expected > FORWARD || last - time > BACKWARD || self.late > self.grid.fps() {
             return self.anchor(time, next);
         }
-        let slot = self.slot(run);
+        let slot = self.grid.frame(run);
         self.late = if slot + 1 < next { self.late + 1 } else { 0 };
         if slot < next {
             self.dropped += 1;
@@ -120,7 +125,7 @@ impl Cadence {
     /// No picture came for long: the one held is shown up to run time `until`. Says how often.
     pub(crate) fn fill(&mut self, until: MediaTime) -> u64 {
         let Some(held) = self.held else { return 0 };
-        let times = self.slot(until).saturating_sub(held);
+        let times = self.grid.frame(until).saturating_sub(held);
         self.held = Some(held + times);
         self.repeated += times;
         times
@@ -141,12 +146,6 @@ impl Cadence {
         let shown = self.held.replace(slot).map_or(0, |held| slot - held);
         self.repeated += shown.saturating_sub(1);
         shown
-    }
-
-    /// The slot nearest to `run`.
-    fn slot(&self, run: MediaTime) -> u64 {
-        let half = MediaTime::from_flicks(MediaTime::PER_SECOND / i64::from(self.grid.fps()) / 2);
-        (run + half).to_ticks(self.grid.fps()).max(0) as u64
     }
 }
 

@@ -62,6 +62,12 @@ pub(crate) struct Config {
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     pub(crate) open_rungs: usize,
 
+    /// Passes the input's own H.264 on: as the `top` rung, above those that are encoded; or as the `only` one, with its own sound and
+    /// without decoding anything. Segments then begin at its key frames, which should be as far apart as --segment-seconds,
+    /// or an even part of it. An input that cannot be passed on has its ladder encoded as without this, or is refused as the `only` one
+    #[arg(long, value_name = "AS", value_enum)]
+    pub(crate) passthrough: Option<Passthrough>,
+
     /// Makes a poster in several sizes about every so many seconds, and a small still of each segment for storyboards;
     /// `off` makes neither
     #[arg(long, value_name = "SECONDS|off", default_value = "30")]
@@ -151,6 +157,13 @@ pub(crate) enum Pacing {
     Auto,
     On,
     Off,
+}
+
+/// Where the input's own H.264 goes, if anywhere.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Passthrough {
+    Top,
+    Only,
 }
 
 /// How many seconds lie between posters; `None`: there are no stills at all.
@@ -302,6 +315,7 @@ impl Config {
                 });
             }
         }
+        self.check_passthrough()?;
         if self.rungs.len() > playlists::ladder::MAX_RUNGS {
             let why = format!(
                 "{} rungs; at most {} help anyone",
@@ -335,6 +349,37 @@ impl Config {
                     option: "--rung",
                     why,
                 });
+            }
+        }
+        Ok(())
+    }
+
+    /// What is made of pictures cannot be had of an input that is not decoded.
+    fn check_passthrough(&self) -> Result<(), Error> {
+        let refused = |why: &str| Error::Option {
+            option: "--passthrough",
+            why: why.into(),
+        };
+        if self.passthrough.is_none() {
+            return Ok(());
+        }
+        if matches!(self.source(), Source::Programme | Source::Graph(_)) {
+            return Err(refused("what is made here has no H.264 of its own"));
+        }
+        if self.fps.is_some() {
+            return Err(refused("the rate is the input's own; leave --fps out"));
+        }
+        if self.passthrough == Some(Passthrough::Only) {
+            let needless = [
+                ("--rung", !self.rungs.is_empty()),
+                ("--backup", self.backup.is_some()),
+                ("--slate", self.slate.is_some()),
+            ];
+            if let Some((option, _)) = needless.into_iter().find(|(_, said)| *said) {
+                let why = format!(
+                    "as the `only` rung it goes without {option}, which is made by encoding; `top` goes with it"
+                );
+                return Err(refused(&why));
             }
         }
         Ok(())

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use playlists::{Bitrate, Ladder, LadderError, Renditions, Rung as Published, RungName};
 use segmenter::{
     Grid,
+    cutter::Cutter,
     wire::{self, Hello},
 };
 
@@ -17,111 +18,152 @@ use crate::{
     config::Config,
     error::Error,
     ladder::{self, Plan},
-    libav::{self, About, Look, Muxer, Setup, Sound, VideoEncoder},
+    libav::{self, About, Look, Muxer, Original, Setup, Sound, VideoEncoder},
     likeness::Likeness,
     rung::{Made, Rung, Work},
+    through::Through,
     writer::{Stdout, Writer},
 };
 
 /// A rung that is ready to go.
 pub(crate) struct Opened {
+    pub(crate) published: Published,
     pub(crate) plan: Plan,
-    codecs: String,
     encoder: VideoEncoder,
     muxer: Muxer,
     pub(crate) init: Bytes,
 }
 
-/// Opens every rung's encoder and muxer. All muxers carry the parameter sets of all rungs, the largest rung's first.
-pub(crate) fn open_rungs(
+/// The rung that is passed on, ready to go.
+pub(crate) struct Passed {
+    pub(crate) published: Published,
+    pub(crate) through: Through,
+    pub(crate) init: Bytes,
+}
+
+/// Opens every rung's encoder and muxer, and, above them, the muxer of an original that is passed on. All muxers carry the
+/// parameter sets of all rungs, the largest rung's first.
+pub(crate) fn open_ladder(
     config: &Config,
     grid: &Grid,
     look: Look,
-    plans: &[Plan],
+    plans: Vec<Plan>,
     sound: Option<&Sound>,
-) -> Result<Vec<Opened>, Error> {
+    original: Option<&Original>,
+) -> Result<(Vec<Opened>, Option<Passed>), Error> {
+    let fps = grid.fps();
+    let rate = |original: &Original| {
+        let usual = || ladder::usual_rate(original.size, fps);
+        original.rate.unwrap_or_else(usual)
+    };
+    let plans = match original {
+        Some(original) => ladder::below(plans, original.size, rate(original)),
+        None => plans,
+    };
+    let cutter = Cutter::new(*grid);
+    let (shortest, longest) = cutter.range(original.is_some());
+    let taken = original.map_or_else(Vec::new, |original| original.sets.ids());
+    let mut free = (0..MOST_SETS).filter(|id| !taken.contains(id));
     let common = libav::Common {
         preset: config.preset.clone(),
-        fps: grid.fps(),
-        segment_frames: grid.segment_frames(),
-        level: ladder::level(plans, grid.fps()),
+        fps,
+        segment_frames: longest as u32,
+        level: ladder::level(&plans, fps),
         look,
         largest: plans.last().map_or(look.size, |plan| plan.size),
         threads: config.threads,
     };
-    let encoders = plans
-        .iter()
-        .enumerate()
-        .map(|(id, plan)| VideoEncoder::open(plan, id, &common));
+    let encoders = plans.iter().map(|plan| {
+        let id = free.next().unwrap_or(MOST_SETS);
+        VideoEncoder::open(plan, id, &common)
+    });
     let encoders = encoders.collect::<Result<Vec<_>, _>>()?;
-    let sets: Vec<u8> = encoders
-        .iter()
-        .rev()
-        .flat_map(VideoEncoder::parameter_sets)
-        .collect();
+    let sets = encoders.iter().rev().flat_map(VideoEncoder::parameter_sets);
+    let own = original.map_or_else(Vec::new, |original| original.sets.octets());
+    let sets: Vec<u8> = own.into_iter().chain(sets).collect();
     let setup = Setup {
         origin: config.origin(),
-        fps: grid.fps(),
+        fps,
     };
-    plans
-        .iter()
-        .zip(encoders)
-        .map(|(plan, encoder)| {
-            let (muxer, init) = Muxer::open(&encoder, sound, &sets, setup)?;
-            let video =
-                libav::codec_name(&encoder.parameter_sets()).ok_or_else(|| Error::Libav {
-                    doing: format!("rung {}: reading the encoder's parameter sets", plan.name),
-                    why: "there is no SPS among them".into(),
-                })?;
-            Ok(Opened {
-                plan: plan.clone(),
-                codecs: format!("{video},{AAC_LC}"),
-                encoder,
-                muxer,
-                init,
-            })
+    let audio = sound.map_or(Bitrate::ZERO, |_| config.audio());
+    let mut opened = Vec::new();
+    for (plan, encoder) in plans.into_iter().zip(encoders) {
+        let (muxer, init) = Muxer::open(&encoder, sound, &sets, setup)?;
+        let promise = plan.promise(audio, grid, grid.time(shortest));
+        opened.push(Opened {
+            published: Published {
+                name: name(&plan.name)?,
+                width: plan.size.width,
+                height: plan.size.height,
+                bandwidth: promise.peak,
+                average: promise.average,
+                codecs: codecs(&plan.name, &encoder.parameter_sets())?,
+                frame_rate: f64::from(fps),
+                score: plan.score,
+            },
+            plan,
+            encoder,
+            muxer,
+            init,
+        });
+    }
+    let passed = original.map(|original| -> Result<Passed, Error> {
+        let (muxer, init) = Muxer::open_original(&original.recipe, sound, &sets, setup)?;
+        let promise = ladder::promise_of_original(rate(original), audio, grid);
+        let sets = original.sets.clone();
+        Ok(Passed {
+            published: Published {
+                name: name(SOURCE)?,
+                width: original.size.width,
+                height: original.size.height,
+                bandwidth: promise.peak,
+                average: promise.average,
+                codecs: codecs(SOURCE, &sets.octets())?,
+                frame_rate: f64::from(fps),
+                score: None,
+            },
+            through: Through::new(opened.len(), sets, muxer, *grid, grid.time(longest)),
+            init,
         })
-        .collect()
+    });
+    Ok((opened, passed.transpose()?))
+}
+
+fn name(name: &str) -> Result<RungName, Error> {
+    RungName::try_from(name.to_owned()).map_err(refused)
+}
+
+fn codecs(rung: &str, parameter_sets: &[u8]) -> Result<String, Error> {
+    let video = libav::codec_name(parameter_sets).ok_or_else(|| Error::Libav {
+        doing: format!("rung {rung}: reading its parameter sets"),
+        why: "there is no SPS among them".into(),
+    })?;
+    Ok(format!("{video},{AAC_LC}"))
+}
+
+pub(crate) fn refused(why: LadderError) -> Error {
+    Error::Option {
+        option: "--rung",
+        why: why.to_string(),
+    }
 }
 
 /// What the reader is told before the first part.
 pub(crate) fn hello(
-    config: &Config,
     about: &About,
     likeness: &Likeness,
     grid: &Grid,
-    rungs: &[Opened],
+    rungs: Vec<Published>,
     renditions: Renditions,
+    follows: bool,
 ) -> Result<Hello, Error> {
-    let published = rungs.iter().map(|rung| {
-        let sound = match renditions.apart() {
-            true => Bitrate::ZERO,
-            false => config.audio(),
-        };
-        let promise = rung.plan.promise(sound, grid);
-        Ok(Published {
-            name: RungName::try_from(rung.plan.name.clone())?,
-            width: rung.plan.size.width,
-            height: rung.plan.size.height,
-            bandwidth: promise.peak,
-            average: promise.average,
-            codecs: rung.codecs.clone(),
-            frame_rate: f64::from(grid.fps()),
-            score: rung.plan.score,
-        })
-    });
-    let ladder = published
-        .collect::<Result<Vec<_>, _>>()
-        .and_then(Ladder::new);
-    let ladder = ladder.map_err(|why: LadderError| Error::Option {
-        option: "--rung",
-        why: why.to_string(),
-    })?;
+    let (shortest, _) = Cutter::new(*grid).range(follows);
     Ok(Hello {
         version: wire::VERSION,
-        ladder,
+        ladder: Ladder::new(rungs).map_err(refused)?,
         renditions,
         segment: grid.segment(),
+        shortest: grid.time(shortest),
         part: grid.part(),
         input: about.description.clone(),
         likeness: likeness.text(),
@@ -209,6 +251,10 @@ impl Crew {
     }
 }
 
+/// What the rung is called that is passed on.
+pub(crate) const SOURCE: &str = "source";
+/// Parameter sets of either kind that x264 can number (`--sps-id`).
+const MOST_SETS: u32 = 32;
 pub(crate) const AAC_LC: &str = "mp4a.40.2";
 /// Pictures between one rung and the next: enough for the dearest picture of one to coincide with others' cheap ones.
 const QUEUE: usize = 6;

@@ -1,6 +1,9 @@
-//! The grid that a stream is cut on: how many frames a part and a segment have, and which frame is where.
+//! Where a stream is cut: the grid, which says how many pictures a part and a segment have, and the cutter, which says of
+//! each picture what begins with it.
 //!
 //! Pure arithmetic. Encoding on the grid and writing the parts is the program's business.
+
+use std::collections::VecDeque;
 
 use playlists::MediaTime;
 
@@ -10,13 +13,13 @@ pub const SAMPLE_RATE: u32 = 48_000;
 /// Samples in one AAC-LC frame (ISO/IEC 14496-3, 4.5.1.1: frameLength).
 pub const AAC_FRAME: u32 = 1024;
 
-/// A segment is a whole number of parts, a part a whole number of pictures, and where the frame rate
-/// lets it, a segment (better still: a part) is a whole number of AAC frames too.
+/// A part is a whole number of pictures, and so is a segment; where the frame rate lets it, a segment (better still: a
+/// part) is a whole number of AAC frames too.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Grid {
     fps: u32,
     part_frames: u32,
-    parts: u32,
+    segment_frames: u32,
 }
 
 /// One part on the grid.
@@ -66,7 +69,17 @@ impl Grid {
         Self {
             fps,
             part_frames,
-            parts: segment_frames / part_frames,
+            segment_frames,
+        }
+    }
+
+    /// A grid of segments that begin where somebody else's key frames are: as long as asked for, whatever that is in AAC frames.
+    pub fn following(fps: u32, segment: MediaTime, part: MediaTime) -> Self {
+        let fps = fps.max(1);
+        Self {
+            fps,
+            part_frames: frames_in(part.min(segment), fps),
+            segment_frames: frames_in(segment, fps),
         }
     }
 
@@ -75,7 +88,7 @@ impl Grid {
     }
 
     pub fn segment_frames(&self) -> u32 {
-        self.part_frames * self.parts
+        self.segment_frames
     }
 
     pub fn part_frames(&self) -> u32 {
@@ -95,33 +108,192 @@ impl Grid {
         MediaTime::from_ticks(frame as i64, self.fps)
     }
 
+    /// The picture that is shown nearest to `time`.
+    pub fn frame(&self, time: MediaTime) -> u64 {
+        let half = MediaTime::from_flicks(MediaTime::PER_SECOND / i64::from(self.fps) / 2);
+        (time + half).to_ticks(self.fps).max(0) as u64
+    }
+
     /// The first sample that sounds with or after picture `frame`.
     pub fn sample(&self, frame: u64) -> i64 {
         let samples = u128::from(frame) * u128::from(SAMPLE_RATE);
         samples.div_ceil(u128::from(self.fps)) as i64
     }
+}
 
-    /// Every segment starts with an IDR picture.
-    pub fn starts_segment(&self, frame: u64) -> bool {
-        frame.is_multiple_of(u64::from(self.segment_frames()))
+/// What a picture is the first of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Begins {
+    Nothing,
+    Part,
+    Segment,
+}
+
+/// Whether a picture is one of the key frames that segments begin with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Key {
+    /// None are followed.
+    Any,
+    No,
+    Yes,
+    /// They were followed, and there will be none for a while: the segment ends here.
+    Lost,
+}
+
+/// Tells parts and segments from one another while pictures come, one by one.
+///
+/// A segment begins where the last one has its length; or, if key frames are followed, with a key frame: the first that makes
+/// it at least three quarters as long, or any, if the next one would be too late or the segment itself began without one. None
+/// gets so long that it would not be rounded to the same target duration (RFC 8216bis section 4.4.3.1).
+#[derive(Clone, Debug)]
+pub struct Cutter {
+    grid: Grid,
+    /// Pictures so far.
+    frames: u64,
+    segment: u64,
+    index: u16,
+    number: u64,
+    /// First pictures of the segment and of the part that are open.
+    began: u64,
+    part: u64,
+    /// The segment that is open began with a key frame that is followed.
+    keyed: bool,
+    /// The last key frame, and how many pictures before it was the one before.
+    key: Option<u64>,
+    apart: u64,
+    /// It is to end, which takes a picture more.
+    lost: bool,
+    /// Parts that are complete, and not taken yet.
+    ready: VecDeque<Span>,
+}
+
+impl Cutter {
+    pub fn new(grid: Grid) -> Self {
+        Self {
+            grid,
+            frames: 0,
+            segment: 0,
+            index: 0,
+            number: 0,
+            began: 0,
+            part: 0,
+            keyed: false,
+            key: None,
+            apart: 0,
+            lost: false,
+            ready: VecDeque::new(),
+        }
     }
 
-    /// Of some rungs every part does, and no other picture is one.
-    pub fn starts_part(&self, frame: u64) -> bool {
-        frame.is_multiple_of(u64::from(self.part_frames))
+    /// The next picture.
+    pub fn put(&mut self, key: Key) -> Begins {
+        let long = self.frames - self.began;
+        let (least, most) = self.range(matches!(key, Key::No | Key::Yes));
+        // One that comes early says nothing of the next.
+        let usual = self.apart;
+        if key == Key::Yes {
+            let before = self.key.replace(self.frames);
+            self.apart = before.map_or(0, |before| self.frames - before);
+        }
+        let next = usual.max(self.apart);
+        self.lost |= key == Key::Lost;
+        // The last part of a segment says that it is: where one is complete, and gone, there has to be another.
+        let can_end = self.part < self.frames;
+        let begins = match key {
+            _ if self.lost => can_end,
+            Key::Yes => long >= least || can_end && (!self.keyed || long + next > most),
+            _ => false,
+        };
+        if long > 0 && (long >= most || begins) {
+            self.close(true);
+        } else if self.frames - self.part == u64::from(self.grid.part_frames) {
+            self.close(false);
+        }
+        let begins = match self.frames {
+            frame if frame == self.began => {
+                (self.keyed, self.lost) = (key == Key::Yes, false);
+                Begins::Segment
+            }
+            frame if frame == self.part => Begins::Part,
+            _ => Begins::Nothing,
+        };
+        self.frames += 1;
+        // Nobody waits for the next picture but who has to know whether it is a key frame.
+        let long = self.frames - self.began;
+        let follows = matches!(key, Key::No | Key::Yes);
+        let may_end = follows && long >= least;
+        if long == most {
+            self.close(true);
+        } else if self.frames - self.part == u64::from(self.grid.part_frames) && !may_end {
+            self.close(false);
+        }
+        begins
     }
 
-    /// Part `number` of the run, whole.
-    pub fn span(&self, number: u64) -> Span {
-        let parts = u64::from(self.parts);
-        let index = number % parts;
-        Span {
-            number,
-            segment: number / parts,
-            index: index as u16,
-            first_frame: number * u64::from(self.part_frames),
-            frames: self.part_frames,
-            last: index + 1 == parts,
+    /// The next part that is complete.
+    pub fn ready(&self) -> Option<Span> {
+        self.ready.front().copied()
+    }
+
+    /// That part is cut.
+    pub fn taken(&mut self) {
+        self.ready.pop_front();
+    }
+
+    /// What there is of the last part, if the stream ends here; `None` if it had ended before.
+    pub fn finish(&mut self) -> Option<Span> {
+        if let Some(last) = self.ready.pop_front() {
+            let is_last = self.ready.is_empty() && self.frames == self.part;
+            return Some(Span {
+                last: last.last || is_last,
+                ..last
+            });
+        }
+        self.close(true);
+        self.ready.pop_front()
+    }
+
+    /// The segment that picture `frame` will be in, if none is cut short before it.
+    pub fn segment_of(&self, frame: u64) -> u64 {
+        let beyond = frame.saturating_sub(self.began);
+        self.segment + beyond / u64::from(self.grid.segment_frames)
+    }
+
+    /// The segment of the last picture that was put.
+    pub fn segment(&self) -> u64 {
+        self.segment - u64::from(self.frames == self.began && self.frames > 0)
+    }
+
+    /// How long a segment is at least, and at most.
+    pub fn range(&self, follows: bool) -> (u64, u64) {
+        let wanted = self.grid.segment_frames;
+        if !follows {
+            return (wanted.into(), wanted.into());
+        }
+        let target = self.grid.segment().seconds().round().max(1.0);
+        // Half as much again would be rounded up.
+        let most = ((target + 0.5) * f64::from(self.grid.fps)).ceil() as u64 - 1;
+        let least = u64::from(wanted) * 3 / 4;
+        (least.max(1), most.max(wanted.into()))
+    }
+
+    fn close(&mut self, last: bool) {
+        if self.part < self.frames {
+            self.ready.push_back(Span {
+                number: self.number,
+                segment: self.segment,
+                index: self.index,
+                first_frame: self.part,
+                frames: (self.frames - self.part) as u32,
+                last,
+            });
+            self.number += 1;
+            self.index += 1;
+            self.part = self.frames;
+        }
+        if last && self.began < self.frames {
+            (self.began, self.index) = (self.frames, 0);
+            self.segment += 1;
         }
     }
 }
@@ -130,18 +302,6 @@ impl Span {
     /// One past its last picture.
     pub fn end_frame(&self) -> u64 {
         self.first_frame + u64::from(self.frames)
-    }
-
-    /// Cut short: the run ends before picture `end`.
-    pub fn ending_at(self, end: u64) -> Self {
-        let frames = end
-            .saturating_sub(self.first_frame)
-            .min(u64::from(self.frames)) as u32;
-        Self {
-            frames,
-            last: true,
-            ..self
-        }
     }
 }
 
@@ -201,7 +361,6 @@ mod tests {
                     let grid = grid(fps, f64::from(tenths) / 10.0, part);
                     assert!(grid.part_frames() >= 1);
                     assert_eq!(grid.segment_frames() % grid.part_frames(), 0);
-                    assert_eq!(grid.span(0).first_frame, 0);
                 }
             }
         }
@@ -214,23 +373,164 @@ mod tests {
         assert_eq!(grid(24, 6.0, 1.0).segment_frames(), 128);
     }
 
+    /// What each of `count` pictures begins, and all parts there are then.
+    fn cut(grid: Grid, count: u64, key: impl Fn(u64) -> Key) -> (Vec<Begins>, Vec<Span>) {
+        let mut cutter = Cutter::new(grid);
+        let mut spans = Vec::new();
+        let begins = (0..count).map(|frame| {
+            while let Some(span) = cutter.ready() {
+                spans.push(span);
+                cutter.taken();
+            }
+            cutter.put(key(frame))
+        });
+        let begins = begins.collect();
+        spans.extend(std::iter::from_fn(|| cutter.finish()));
+        (begins, spans)
+    }
+
+    /// First picture and length of each segment.
+    fn segments(spans: &[Span]) -> Vec<(u64, u64)> {
+        let first = spans.iter().filter(|span| span.index == 0);
+        let last = spans.iter().filter(|span| span.last);
+        first
+            .zip(last)
+            .map(|(first, last)| (first.first_frame, last.end_frame() - first.first_frame))
+            .collect()
+    }
+
     #[test]
     fn parts_follow_each_other_without_a_gap() {
-        let grid = grid(30, 2.0, 0.5);
-        let spans: Vec<_> = (0..9).map(|number| grid.span(number)).collect();
+        let (begins, spans) = cut(grid(30, 2.0, 0.5), 150, |_| Key::Any);
         for pair in spans.windows(2) {
             assert_eq!(pair[0].end_frame(), pair[1].first_frame);
+            assert_eq!(pair[0].number + 1, pair[1].number);
             assert_eq!(pair[0].last, pair[1].index == 0);
-            assert_eq!(grid.starts_segment(pair[1].first_frame), pair[1].index == 0);
-            assert!(grid.starts_part(pair[1].first_frame));
-            assert!(!grid.starts_part(pair[1].first_frame + 1));
+            let begin = begins[pair[1].first_frame as usize];
+            assert_eq!(begin == Begins::Segment, pair[1].index == 0);
+            assert_eq!(begins[pair[1].first_frame as usize + 1], Begins::Nothing);
         }
         assert_eq!((spans[8].segment, spans[8].index), (2, 0));
     }
 
     #[test]
     fn the_last_part_is_as_long_as_the_run() {
-        let part = grid(30, 2.0, 0.5).span(1).ending_at(20);
-        assert_eq!((part.frames, part.last, part.end_frame()), (4, true, 20));
+        let (_, spans) = cut(grid(30, 2.0, 0.5), 20, |_| Key::Any);
+        let part = spans[1];
+        assert_eq!(
+            (spans.len(), part.frames, part.last, part.end_frame()),
+            (2, 4, true, 20)
+        );
+        // Also where it is a whole one.
+        let (_, spans) = cut(grid(30, 2.0, 0.5), 32, |_| Key::Any);
+        assert_eq!((spans.len(), spans[1].frames, spans[1].last), (2, 16, true));
+        let (_, spans) = cut(grid(30, 2.0, 0.5), 64, |_| Key::Any);
+        assert_eq!((spans.len(), segments(&spans)), (4, vec![(0, 64)]));
+    }
+
+    fn yes(key: bool) -> Key {
+        if key { Key::Yes } else { Key::No }
+    }
+
+    fn following() -> Grid {
+        Grid::following(
+            30,
+            MediaTime::from_seconds(2.0),
+            MediaTime::from_seconds(0.5),
+        )
+    }
+
+    #[test]
+    fn segments_begin_with_the_key_frames_of_the_source() {
+        let every = |gop: u64, count: u64| {
+            let (_, spans) = cut(following(), count, |frame| yes(frame.is_multiple_of(gop)));
+            segments(&spans)
+        };
+        // As long as was asked for, and 29.97 made 30 once in a while.
+        assert_eq!(every(60, 180), [(0, 60), (60, 60), (120, 60)]);
+        assert_eq!(every(61, 183), [(0, 61), (61, 61), (122, 61)]);
+        // Shorter ones go together; what is nearly long enough is.
+        assert_eq!(every(15, 180), [(0, 45), (45, 45), (90, 45), (135, 45)]);
+        assert_eq!(every(30, 120), [(0, 60), (60, 60)]);
+        assert_eq!(every(50, 100), [(0, 50), (50, 50)]);
+        // Too long: 2.5 s would be rounded to 3.
+        assert_eq!(every(120, 240), [(0, 74), (74, 46), (120, 74), (194, 46)]);
+    }
+
+    #[test]
+    fn a_part_waits_for_the_next_picture_only_where_a_segment_may_end() {
+        let mut cutter = Cutter::new(following());
+        let mut waited = Vec::new();
+        for frame in 0..60 {
+            cutter.put(yes(frame == 0));
+            while let Some(span) = cutter.ready() {
+                waited.push(cutter.frames - span.end_frame());
+                cutter.taken();
+            }
+        }
+        assert_eq!(waited, [0, 0, 1]);
+        assert_eq!(cutter.put(Key::Yes), Begins::Segment);
+        let last = cutter.ready().unwrap();
+        assert_eq!((last.index, last.frames, last.last), (3, 15, true));
+    }
+
+    #[test]
+    fn who_has_no_key_frames_to_follow_is_cut_as_was_asked_for() {
+        let key = |frame: u64| match frame {
+            0..100 => yes(frame.is_multiple_of(50)),
+            _ => Key::Any,
+        };
+        let (begins, spans) = cut(following(), 280, key);
+        assert_eq!(
+            segments(&spans),
+            [(0, 50), (50, 60), (110, 60), (170, 60), (230, 50)]
+        );
+        assert_eq!(begins[110], Begins::Segment);
+    }
+
+    #[test]
+    fn a_segment_ends_where_what_it_follows_is_lost() {
+        let key = |frame: u64| match frame {
+            70 => Key::Lost,
+            0..70 => yes(frame.is_multiple_of(60)),
+            _ => Key::No,
+        };
+        let (begins, spans) = cut(following(), 144, key);
+        assert_eq!(segments(&spans), [(0, 60), (60, 10), (70, 74)]);
+        assert_eq!(begins[70], Begins::Segment);
+    }
+
+    #[test]
+    fn a_short_segment_is_better_than_one_that_nobody_can_begin_with() {
+        // A clip of four and a half of them, again and again.
+        let key = |frame: u64| yes((frame % 267).is_multiple_of(60));
+        let (begins, spans) = cut(following(), 3 * 267, key);
+        let lengths: Vec<_> = segments(&spans).iter().map(|segment| segment.1).collect();
+        assert_eq!(lengths[..11], [60, 60, 60, 60, 27, 60, 60, 60, 60, 27, 60]);
+        assert_eq!(begins[267], Begins::Segment);
+        // Every segment has a last part, wherever it ends.
+        for at in 1..70 {
+            let key = |frame: u64| {
+                if frame == at {
+                    Key::Lost
+                } else {
+                    yes(frame == 0)
+                }
+            };
+            let (_, spans) = cut(following(), 140, key);
+            for pair in spans.windows(2) {
+                assert_eq!(pair[0].last, pair[1].index == 0, "{at}: {spans:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_segment_to_come_is_known_where_nothing_is_followed() {
+        let mut cutter = Cutter::new(grid(30, 2.0, 0.5));
+        for frame in 0..200 {
+            assert_eq!(cutter.segment_of(frame), frame / 64);
+            cutter.put(Key::Any);
+            assert_eq!(cutter.segment(), frame / 64);
+        }
     }
 }

@@ -16,7 +16,7 @@ use playlists::MediaTime;
 use segmenter::wire::OnAir;
 
 use crate::{
-    config::{Config, Pacing},
+    config::{Config, Pacing, Passthrough},
     error::Error,
     gauge::Gauge,
     libav::{About, Event, Source},
@@ -111,20 +111,28 @@ impl Feed {
                 Ok(event) => event,
                 Err(why) => return Ok(Err(why)),
             };
-            match (&event, &mut pace) {
-                (Event::Picture(_, time), pace) => {
-                    if let Some(pace) = pace {
-                        let ahead = pace
-                            .due(*time, Instant::now())
-                            .saturating_duration_since(Instant::now());
-                        self.gauge.waiting(|| thread::sleep(ahead));
-                    }
-                    self.gauge.picture();
+            if let Some(time) = self.shown(&event) {
+                if let Some(pace) = &mut pace {
+                    let now = Instant::now();
+                    let ahead = pace.due(time, now).saturating_duration_since(now);
+                    self.gauge.waiting(|| thread::sleep(ahead));
                 }
-                (Event::Restart, Some(pace)) => pace.anew(),
-                _ => {}
+                self.gauge.picture();
+            }
+            if let (Event::Restart, Some(pace)) = (&event, &mut pace) {
+                pace.anew();
             }
             tell(queue, self.who, Said::Event(event))?;
+        }
+    }
+
+    /// When a picture comes up, if `event` is one.
+    fn shown(&self, event: &Event) -> Option<MediaTime> {
+        let undecoded = self.config.passthrough == Some(Passthrough::Only);
+        match event {
+            Event::Picture(_, time) => Some(*time),
+            Event::Coded(coded) if undecoded => Some(coded.decoded.unwrap_or(coded.shown)),
+            _ => None,
         }
     }
 

@@ -100,6 +100,41 @@ pub(crate) fn plan(picture: Size, fps: u32, cores: usize, wanted: &[RungSpec]) -
     name(&rungs)
 }
 
+/// The rungs of `plans` below an original of this size and rate, of which each must be worth having beside it; if none is, one of half
+/// the rate.
+pub(crate) fn below(plans: Vec<Plan>, size: Size, rate: Bitrate) -> Vec<Plan> {
+    let most = rate.scale(WORTH);
+    let (fits, others): (Vec<_>, Vec<_>) = plans.into_iter().partition(|plan| plan.video <= most);
+    if !fits.is_empty() {
+        return fits;
+    }
+    let cheapest = others.into_iter().next();
+    let one = cheapest.map(|plan| Plan {
+        video: rate.scale(0.5).max(Bitrate::from_kbps(LOWEST_KBPS)),
+        size: if plan.size.exceeds(size) {
+            size
+        } else {
+            plan.size
+        },
+        ..plan
+    });
+    Vec::from_iter(one)
+}
+
+/// What an original of this size takes if nobody says: what an encoder in a hurry would be given, for it has to be good
+/// enough to be encoded again.
+pub(crate) fn usual_rate(size: Size, fps: u32) -> Bitrate {
+    let [.., (width, height, kbps)] = DEFAULT;
+    let like = RungSpec {
+        width,
+        height,
+        kbps: kbps * 4 / 3,
+        score: None,
+    };
+    let dearer = (f64::from(fps.max(USUAL_FPS)) / f64::from(USUAL_FPS)).sqrt();
+    Bitrate::from_kbps(rate_for(size, like)).scale(dearer)
+}
+
 /// Twice as many pictures need not twice as many bits, since each is more like the one before it: by the square root, a rule of
 /// thumb of every published ladder.
 fn by_default(fps: u32, cores: usize) -> Vec<RungSpec> {
@@ -139,12 +174,10 @@ impl Plan {
     }
 
     /// Nominal bitrates with `audio` and the container. In one segment the encoder may spend its rate and
-    /// one full buffer on top (ITU-T H.264, annex C), so no segment is above `peak`.
-    pub(crate) fn promise(&self, audio: Bitrate, grid: &Grid) -> Promise {
+    /// one full buffer on top (ITU-T H.264, annex C), so no segment of at least `shortest` is above `peak`.
+    pub(crate) fn promise(&self, audio: Bitrate, grid: &Grid, shortest: MediaTime) -> Promise {
         let around = audio + container(grid);
-        let peak = self
-            .video
-            .scale(1.0 + BUFFER_SECONDS / grid.segment().seconds());
+        let peak = self.video.scale(1.0 + BUFFER_SECONDS / shortest.seconds());
         Promise {
             average: self.video + around,
             peak: peak + around,
@@ -177,6 +210,16 @@ pub(crate) fn level(rungs: &[Plan], fps: u32) -> u32 {
 pub(crate) fn threads(size: Size, largest: Size, most: u32) -> u32 {
     let share = size.pixels() * u64::from(most);
     (share.div_ceil(largest.pixels().max(1)) as u32).clamp(1, most)
+}
+
+/// The same for an original, of which nobody promises anything: encoders of live streams are told to stay near their rate, and
+/// spend twice as much for as long as a segment at most.
+pub(crate) fn promise_of_original(video: Bitrate, audio: Bitrate, grid: &Grid) -> Promise {
+    let around = audio + container(grid);
+    Promise {
+        average: video + around,
+        peak: video.scale(2.0) + around,
+    }
 }
 
 /// `moof` boxes, sample tables and NAL lengths, on average: about 300 octets and 8 for each picture and sound frame in a part.
@@ -234,6 +277,10 @@ const USUAL_FPS: u32 = 30;
 /// Up to here two cores do, with some left for who serves. The rung above it doubles the work.
 const LARGE: u32 = 720;
 const FOR_LARGE: usize = 4;
+/// Pictures a second that a ladder has at most.
+pub(crate) const FASTEST: u32 = 60;
+/// A rung that is nearly as dear as the one above it is of no use.
+const WORTH: f64 = 0.75;
 /// Fewer leave nothing to adapt.
 const FEWEST: usize = 3;
 const LOWEST_KBPS: u64 = 80;
@@ -403,6 +450,24 @@ mod tests {
     }
 
     #[test]
+    fn rungs_below_an_original_are_worth_having() {
+        let size = Size {
+            width: 1280,
+            height: 720,
+        };
+        let left = |kbps| {
+            let plans = plan(size, 30, 2, &[]);
+            let left = below(plans, size, Bitrate::from_kbps(kbps));
+            let left = left.iter().map(|plan| plan.video.kbps());
+            left.collect::<Vec<_>>()
+        };
+        assert_eq!(left(6000), [350, 700, 1300, 2200]);
+        assert_eq!(left(2500), [350, 700, 1300]);
+        assert_eq!(left(400), [200]);
+        assert!((3000..3500).contains(&usual_rate(size, 30).kbps()));
+    }
+
+    #[test]
     fn a_promise_counts_sound_and_container() {
         let grid = Grid::new(
             30,
@@ -418,7 +483,7 @@ mod tests {
             2,
             &[],
         )[0]
-        .promise(Bitrate::from_kbps(96), &grid);
+        .promise(Bitrate::from_kbps(96), &grid, grid.segment());
         assert!(
             (450..470).contains(&promise.average.kbps()),
             "{}",

@@ -10,6 +10,7 @@ use playlists::MediaTime;
 use segmenter::wire::OnAir;
 
 use crate::{
+    coded::Coded,
     config::{Config, Source},
     crew,
     error::Error,
@@ -27,6 +28,8 @@ pub(crate) struct Opening {
     pub(crate) look: Look,
     pub(crate) picture: Option<(Picture, MediaTime)>,
     pub(crate) early: Vec<Heard>,
+    /// The same picture, and those after it, before they are decoded.
+    pub(crate) coded: Vec<Coded>,
 }
 
 /// Before anything is on the air.
@@ -37,6 +40,7 @@ pub(crate) struct Lobby<'a> {
     pub(crate) abouts: [Option<About>; 2],
     backup: Option<(Picture, MediaTime)>,
     early: Vec<Heard>,
+    coded: Vec<Coded>,
 }
 
 impl<'a> Lobby<'a> {
@@ -47,6 +51,7 @@ impl<'a> Lobby<'a> {
             abouts: [None, None],
             backup: None,
             early: Vec::new(),
+            coded: Vec::new(),
         }
     }
 
@@ -88,6 +93,12 @@ impl<'a> Lobby<'a> {
                     }
                     self.early.push((track, samples, time));
                 }
+                Said::Event(Event::Coded(coded)) if who == OnAir::Main => {
+                    if self.coded.len() == EARLY {
+                        self.coded.remove(0);
+                    }
+                    self.coded.push(coded);
+                }
                 Said::Failed(error)
                     if who == OnAir::Main && (!stand_in || self.is_hopeless(&error)) =>
                 {
@@ -122,6 +133,7 @@ impl<'a> Lobby<'a> {
             about,
             picture: Some((picture, time)),
             early: std::mem::take(&mut self.early),
+            coded: std::mem::take(&mut self.coded),
         })
     }
 
@@ -131,6 +143,7 @@ impl<'a> Lobby<'a> {
         why: Option<Error>,
     ) -> Result<Opening, Error> {
         self.early.clear();
+        self.coded.clear();
         let like = self.config.like.as_ref();
         if let Some((picture, time)) = self.backup.take() {
             tracing::warn!("the main input gives no picture yet; beginning with the backup");
@@ -155,6 +168,7 @@ impl<'a> Lobby<'a> {
             look,
             picture: None,
             early: Vec::new(),
+            coded: Vec::new(),
         })
     }
 

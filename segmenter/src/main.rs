@@ -4,7 +4,9 @@ mod a53;
 mod beside;
 mod cadence;
 mod captions;
+mod coded;
 mod config;
+mod copying;
 mod crew;
 mod director;
 mod error;
@@ -16,6 +18,7 @@ mod libav;
 mod likeness;
 mod lobby;
 mod marks;
+mod order;
 mod overload;
 mod pipeline;
 mod playout;
@@ -23,6 +26,7 @@ mod rung;
 mod slate;
 mod stills;
 mod supply;
+mod through;
 mod writer;
 
 use std::{io::IsTerminal, process::ExitCode};
@@ -31,7 +35,11 @@ use clap::Parser;
 use segmenter::wire::{End, Frame};
 use tracing_subscriber::EnvFilter;
 
-use crate::{config::Config, error::Error, writer::Stdout};
+use crate::{
+    config::{Config, Passthrough},
+    error::Error,
+    writer::Stdout,
+};
 
 fn main() -> ExitCode {
     let config = match Config::try_parse() {
@@ -82,7 +90,10 @@ fn main() -> ExitCode {
 fn run(config: &Config) -> Result<Stdout, Error> {
     config.check()?;
     libav::start()?;
-    playout::run(config)
+    match config.passthrough {
+        Some(Passthrough::Only) => copying::run(config),
+        Some(Passthrough::Top) | None => playout::run(config),
+    }
 }
 
 /// Tells the reader why it ends. If stdout is gone as well, stderr still says why.

@@ -15,7 +15,7 @@ use std::{
 use playlists::MediaTime;
 use segmenter::{
     Grid,
-    cutter::{AAC_FRAME, SAMPLE_RATE},
+    cutter::{AAC_FRAME, Begins, Cutter, Key, SAMPLE_RATE, Span},
     wire::{Frame, Hello, Mark},
 };
 
@@ -24,26 +24,36 @@ use crate::{
     beside::{self, Beside, Voice},
     cadence::{Cadence, whole_rate},
     captions::Cue,
+    coded::Coded,
     config::{Captions, Config, Pacing},
-    crew::{self, Crew, hello, open_rungs},
+    crew::{self, Crew, hello, open_ladder},
     error::Error,
     ladder,
-    libav::{self, About, Look, Picture, Samples, Shaper},
+    libav::{self, About, Look, Original, Picture, Samples, Shaper},
     likeness::Likeness,
     marks::{Marks, Note},
     overload::Overload,
-    rung::{Made, Starts, Work},
+    rung::{Made, Work},
     stills::{self, Stills},
+    through::Through,
     writer::{Asides, Progress, Stdout, Told, Writer},
 };
 
 pub(crate) struct Pipeline {
     grid: Grid,
     cadence: Cadence,
+    cutter: Cutter,
     shaper: Shaper,
     /// The main one first.
     voices: Vec<Voice>,
     beside: Beside,
+    through: Option<Through>,
+    /// The pictures of who is on the air are passed on.
+    passes: bool,
+    /// Source's time of the picture that is held, if it is a key frame that has not been shown.
+    key: Option<MediaTime>,
+    /// What was passed on has stopped in the middle of a segment, which ends with it.
+    lost: bool,
     patience: MediaTime,
     top: SyncSender<Work>,
     made: SyncSender<Made>,
@@ -67,9 +77,8 @@ pub(crate) struct Pipeline {
     unplaced: Vec<Heard>,
     /// How many rungs, the cheapest, are encoded in each segment that is not cut yet.
     encoded: VecDeque<(u64, usize)>,
-    /// Pictures given to the ladder, and parts cut.
+    /// Pictures given to the ladder.
     pictures: u64,
-    parts: u64,
     /// Pictures after which the run ends.
     limit: u64,
 }
@@ -87,29 +96,39 @@ impl Pipeline {
         look: Look,
         progress: Arc<Progress>,
     ) -> Result<(Self, Crew), Error> {
-        let fps = config
-            .fps
-            .unwrap_or_else(|| whole_rate(about.rate, config.max_fps));
-        let grid = Grid::new(fps, config.segment(), config.part());
+        let original = original(config, about);
+        // What is passed on has the rate that it has, and nothing is left out of it.
+        let most = original.map_or(config.max_fps, |_| ladder::FASTEST);
+        let fps = config.fps.unwrap_or_else(|| whole_rate(about.rate, most));
+        let grid = match original {
+            Some(_) => Grid::following(fps, config.segment(), config.part()),
+            None => Grid::new(fps, config.segment(), config.part()),
+        };
+        let cutter = Cutter::new(grid);
         let plans = ladder::plan(look.size, fps, crew::cores(), &config.rungs);
         let voices = beside::voices(config, about)?;
         let sound = (!beside::apart(&voices)).then_some(&voices[MAIN].sound);
-        let rungs = open_rungs(config, &grid, look, &plans, sound)?;
-        let beside = Beside::open(config, about, &voices, rungs.len())?;
+        let (rungs, through) = open_ladder(config, &grid, look, plans, sound, original)?;
+        let made = rungs.len() + usize::from(through.is_some());
+        let beside = Beside::open(config, about, &voices, made)?;
 
         let mut stdout = Stdout::open()?;
         let likeness = Likeness::of(look, fps, about);
+        let published = rungs.iter().map(|rung| &rung.published);
+        let published = published.chain(through.iter().map(|opened| &opened.published));
         let hello = hello(
-            config,
             about,
             &likeness,
             &grid,
-            &rungs,
+            published.cloned().collect(),
             beside.renditions.clone(),
+            original.is_some(),
         )?;
         announce(config, about, &grid, &hello);
         stdout.write(&Frame::Hello(hello))?;
-        stdout.write(&Frame::Init(rungs[rungs.len() - 1].init.clone()))?;
+        let top = &rungs[rungs.len() - 1];
+        let init = through.as_ref().map_or(&top.init, |opened| &opened.init);
+        stdout.write(&Frame::Init(init.clone()))?;
         for init in &beside.inits {
             stdout.write(&Frame::Init(init.clone()))?;
         }
@@ -128,7 +147,7 @@ impl Pipeline {
             stdout,
             grid,
             config.origin(),
-            rungs.len() + beside.inits.len(),
+            made + beside.inits.len(),
             overload,
             Arc::clone(&progress),
             Asides {
@@ -144,9 +163,14 @@ impl Pipeline {
         let pipeline = Self {
             grid,
             cadence: Cadence::new(grid),
+            cutter,
             shaper: Shaper::new(look, top_size),
             voices,
             beside,
+            through: through.map(|opened| opened.through),
+            passes: false,
+            key: None,
+            lost: false,
             patience: about.patience,
             top,
             made,
@@ -163,7 +187,6 @@ impl Pipeline {
             unplaced: Vec::new(),
             encoded: VecDeque::new(),
             pictures: 0,
-            parts: 0,
             limit,
         };
         Ok((pipeline, crew))
@@ -181,7 +204,7 @@ impl Pipeline {
 
     /// The segment that the next picture will be in.
     pub(crate) fn next_segment(&self) -> u64 {
-        (self.pictures + 1) / u64::from(self.grid.segment_frames())
+        self.cutter.segment_of(self.pictures + 1)
     }
 
     /// From one picture to the next.
@@ -189,11 +212,23 @@ impl Pipeline {
         self.grid.time(1)
     }
 
-    /// Who is on the air first, and the sound that came before its first picture.
-    pub(crate) fn first(&mut self, about: &About, early: Vec<Heard>) {
+    /// Who is on the air first, and what came before its first picture.
+    pub(crate) fn first(&mut self, about: &About, early: Vec<Heard>, coded: Vec<Coded>) {
         self.has_sound = !about.sounds.is_empty();
         self.turns = Some(about.turns);
         self.unplaced = early;
+        self.take_on(about);
+        coded.into_iter().for_each(|coded| self.coded(coded));
+    }
+
+    /// Whether the pictures of who has the air now are passed on.
+    fn take_on(&mut self, about: &About) {
+        self.key = None;
+        self.lost |= std::mem::take(&mut self.passes);
+        if let (Some(through), Some(Ok(original))) = (&mut self.through, &about.original) {
+            through.switch();
+            self.passes = through.takes(&original.sets);
+        }
     }
 
     /// Pictures and sound come from elsewhere from now on: the next picture follows the last one. No sound is waited for
@@ -204,6 +239,7 @@ impl Pipeline {
         (self.turns, self.patience) = (Some(about.turns), about.patience);
         self.has_sound = !about.sounds.is_empty();
         self.heard = self.newest();
+        self.take_on(about);
         for voice in &mut self.voices {
             voice.sound.switch();
             voice.missing = true;
@@ -213,18 +249,43 @@ impl Pipeline {
     /// The clock of who is on the air starts over.
     pub(crate) fn restart(&mut self) -> Result<(), Error> {
         self.outlast()?;
+        self.reset(None, self.cadence.offset());
         self.cadence.restart();
         Ok(())
     }
 
+    /// A picture before it is decoded.
+    pub(crate) fn coded(&mut self, coded: Coded) {
+        if let Some(through) = self.through.as_mut().filter(|_| self.passes) {
+            through.put(coded);
+        }
+    }
+
     pub(crate) fn picture(&mut self, picture: Picture, time: MediaTime) -> Result<(), Error> {
+        let before = self.cadence.offset();
         let times = self.cadence.arrive(time);
+        if before.is_some() && before != self.cadence.offset() {
+            self.reset(Some(time), before);
+        }
         self.show(times)?;
         self.hold(picture)?;
+        // Where two pictures fall into one slot the later one is seen, and begins what the earlier one would have begun.
+        if let Some(through) = self.through.as_ref().filter(|_| self.passes)
+            && through.is_key(time)
+        {
+            self.key = Some(time);
+        }
         for heard in std::mem::take(&mut self.unplaced) {
             self.sound(heard)?;
         }
         Ok(())
+    }
+
+    /// The clock of who is on the air does not go on as it did.
+    fn reset(&mut self, time: Option<MediaTime>, before: Option<MediaTime>) {
+        if let Some(through) = &mut self.through {
+            through.reset(time, before);
+        }
     }
 
     /// A picture without a clock, in the next slot; without one, the last goes on.
@@ -242,7 +303,13 @@ impl Pipeline {
         for voice in &mut self.voices {
             voice.missing |= until - voice.sound.until() > STALE;
         }
+        self.fill(until)
+    }
+
+    /// The last picture stands up to run time `until`. There is nothing then that could be passed on.
+    fn fill(&mut self, until: MediaTime) -> Result<(), Error> {
         let times = self.cadence.fill(until);
+        self.lost |= self.passes && times > 0;
         self.show(times)
     }
 
@@ -294,8 +361,7 @@ impl Pipeline {
         let shown = self.grid.time(self.pictures);
         let until = self.voices[MAIN].sound.until();
         if until - shown > self.patience {
-            let times = self.cadence.fill(until - self.patience);
-            self.show(times)?;
+            self.fill(until - self.patience)?;
         }
         Ok(())
     }
@@ -310,8 +376,7 @@ impl Pipeline {
         if until - self.grid.time(self.pictures) < OVERHANG {
             return Ok(());
         }
-        let times = self.cadence.fill(until);
-        self.show(times)
+        self.fill(until)
     }
 
     /// A cue whose place is not known yet would be of a picture that nobody saw.
@@ -358,8 +423,18 @@ impl Pipeline {
                 libav::caption(&mut shared, &captions).map_err(captioning)?;
             }
             self.held = Some(Held::Shaped(picture));
-            if self.grid.starts_segment(frame) {
-                let segment = frame / u64::from(self.grid.segment_frames());
+            let key = self.key.take();
+            let begins = self.cutter.put(match key {
+                _ if std::mem::take(&mut self.lost) => Key::Lost,
+                _ if !self.passes => Key::Any,
+                Some(_) => Key::Yes,
+                None => Key::No,
+            });
+            if begins == Begins::Segment {
+                let segment = self.cutter.segment();
+                if let Some(through) = &mut self.through {
+                    through.begins(segment, key);
+                }
                 if let Some(stills) = &self.stills {
                     stills.put(segment, &shared);
                 }
@@ -370,19 +445,11 @@ impl Pipeline {
             self.give(Work::Picture {
                 frame,
                 encoded,
-                starts: if self.grid.starts_segment(frame) {
-                    Starts::Segment
-                } else if self.grid.starts_part(frame) {
-                    Starts::Part
-                } else {
-                    Starts::Nothing
-                },
+                begins,
                 picture: shared,
             })?;
             self.pictures += 1;
-            self.progress
-                .pictures
-                .store(self.pictures, Ordering::Relaxed);
+            self.progress.see(self.pictures);
         }
         Ok(())
     }
@@ -403,11 +470,7 @@ impl Pipeline {
     /// Cuts every part whose pictures and sound are complete, making up the sound where it has not come in time.
     pub(crate) fn cut_ready(&mut self) -> Result<(), Error> {
         self.report();
-        loop {
-            let span = self.grid.span(self.parts);
-            if span.end_frame() > self.pictures {
-                return Ok(());
-            }
+        while let Some(span) = self.cutter.ready() {
             let end = self.grid.sample(span.end_frame());
             let shown = self.grid.time(self.pictures);
             for (track, voice) in self.voices.iter_mut().enumerate() {
@@ -422,24 +485,16 @@ impl Pipeline {
             if !self.voices.iter().all(|voice| voice.sound.reaches(end)) {
                 return Ok(());
             }
+            self.cutter.taken();
             self.cut(span)?;
         }
+        Ok(())
     }
 
     /// The run ends with the pictures there are: cuts what is left, sound made up to their end.
     pub(crate) fn finish(&mut self) -> Result<(), Error> {
         self.show(1)?;
-        loop {
-            let span = self.grid.span(self.parts);
-            if span.first_frame >= self.pictures {
-                return Ok(());
-            }
-            let ends_here = span.end_frame() >= self.pictures;
-            let span = if ends_here {
-                span.ending_at(self.pictures)
-            } else {
-                span
-            };
+        while let Some(span) = self.cutter.finish() {
             for voice in &mut self.voices {
                 if !voice.sound.reaches(self.grid.sample(span.end_frame())) {
                     voice.sound.fill(self.grid.time(span.end_frame()))?;
@@ -447,21 +502,30 @@ impl Pipeline {
             }
             self.cut(span)?;
         }
+        Ok(())
     }
 
-    fn cut(&mut self, span: segmenter::cutter::Span) -> Result<(), Error> {
+    fn cut(&mut self, span: Span) -> Result<(), Error> {
         let end = self.grid.sample(span.end_frame());
         let sound = match beside::apart(&self.voices) {
             true => Vec::new(),
             false => self.voices[MAIN].sound.take(end),
         };
         let sound = Arc::new(sound);
-        self.parts += 1;
         let of_this = |(segment, _): &&(u64, usize)| *segment == span.segment;
         let encoded = self.encoded.iter().find(of_this);
         let encoded = encoded.map_or(usize::MAX, |(_, rungs)| *rungs);
         if span.last {
             self.encoded.retain(|(segment, _)| *segment > span.segment);
+        }
+        if let Some(through) = &mut self.through {
+            let share = Made {
+                rung: through.rung,
+                span,
+                independent: span.index == 0,
+                media: through.cut(span, self.cadence.offset(), &sound)?,
+            };
+            self.made.send(share).map_err(|_| gone())?;
         }
         self.give(Work::Cut {
             span,
@@ -474,9 +538,7 @@ impl Pipeline {
         {
             Ok(())
         } else {
-            Err(Error::Panicked {
-                who: "the writer".into(),
-            })
+            Err(gone())
         }
     }
 
@@ -485,6 +547,32 @@ impl Pipeline {
         self.top.send(work).map_err(|_| Error::Panicked {
             who: "the ladder".into(),
         })
+    }
+}
+
+/// Nobody takes what is made. Why that is, who joins the crew is told.
+fn gone() -> Error {
+    Error::Panicked {
+        who: "the writer".into(),
+    }
+}
+
+/// What is passed on beside the ladder; if that was wanted and cannot be, it is said why.
+fn original<'a>(config: &Config, about: &'a About) -> Option<&'a Original> {
+    config.passthrough?;
+    match &about.original {
+        Some(Ok(original)) => Some(original),
+        Some(Err(why)) => {
+            tracing::warn!(input = %about.description, why, "its pictures cannot be passed on; all rungs are encoded");
+            None
+        }
+        // A run that begins before its input is there.
+        None => {
+            tracing::warn!(
+                "there is no input whose pictures could be passed on; all rungs are encoded in this run"
+            );
+            None
+        }
     }
 }
 

@@ -108,7 +108,7 @@ impl Playout {
                 self.director.picture(who, time, self.now());
                 let about = self.abouts[place(who)].as_ref();
                 let about = about.unwrap_or(&opening.about);
-                self.pipeline.first(about, opening.early);
+                self.pipeline.first(about, opening.early, opening.coded);
                 self.pipeline.picture(picture, time)?;
             }
             None => self.switch(OnAir::Slate),
@@ -180,6 +180,7 @@ impl Playout {
                     self.last = self.pipeline.newest();
                 }
             }
+            Said::Event(Event::Coded(coded)) if on_air => self.pipeline.coded(coded),
             Said::Event(Event::Restart) => {
                 self.director.anew(who);
                 if on_air {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use segmenter::cutter::Span;
+use segmenter::cutter::{Begins, Span};
 
 use crate::{
     error::Error,
@@ -26,7 +26,7 @@ pub(crate) enum Work {
     /// Picture `frame` of the run, at the size of the rung that it comes to.
     Picture {
         frame: u64,
-        starts: Starts,
+        begins: Begins,
         /// So many rungs, the cheapest, encode it.
         encoded: usize,
         picture: Picture,
@@ -38,14 +38,6 @@ pub(crate) enum Work {
         encoded: usize,
         sound: Arc<Vec<Packet>>,
     },
-}
-
-/// What a picture is the first of.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Starts {
-    Nothing,
-    Part,
-    Segment,
 }
 
 /// One rung's share of one part.
@@ -90,12 +82,12 @@ impl Rung {
             match work {
                 Work::Picture {
                     frame,
-                    starts,
+                    begins,
                     encoded,
                     picture,
                 } => {
                     if self.index < encoded {
-                        self.encode(&picture, frame, self.has_key(starts), &mut waiting)?;
+                        self.encode(&picture, frame, self.has_key(begins), &mut waiting)?;
                     }
                 }
                 Work::Cut {
@@ -133,12 +125,12 @@ impl Rung {
         let work = match work {
             Work::Picture {
                 frame,
-                starts,
+                begins,
                 encoded,
                 picture,
             } => Work::Picture {
                 frame: *frame,
-                starts: *starts,
+                begins: *begins,
                 encoded: *encoded,
                 picture: scaler.scale(picture)?,
             },
@@ -155,11 +147,11 @@ impl Rung {
         Ok(below.send(work).is_ok())
     }
 
-    fn has_key(&self, starts: Starts) -> bool {
-        match starts {
-            Starts::Segment => true,
-            Starts::Part => self.open,
-            Starts::Nothing => false,
+    fn has_key(&self, begins: Begins) -> bool {
+        match begins {
+            Begins::Segment => true,
+            Begins::Part => self.open,
+            Begins::Nothing => false,
         }
     }
 

@@ -151,7 +151,11 @@ impl Clip {
                         break Some((picture, time));
                     }
                     Event::End => break None,
-                    Event::Sound { .. } | Event::Cue { .. } | Event::Note(_) => {}
+                    Event::Sound { .. }
+                    | Event::Cue { .. }
+                    | Event::Note(_)
+                    | Event::Coded(_)
+                    | Event::Frame(_) => {}
                 }
             };
         }

@@ -39,6 +39,7 @@ impl Synthetic {
             version: VERSION,
             ladder,
             renditions: Renditions::default(),
+            shortest: part * i64::from(parts),
             segment: part * i64::from(parts),
             part,
             input: "synthetic media".into(),

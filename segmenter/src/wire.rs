@@ -13,7 +13,7 @@ use playlists::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Raised whenever a frame changes shape; both programs come from one build, so there is no older peer to please.
-pub const VERSION: u16 = 5;
+pub const VERSION: u16 = 6;
 
 /// No part is near this; a longer frame is a broken pipe or a foreign program, not media.
 pub const MAX_FRAME: usize = 64 << 20;
@@ -50,8 +50,10 @@ pub struct Hello {
     pub version: u16,
     pub ladder: Ladder,
     pub renditions: Renditions,
-    /// Length of every segment but a shortened last one.
+    /// Length of every segment but a shortened last one; where they follow the key frames of a source, about that.
     pub segment: MediaTime,
+    /// How short a segment is at most, but where a source is lost: numbers that follow the clock must not fall behind.
+    pub shortest: MediaTime,
     /// Length of every part but a segment's last one, which may be shorter.
     pub part: MediaTime,
     /// What was opened, for the log: container, codecs, size, rate.

@@ -130,6 +130,11 @@ impl Progress {
         self.on_air.store(who as u8, Ordering::Relaxed);
     }
 
+    /// So many pictures were given to the ladder.
+    pub(crate) fn see(&self, pictures: u64) {
+        self.pictures.store(pictures, Ordering::Relaxed);
+    }
+
     fn on_air(&self) -> OnAir {
         let on_air = self.on_air.load(Ordering::Relaxed);
         let known = SOURCES.into_iter().find(|known| *known as u8 == on_air);
@@ -312,7 +317,7 @@ impl Told {
 }
 
 /// Looks at the progress about once a second, and says how many rungs are to be encoded.
-struct Pulse {
+pub(crate) struct Pulse {
     grid: Grid,
     overload: Overload,
     lag: Lag,
@@ -324,7 +329,7 @@ struct Pulse {
 }
 
 impl Pulse {
-    fn new(grid: Grid, overload: Overload, progress: &Progress) -> Self {
+    pub(crate) fn new(grid: Grid, overload: Overload, progress: &Progress) -> Self {
         Self {
             grid,
             overload,
@@ -336,11 +341,11 @@ impl Pulse {
         }
     }
 
-    fn due(&self) -> Duration {
+    pub(crate) fn due(&self) -> Duration {
         SECOND.saturating_sub(self.last.elapsed())
     }
 
-    fn beat(&mut self, progress: &Progress) -> Option<Health> {
+    pub(crate) fn beat(&mut self, progress: &Progress) -> Option<Health> {
         let now = Instant::now();
         let pictures = progress.pictures.load(Ordering::Relaxed);
         if self.started.is_none() && pictures > 0 {

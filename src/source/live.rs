@@ -432,7 +432,7 @@ impl Run {
             return Ok(());
         }
         if part.index == 0 {
-            let length = hello.segment;
+            let length = hello.shortest;
             let (number, live_at) = *self.base.get_or_insert_with(|| {
                 let live_at = now().later(MediaTime::ZERO - part.duration);
                 let number = first_number(self.last.as_deref(), length, live_at);

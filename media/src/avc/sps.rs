@@ -13,6 +13,8 @@ pub struct Sps {
     /// In pixels, as shown: cropped.
     pub width: u32,
     pub height: u32,
+    /// Every picture is a whole frame; otherwise some may be fields.
+    pub frames_only: bool,
 }
 
 /// Reads a sequence parameter set, a whole NAL unit.
@@ -88,6 +90,7 @@ pub fn sps(unit: &[u8]) -> Result<Sps, Error> {
         level,
         width: cropped(across, 1, unit_x, left, right),
         height: cropped(down, fields, unit_y, top, bottom),
+        frames_only,
     })
 }
 

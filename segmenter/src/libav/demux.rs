@@ -4,16 +4,19 @@ use std::{collections::VecDeque, path::Path, sync::Arc, time::Duration};
 
 use ff::{Dictionary, codec, decoder, format, media};
 use ffmpeg_next as ff;
-use playlists::{MediaTime, rendition};
+use playlists::{Bitrate, MediaTime, rendition};
 
 use super::{
-    About, Event, Packet, Picture, Samples, failed, media_time, patience::Patience, raw, wants_more,
+    About, Event, Original, Packet, Picture, Recipe, Samples, failed, media_time,
+    patience::Patience, raw, wants_more,
 };
 use crate::{
     captions::{Cue, Writing},
-    config::{self, Config},
+    coded::{Frame, Sets, Voice},
+    config::{self, Config, Passthrough},
     error::Error,
     gauge::Gauge,
+    ladder::{self, Size},
     marks::{Kind, Note},
 };
 
@@ -36,6 +39,11 @@ pub(crate) struct Demuxed {
     pictures: u64,
     /// Time of the last key frame.
     key: Option<MediaTime>,
+    /// Its pictures are passed on, too.
+    original: Option<Sets>,
+    /// Nothing is decoded that can be passed on; this is how the main track of sound is.
+    undecoded: bool,
+    voice: Option<Voice>,
     gauge: Arc<Gauge>,
 }
 
@@ -172,6 +180,19 @@ impl Demuxed {
         } else {
             PATIENCE_LIVE
         };
+        let mut original = config.passthrough.map(|_| {
+            let stream = input.stream(video.index);
+            let stream = stream.ok_or_else(|| "it is gone".to_owned())?;
+            original(&stream, &video.decoder, shape, turns, rate)
+        });
+        let undecoded = config.passthrough == Some(Passthrough::Only);
+        let (mut sets, mut voice) = (None, None);
+        if let Some(Ok(original)) = &mut original {
+            let main = audio.first().filter(|_| undecoded);
+            original.voice = main.and_then(|track| voice_of(&name, &input, track));
+            sets = Some(original.sets.clone());
+            voice = original.voice.as_ref().map(|(voice, _)| voice.clone());
+        }
         let about = About {
             description: format!("{name}: {}, {picture}, {sound}", input.format().name()),
             rate,
@@ -181,6 +202,7 @@ impl Demuxed {
             has_end,
             patience: MediaTime::from_seconds(seconds),
             turns,
+            original,
         };
         let demuxed = Self {
             name,
@@ -197,6 +219,9 @@ impl Demuxed {
             in_a_row: 0,
             pictures: 0,
             key: None,
+            original: sets,
+            undecoded,
+            voice,
             gauge: Arc::clone(gauge),
         };
         Ok((demuxed, about))
@@ -239,11 +264,24 @@ impl Demuxed {
         self.gauge.octets(packet.size());
         if index == self.video.index {
             self.count_key(packet);
+            self.pass_on(packet);
+            if self.undecoded && self.original.is_some() {
+                self.pictures += 1;
+                return Ok(());
+            }
             if self.video.decoder.send_packet(packet).is_err() {
                 self.damage("picture")?;
             }
             self.drain_video();
         } else if let Some(place) = self.audio.iter().position(|track| track.index == index) {
+            if let Some(voice) = self.voice.as_ref().filter(|_| place == 0) {
+                let octets = voice.frame(packet.data().unwrap_or_default()).to_vec();
+                let time = packet.pts().or(packet.dts()).filter(|_| !octets.is_empty());
+                let time = time.map(|ticks| media_time(ticks, self.audio[0].base));
+                let frame = time.map(|time| Event::Frame(Frame { octets, time }));
+                self.ready.extend(frame);
+                return Ok(());
+            }
             if self.audio[place].decoder.send_packet(packet).is_err() {
                 self.damage("sound frame")?;
             }
@@ -271,6 +309,21 @@ impl Demuxed {
             let last = self.key.replace(time);
             let since = last.map(|last| (time - last).duration());
             self.gauge.key(since.filter(|since| !since.is_zero()));
+        }
+    }
+
+    /// What is damaged, or has no time, is left out: whoever decodes it sees that from what refers to it.
+    fn pass_on(&mut self, packet: &Packet) {
+        let (Some(sets), Some(octets)) = (&self.original, packet.data()) else {
+            return;
+        };
+        let time = |ticks: Option<i64>| ticks.map(|ticks| media_time(ticks, self.video.base));
+        let Some(shown) = time(packet.pts().or(packet.dts())) else {
+            return;
+        };
+        match sets.coded(octets, shown, time(packet.dts())) {
+            Ok(coded) => self.ready.push_back(Event::Coded(coded)),
+            Err(why) => tracing::debug!(input = %self.name, why, "not passed on"),
         }
     }
 
@@ -412,6 +465,79 @@ fn open_pictures(name: &str, stream: &ff::Stream<'_>) -> Result<decoder::Video, 
     let mut context = codec::Context::from_parameters(stream.parameters()).map_err(refused)?;
     raw::set_threads(&mut context, DECODER_THREADS);
     context.decoder().video().map_err(refused)
+}
+
+/// How a stream's pictures can be passed on as they are, or why they cannot.
+fn original(
+    stream: &ff::Stream<'_>,
+    decoder: &decoder::Video,
+    shape: ff::Rational,
+    turns: u8,
+    rate: f64,
+) -> Result<Original, String> {
+    let parameters = stream.parameters();
+    if parameters.id() != codec::Id::H264 {
+        return Err(format!("they are {}, not H.264", parameters.id().name()));
+    }
+    if decoder.format() != ff::format::Pixel::YUV420P {
+        return Err(format!(
+            "they are {:?}, not 8 bits of 4:2:0 in the range of television",
+            decoder.format()
+        ));
+    }
+    let square =
+        |shape: ff::Rational| shape.numerator() <= 0 || shape.numerator() == shape.denominator();
+    if !square(shape) || !square(decoder.aspect_ratio()) {
+        return Err("their pixels are not square".into());
+    }
+    if turns != 0 {
+        return Err("they have to be turned".into());
+    }
+    let most = ladder::FASTEST;
+    if rate > f64::from(most) * 1.01 {
+        return Err(format!("{rate:.0} of them a second are more than {most}"));
+    }
+    let sets = Sets::read(&raw::said(&parameters))?;
+    let sps = sets.first().ok_or("their parameter sets cannot be read")?;
+    if !sps.frames_only {
+        return Err("they may be interlaced".into());
+    }
+    let bits = u64::try_from(parameters.bit_rate()).unwrap_or(0);
+    Ok(Original {
+        sets,
+        size: Size {
+            width: sps.width,
+            height: sps.height,
+        },
+        rate: (bits > 0).then(|| Bitrate::from_bps(bits)),
+        recipe: Recipe(parameters.clone()),
+        voice: None,
+    })
+}
+
+/// How a track of sound is passed on; `None` if it has to be encoded anew.
+fn voice_of(
+    name: &str,
+    input: &format::context::Input,
+    track: &Track<decoder::Audio>,
+) -> Option<(Voice, Recipe)> {
+    let stream = input.stream(track.index)?;
+    let parameters = stream.parameters();
+    let voice = match parameters.id() {
+        codec::Id::AAC => Voice::read(
+            &raw::said(&parameters),
+            track.decoder.rate(),
+            track.decoder.channels(),
+        ),
+        other => Err(format!("it is {}", other.name())),
+    };
+    match voice {
+        Ok(voice) => Some((voice, Recipe(parameters.clone()))),
+        Err(why) => {
+            tracing::info!(input = name, why, "its sound is encoded anew, as AAC");
+            None
+        }
+    }
 }
 
 /// Pictures per second; 0 where the container does not know.

@@ -10,8 +10,13 @@ use ff::{Dictionary, format};
 use ffmpeg_next as ff;
 use playlists::MediaTime;
 
-use super::{Packet, Sound, VideoEncoder, failed, raw};
-use crate::{config::CLOCK, error::Error};
+use super::{Packet, Recipe, Sound, VideoEncoder, failed, raw};
+use crate::{
+    coded::{Coded, Frame, Voice},
+    config::CLOCK,
+    error::Error,
+    order::Times,
+};
 use segmenter::cutter::{AAC_FRAME, SAMPLE_RATE};
 
 pub(crate) struct Muxer {
@@ -44,6 +49,28 @@ impl Muxer {
         let mut stream = output.add_stream_with(video.context()).map_err(doing())?;
         stream.set_time_base((1, CLOCK as i32));
         raw::set_extradata(&mut stream, parameter_sets).map_err(doing())?;
+        Self::with_sound(output, sink, sound, setup)
+    }
+
+    /// The same for pictures that are passed on.
+    pub(crate) fn open_original(
+        recipe: &Recipe,
+        sound: Option<&Sound>,
+        parameter_sets: &[u8],
+        setup: Setup,
+    ) -> Result<(Self, Bytes), Error> {
+        let (mut output, sink) = output()?;
+        add_original(&mut output, recipe, parameter_sets)?;
+        Self::with_sound(output, sink, sound, setup)
+    }
+
+    fn with_sound(
+        mut output: format::context::Output,
+        sink: Sink,
+        sound: Option<&Sound>,
+        setup: Setup,
+    ) -> Result<(Self, Bytes), Error> {
+        let doing = || failed("opening the CMAF muxer");
         let mut clocks = vec![CLOCK];
         if let Some(sound) = sound {
             let mut stream = output.add_stream_with(sound.context()).map_err(doing())?;
@@ -57,6 +84,26 @@ impl Muxer {
             audio: VIDEO + 1,
         };
         muxer.begin(&clocks)
+    }
+
+    /// The same for sound that is passed on as well.
+    pub(crate) fn open_copied(
+        recipe: &Recipe,
+        (voice, sound): (&Voice, &Recipe),
+        parameter_sets: &[u8],
+        setup: Setup,
+    ) -> Result<(Self, Bytes), Error> {
+        let (mut output, sink) = output()?;
+        add_original(&mut output, recipe, parameter_sets)?;
+        let mut stream = add_copied(&mut output, sound, &voice.said)?;
+        stream.set_time_base((1, voice.rate as i32));
+        let muxer = Self {
+            output,
+            sink,
+            setup,
+            audio: VIDEO + 1,
+        };
+        muxer.begin(&[CLOCK, voice.rate])
     }
 
     /// A muxer of sound alone, and its init segment. `origin`: media time of sample 0.
@@ -108,6 +155,41 @@ impl Muxer {
         self.write(packet, VIDEO, time)
     }
 
+    /// A picture that is passed on, so many ticks of `CLOCK` long in the order of decoding.
+    pub(crate) fn original(
+        &mut self,
+        coded: &Coded,
+        times: Times,
+        duration: i64,
+    ) -> Result<(), Error> {
+        let mut packet = Packet::copy(&coded.octets);
+        if coded.key {
+            packet.set_flags(ff::packet::Flags::KEY);
+        }
+        let origin = self.setup.origin.to_ticks(CLOCK);
+        packet.set_duration(duration);
+        packet.set_pts(Some(origin + times.shown));
+        packet.set_dts(Some(origin + times.decoded));
+        self.put(packet, VIDEO)
+    }
+
+    /// A frame of sound that is passed on, which is heard at run time `time`.
+    pub(crate) fn frame(
+        &mut self,
+        frame: &Frame,
+        voice: &Voice,
+        time: MediaTime,
+    ) -> Result<(), Error> {
+        let mut packet = Packet::copy(&frame.octets);
+        packet.set_flags(ff::packet::Flags::KEY);
+        packet.set_duration(i64::from(voice.frame));
+        self.write(
+            packet,
+            self.audio,
+            (self.setup.origin + time).to_ticks(voice.rate),
+        )
+    }
+
     /// An encoded sound frame; its timestamp counts samples.
     pub(crate) fn sound(&mut self, packet: &Packet) -> Result<(), Error> {
         let mut packet = packet.clone();
@@ -128,15 +210,44 @@ impl Muxer {
     }
 
     fn write(&mut self, mut packet: Packet, stream: usize, time: i64) -> Result<(), Error> {
-        packet.set_stream(stream);
-        packet.set_position(-1);
         packet.set_pts(Some(time));
         packet.set_dts(Some(time));
+        self.put(packet, stream)
+    }
+
+    fn put(&mut self, mut packet: Packet, stream: usize) -> Result<(), Error> {
+        packet.set_stream(stream);
+        packet.set_position(-1);
         packet
             .write(&mut self.output)
             .map_err(failed("writing into a fragment"))?;
         Ok(())
     }
+}
+
+fn add_original(
+    output: &mut format::context::Output,
+    recipe: &Recipe,
+    parameter_sets: &[u8],
+) -> Result<(), Error> {
+    let mut stream = add_copied(output, recipe, parameter_sets)?;
+    stream.set_time_base((1, CLOCK as i32));
+    Ok(())
+}
+
+/// A stream like that of `recipe`, of whose coding this is `said`.
+fn add_copied<'a>(
+    output: &'a mut format::context::Output,
+    recipe: &Recipe,
+    said: &[u8],
+) -> Result<ff::StreamMut<'a>, Error> {
+    let doing = || failed("opening the CMAF muxer for what is passed on");
+    let codec = ff::encoder::find(recipe.0.id());
+    let mut stream = output.add_stream(codec).map_err(doing())?;
+    stream.set_parameters(recipe.0.clone());
+    raw::forget_tag(&mut stream);
+    raw::set_extradata(&mut stream, said).map_err(doing())?;
+    Ok(stream)
 }
 
 /// A muxer's output, and where it goes.

@@ -83,6 +83,26 @@ pub(crate) fn set_extradata(
     Ok(())
 }
 
+/// What a container says of a stream's coding, apart from its kind.
+pub(crate) fn said(parameters: &ff::codec::Parameters) -> Vec<u8> {
+    // SAFETY: live AVCodecParameters own `extradata_size` octets at `extradata`, or have none at all.
+    unsafe {
+        let parameters = parameters.as_ptr();
+        let length = usize::try_from((*parameters).extradata_size).unwrap_or(0);
+        if (*parameters).extradata.is_null() {
+            Vec::new()
+        } else {
+            slice::from_raw_parts((*parameters).extradata, length).to_vec()
+        }
+    }
+}
+
+/// The name that another container has for a stream's coding is no name here.
+pub(crate) fn forget_tag(stream: &mut ff::StreamMut<'_>) {
+    // SAFETY: the stream is live, its parameters are its own, and the field is a plain value.
+    unsafe { (*(*stream.as_mut_ptr()).codecpar).codec_tag = 0 }
+}
+
 /// Ends the fragment: everything written so far leaves through the muxer's stream.
 pub(crate) fn flush(muxer: &mut ff::format::context::Output) -> Result<(), ff::Error> {
     // SAFETY: the context is live and its header written; a null packet is libav's word for "flush".

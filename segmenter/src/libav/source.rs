@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use ff::filter;
 use ffmpeg_next as ff;
-use playlists::{MediaTime, rendition};
+use playlists::{Bitrate, MediaTime, rendition};
 
 use super::{
     Picture, Samples,
@@ -16,15 +16,21 @@ use super::{
 };
 use crate::{
     captions::Cue,
+    coded::{Coded, Frame, Sets, Voice},
     config::{self, Config},
     error::Error,
     gauge::Gauge,
+    ladder::Size,
     marks::Note,
 };
 
 /// What comes out of a source, in the order in which it comes. Times are the source's own.
 pub(crate) enum Event {
     Picture(Picture, MediaTime),
+    /// A picture as it came, before it is decoded, in the order of decoding; where it may be passed on.
+    Coded(Coded),
+    /// Sound as it came; where nothing is decoded that need not be.
+    Frame(Frame),
     /// `track` counts `About::sounds`.
     Sound {
         track: usize,
@@ -61,6 +67,30 @@ pub(crate) struct About {
     pub(crate) patience: MediaTime,
     /// Quarter turns to the right until pictures are upright.
     pub(crate) turns: u8,
+    /// How its pictures can be passed on as they are, or why they cannot; `None` if nobody wants it.
+    pub(crate) original: Option<Result<Original, String>>,
+}
+
+/// What it takes to pass pictures on as they are.
+#[derive(Clone, Debug)]
+pub(crate) struct Original {
+    pub(crate) sets: Sets,
+    pub(crate) size: Size,
+    /// By the container's word.
+    pub(crate) rate: Option<Bitrate>,
+    pub(crate) recipe: Recipe,
+    /// The main track of sound, if nothing is decoded and it can be passed on as well.
+    pub(crate) voice: Option<(Voice, Recipe)>,
+}
+
+/// A stream as libav knows it, for a muxer.
+#[derive(Clone)]
+pub(crate) struct Recipe(pub(super) ff::codec::Parameters);
+
+impl std::fmt::Debug for Recipe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.id().name())
+    }
 }
 
 pub(crate) enum Source {
@@ -171,6 +201,7 @@ impl Made {
             has_end: true,
             patience: MediaTime::from_seconds(1.0),
             turns: 0,
+            original: None,
         };
         made.first = pictures
             .into_iter()

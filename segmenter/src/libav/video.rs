@@ -31,7 +31,7 @@ pub(crate) struct Common {
 
 impl VideoEncoder {
     /// `id` numbers the rung's parameter sets, so that those of all rungs fit into one init segment.
-    pub(crate) fn open(rung: &Plan, id: usize, common: &Common) -> Result<Self, Error> {
+    pub(crate) fn open(rung: &Plan, id: u32, common: &Common) -> Result<Self, Error> {
         let doing = || {
             failed(format!(
                 "rung {}: opening the H.264 encoder for {}",

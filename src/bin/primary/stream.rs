@@ -53,6 +53,10 @@ pub(crate) struct StreamConfig {
     /// segment [default: 1]
     #[arg(long, value_name = "COUNT")]
     open_rungs: Option<usize>,
+    /// Pass the source's own H.264 on, as the `top` rung above those that are encoded, or as the `only` one; its key frames should be
+    /// as far apart as segments are long
+    #[arg(long, value_name = "top|only")]
+    passthrough: Option<String>,
     /// Make a poster about every so many seconds, and small stills for storyboards; or `off` [default: 30]
     #[arg(long, value_name = "SECONDS|off")]
     stills: Option<String>,
@@ -204,6 +208,7 @@ impl StreamConfig {
             ("audio-kbps", said(&self.audio_kbps)),
             ("fps", said(&self.fps)),
             ("max-fps", said(&self.max_fps)),
+            ("passthrough", said(&self.passthrough)),
             ("stills", said(&self.stills)),
             ("captions", said(&self.captions)),
             ("preset", said(&self.preset)),

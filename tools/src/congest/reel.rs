@@ -166,6 +166,7 @@ mod tests {
                 ladder: Ladder::new(vec![rung])?,
                 renditions: Renditions::default(),
                 segment: second * 2,
+                shortest: second * 2,
                 part: second * 2,
                 input: String::new(),
                 likeness: String::new(),
