@@ -4,6 +4,11 @@
 //! - `bare`: decoding once, and each rung's encoder on pictures that are of its size already. What it takes to read
 //!   those pictures is measured too, and taken off. Nothing can be made with less.
 //!
+//! And what it costs to pass the clip's own H.264 on, made with key frames two seconds apart:
+//!
+//! - alone, ten minutes of it, beside `ffmpeg -c copy` with HLS output;
+//! - as the top rung, beside the same ladder with that rung encoded.
+//!
 //! The figure is CPU time, kernel included. Rounds alternate, so what the machine does meanwhile hits all alike; a ratio is
 //! the median of the rounds'. Quality is SSIM against the clip, both enlarged to its size.
 //!
@@ -56,7 +61,103 @@ fn main() {
     println!("CPU, ours to bare:   {:.3}", median(&mut to_bare));
     println!("peak memory, ours to ffmpeg: {:.3}", median(&mut memory));
     quality(&clip);
+    passed_on(&clip, rounds);
 }
+
+fn passed_on(clip: &str, rounds: usize) {
+    let (short, long) = (keyed(clip), scratch("long.mp4"));
+    let repeated = ["-stream_loop", "29", "-i", &short, "-c", "copy"];
+    assert!(
+        ffmpeg()
+            .args(repeated)
+            .arg(&long)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let long = long.into_os_string().into_string().unwrap();
+    let (mut alone, mut memory, mut top) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..rounds {
+        let only = run(segmenter(&long).args(["--passthrough", "only"]));
+        let copy = run(ffmpeg()
+            .args(["-i", &long, "-c", "copy"])
+            .args(HLS)
+            .arg(scratch("copy.m3u8")));
+        let encoded = run(&mut ladder(&short, &RUNGS));
+        let passed = run(ladder(&short, &RUNGS[..RUNGS.len() - 1]).args(["--passthrough", "top"]));
+        println!(
+            "round {round}: passed on {:.2} s, {} MB; ffmpeg -c copy {:.2} s, {} MB; top rung encoded {:.2} s, passed on {:.2} s",
+            only.cpu,
+            only.peak >> 10,
+            copy.cpu,
+            copy.peak >> 10,
+            encoded.cpu,
+            passed.cpu
+        );
+        alone.push(only.cpu / copy.cpu);
+        memory.push(only.peak as f64 / copy.peak as f64);
+        top.push(passed.cpu / encoded.cpu);
+    }
+    println!(
+        "CPU, passed on to ffmpeg -c copy: {:.3}",
+        median(&mut alone)
+    );
+    println!(
+        "peak memory, passed on to ffmpeg -c copy: {:.3}",
+        median(&mut memory)
+    );
+    println!(
+        "CPU, with the top rung passed on to all encoded: {:.3}",
+        median(&mut top)
+    );
+}
+
+/// The clip with a key frame each two seconds.
+fn keyed(clip: &str) -> String {
+    let path = scratch("keyed.mp4");
+    let coding = [
+        "-c:v", "libx264", "-preset", "veryfast", "-b:v", "6M", "-g", "60", "-c:a", "copy",
+    ];
+    assert!(
+        ffmpeg()
+            .args(["-i", clip])
+            .args(coding)
+            .arg(&path)
+            .status()
+            .unwrap()
+            .success()
+    );
+    path.into_os_string().into_string().unwrap()
+}
+
+fn segmenter(clip: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_segmenter"));
+    command.args([clip, "--pace", "off"]).env("RUST_LOG", "off");
+    command.stdout(fs::File::create(scratch("passed.frames")).unwrap());
+    command
+}
+
+fn ladder(clip: &str, rungs: &[(u32, u32, u64)]) -> Command {
+    let mut command = segmenter(clip);
+    command.args(["--preset", PRESET, "--stills", "off"]);
+    for (width, height, kbps) in rungs {
+        command.args(["--rung", &format!("{width}x{height}@{kbps}")]);
+    }
+    command
+}
+
+const HLS: [&str; 10] = [
+    "-f",
+    "hls",
+    "-hls_time",
+    "2",
+    "-hls_list_size",
+    "0",
+    "-hls_flags",
+    "single_file",
+    "-hls_segment_type",
+    "fmp4",
+];
 
 fn ours(clip: &str) -> Spent {
     let mut command = Command::new(env!("CARGO_BIN_EXE_segmenter"));
@@ -120,18 +221,7 @@ fn theirs(clip: &str) -> Spent {
     command.args([
         "-map", "0:a", "-c:a", "aac", "-b:a", AUDIO, "-ar", "48000", "-ac", "2",
     ]);
-    command.args([
-        "-f",
-        "hls",
-        "-hls_time",
-        "2",
-        "-hls_list_size",
-        "0",
-        "-hls_flags",
-        "single_file",
-        "-hls_segment_type",
-        "fmp4",
-    ]);
+    command.args(HLS);
     command.args(["-var_stream_map", &variants.join(" ")]);
     run(command.arg(scratch("theirs-%v.m3u8")))
 }

@@ -234,6 +234,7 @@ impl Pipeline {
     /// Pictures and sound come from elsewhere from now on: the next picture follows the last one. No sound is waited for
     /// before it comes.
     pub(crate) fn switch(&mut self, about: &About) {
+        self.reset(None, self.cadence.offset());
         self.cadence.restart();
         self.unplaced.clear();
         (self.turns, self.patience) = (Some(about.turns), about.patience);

@@ -4,7 +4,7 @@ mod support;
 
 use segmenter::wire::{Alert, InputState, OnAir};
 use support::{
-    Run, clip, decode,
+    Run, boxes, clip, decode,
     feed::{Feed, Mood},
     judge::check,
     live::Live,
@@ -54,6 +54,68 @@ fn an_input_that_stalls_and_fails_is_covered_by_the_slate_without_a_break() {
     let seen = colours(&run);
     assert_eq!(seen, ["red", "green", "red", "green"], "{}", run.stderr);
     speaks_on_time(&run);
+}
+
+#[test]
+fn what_is_passed_on_is_covered_too_and_goes_on_with_a_key_frame_of_the_input() {
+    let slate = image("green");
+    let main = Feed::of("red", 440, Mood::Sending);
+    let arguments = [&main.url, "--slate", &slate, "--passthrough", "top"];
+    let mut live = Live::start(&[&SMALL[..], &arguments, &["--grace-seconds", "2"]].concat());
+    live.parts(24);
+    main.is(Mood::Silent);
+    live.until("on the slate", |health| health.on_air == OnAir::Slate);
+    live.parts(24);
+    main.is(Mood::Sending);
+    live.until("back", |health| health.on_air == OnAir::Main);
+    live.parts(40);
+    main.is(Mood::Gone);
+    let run = live.end();
+    assert!(run.success, "{}", run.stderr);
+    let rungs = run.hello.as_ref().map_or(0, |hello| hello.shares());
+    let names = |run: &Run| {
+        run.hello
+            .as_ref()
+            .map(|hello| hello.ladder.top().name.to_string())
+    };
+    assert_eq!(names(&run).as_deref(), Some("source"));
+
+    // Whatever stood in for what, pictures have no hole, and every segment begins with a key frame.
+    let picture = 90_000 / 25;
+    let of = |rung: usize| {
+        run.parts
+            .iter()
+            .filter(move |part| usize::from(part.rung) == rung)
+    };
+    let mut end = None;
+    for part in of(rungs - 1) {
+        let track = &boxes::fragment(&part.media)[0];
+        let late = end.map_or(0, |end| track.tfdt.abs_diff(end));
+        assert!(
+            late <= picture,
+            "a hole of {late} ticks before {} {}",
+            part.segment,
+            part.index
+        );
+        assert!(part.index > 0 || track.samples[0].sync);
+        let long = track
+            .samples
+            .iter()
+            .map(|sample| u64::from(sample.duration));
+        end = Some(track.tfdt + long.sum::<u64>());
+    }
+    // It was passed on before and after, and not meanwhile.
+    let passed = of(rungs - 1).zip(of(rungs - 2));
+    let mut passed: Vec<bool> = passed
+        .map(|(top, below)| top.media != below.media)
+        .collect();
+    passed.dedup();
+    assert!(
+        passed.len() >= 3 && passed[..3] == [true, false, true],
+        "{passed:?}"
+    );
+    let seen = colours(&run);
+    assert_eq!(seen[..3], ["red", "green", "red"], "{}", run.stderr);
 }
 
 #[test]

@@ -120,6 +120,12 @@ impl Publisher {
         self.send(vec![packet]).await.unwrap();
     }
 
+    /// What is sent from now on is of this time, in milliseconds.
+    #[allow(dead_code, reason = "each of those who publish uses a part of this")]
+    pub(crate) fn at(&mut self, millis: u32) {
+        self.clock = millis.saturating_sub(40);
+    }
+
     /// Sends a message of video, 40 ms after the one before.
     pub(crate) async fn video(&mut self, octets: &[u8]) -> io::Result<()> {
         self.clock += 40;
