@@ -24,7 +24,7 @@ use crate::{
 
 /// What an input says.
 pub(crate) enum Said {
-    Opened(About),
+    Opened(Box<About>),
     Event(Event),
     /// It came to its end; `for_good` if it is a file, say, and not a feed that may come back.
     Ended {
@@ -104,7 +104,7 @@ impl Feed {
         self.gauge.opened();
         let mut pace = self.paced(&about).then(|| Pace::new(about.rate));
         let for_good = about.has_end;
-        tell(queue, self.who, Said::Opened(about))?;
+        tell(queue, self.who, Said::Opened(Box::new(about)))?;
         loop {
             let event = match source.next() {
                 Ok(Event::End) => return Ok(Ok(for_good)),

@@ -78,7 +78,7 @@ impl<'a> Lobby<'a> {
                 return self.without_main(slate, why);
             };
             match said {
-                Said::Opened(about) => self.abouts[place(who)] = Some(about),
+                Said::Opened(about) => self.abouts[place(who)] = Some(*about),
                 Said::Event(Event::Picture(picture, time)) if who == OnAir::Main => {
                     return self.begin(who, picture, time);
                 }

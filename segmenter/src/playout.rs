@@ -162,7 +162,7 @@ impl Playout {
         let on_air = self.director.on_air() == who;
         match said {
             Said::Opened(about) => {
-                self.abouts[place(who)] = Some(about);
+                self.abouts[place(who)] = Some(*about);
                 // Its clock is not that of the last time.
                 self.director.anew(who);
                 self.fresh[place(who)] = true;
