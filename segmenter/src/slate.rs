@@ -151,7 +151,7 @@ impl Clip {
                         break Some((picture, time));
                     }
                     Event::End => break None,
-                    Event::Sound { .. } | Event::Cue { .. } | Event::Note(_) => {}
+                    Event::Sound { .. } | Event::Cue { .. } | Event::Note(_) | Event::Clock(_) => {}
                 }
             };
         }

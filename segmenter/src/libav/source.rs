@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     captions::Cue,
+    clock::Reading,
     config::{self, Config},
     error::Error,
     gauge::Gauge,
@@ -38,6 +39,8 @@ pub(crate) enum Event {
     },
     /// Something beside sound and pictures.
     Note(Note),
+    /// What the input's own clock says.
+    Clock(Reading),
     /// The input starts over.
     Restart,
     End,
