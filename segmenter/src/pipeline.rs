@@ -482,11 +482,11 @@ impl Pipeline {
         self.give(Work::Cut {
             span,
             encoded,
-            sound,
+            sound: Arc::clone(&sound),
         })?;
         if self
             .beside
-            .cut(span, &self.grid, &mut self.voices, &self.made)?
+            .cut(span, &self.grid, &mut self.voices, &sound, &self.made)?
         {
             Ok(())
         } else {
