@@ -137,6 +137,7 @@ const PURE: &[&str] = &[
     "segmenter/src/cutter.rs",
     "segmenter/src/cadence.rs",
     "segmenter/src/a53.rs",
+    "segmenter/src/clock.rs",
     "segmenter/src/ladder.rs",
     "segmenter/src/marks.rs",
     "segmenter/src/supply.rs",

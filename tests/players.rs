@@ -22,6 +22,7 @@ use tokio::process::Command;
 use tools::{
     player::{Ffmpeg, Ffplay, Mpv, Vlc, Watched},
     program::{Program, is_installed, sibling},
+    validate::session::{self, Options},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,6 +142,67 @@ async fn hls_js_plays_without_a_stall() {
     );
     spotless(&seen);
     switched(&primary).await;
+}
+
+/// Sound alone to who asks for nothing else; beside pictures it disturbs nobody, and a validator finds nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn sound_alone_plays_and_disturbs_nobody() {
+    let name = "sound_alone_plays_and_disturbs_nobody";
+    let options = [
+        "--rung",
+        "320x180@200",
+        "--rung",
+        "640x360@600",
+        "--audio-rung",
+    ];
+    let primary = Primary::start("127.0.0.1", "test", &options).await;
+    let join = watch(&primary);
+    // Who is given MPEG-TS for its own good still is.
+    let vlc = reqwest::Client::new()
+        .get(&join)
+        .header("user-agent", "VLC/3.0.24");
+    let given = vlc.send().await.unwrap().text().await.unwrap();
+    assert!(given.contains(".n.x."), "{given}");
+    for query in ["rung=audio", "abr=client"] {
+        let options = Options {
+            url: format!("{join}?{query}").parse().unwrap(),
+            span: Duration::from_secs(12),
+            media: true,
+            headers: Vec::new(),
+        };
+        let report = session::run(&options).await.unwrap();
+        println!("{name}: {report}");
+        assert_eq!(report.breaches, 0, "{report}");
+    }
+    if is_installed("ffmpeg") {
+        let mut ffmpeg = Command::new("ffmpeg");
+        ffmpeg.args(["-v", "error", "-nostdin", "-i"]);
+        ffmpeg.arg(format!("{join}?rung=audio"));
+        ffmpeg.args(["-t", "8", "-f", "s16le", "-ac", "1", "-ar", "48000", "-"]);
+        let heard = ffmpeg.output().await.unwrap();
+        let said = String::from_utf8_lossy(&heard.stderr).into_owned();
+        assert_eq!(
+            said.lines().map(str::to_owned).find(|line| broken(&line)),
+            None
+        );
+        assert!(heard.stdout.len() >= 8 * 48_000 * 2 - 4096);
+        assert!(heard.stdout.iter().any(|octet| *octet != 0));
+    }
+    if let Some(obstacle) = no_browser() {
+        return skip(name, &obstacle);
+    }
+    for query in ["abr=client", "rung=audio"] {
+        let page = format!("{}/?stream=live&{query}", primary.url);
+        let seen = browse("play", &[&page, "--seconds", "12"]).await;
+        println!("{name}: {query}: {seen}");
+        let none = Value::Array(vec![]);
+        assert_eq!(
+            (&seen["stalls"], &seen["errors"]),
+            (&0.into(), &none),
+            "{seen}"
+        );
+        spotless(&seen);
+    }
 }
 
 /// In MPEG-TS: hls.js 1.7.4 shows none where picture and sound share a buffer, which is how CMAF comes.

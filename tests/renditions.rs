@@ -34,6 +34,7 @@ fn renditions() -> Renditions {
         default: false,
         codecs: "mp4a.40.2".into(),
         bandwidth: Bitrate::from_kbps(64),
+        alone: None,
     };
     Renditions {
         main: track("en"),

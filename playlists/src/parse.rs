@@ -30,6 +30,16 @@ pub struct Variant {
     pub score: Option<f32>,
 }
 
+impl Variant {
+    /// It has no pictures.
+    pub fn is_sound(&self) -> bool {
+        let codecs = self.codecs.iter().flat_map(|codecs| codecs.split(','));
+        let mut codecs = codecs.map(str::trim).peekable();
+        let named = codecs.peek().is_some();
+        self.resolution.is_none() && named && codecs.all(|codec| codec.starts_with("mp4a."))
+    }
+}
+
 /// Sound or subtitles beside the variants (`EXT-X-MEDIA`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Alternative {

@@ -8,7 +8,7 @@ mod multivariant;
 mod storyboard;
 mod told;
 
-pub use multivariant::{all_variants, one_variant};
+pub use multivariant::{all_variants, one_variant, sound_alone};
 pub use storyboard::storyboard;
 pub use told::{Style, Taken, told, told_delta};
 
@@ -33,13 +33,23 @@ pub enum View {
     },
     /// One rung by its canonical names, with parts; for relays, caches and players that adapt themselves.
     Canonical { rung: usize },
-    /// One rendition by its canonical names, as seen from the stream or, for a `viewer`, from under
-    /// `v/{viewer}/`. Subtitles have no `parts`.
+    /// One rendition. Subtitles have no `parts`.
     Rendition {
         index: usize,
-        viewer: bool,
+        seen: Seen,
         parts: bool,
     },
+}
+
+/// From where a rendition is seen.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Seen {
+    /// From the stream, by canonical names.
+    Canonical,
+    /// By canonical names, from under `v/{viewer}/`.
+    Viewer,
+    /// By names under `v/{viewer}/`, as the only one that there is.
+    Alone,
 }
 
 impl View {
@@ -296,15 +306,27 @@ fn write_edge(text: &mut String, window: &Window, names: &Names<'_>) -> fmt::Res
         let name = names.part(segment.head.epoch, next.number, next.part);
         writeln!(text, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{name}\"")?;
     }
-    let View::Canonical { rung } = names.view else {
-        return Ok(());
+    let alone = names.format.renditions.alone().map(|(sound, _)| sound);
+    let own = match names.view {
+        View::Canonical { rung } => &names.format.ladder.rungs()[rung].name,
+        View::Rendition {
+            index,
+            seen: Seen::Canonical,
+            ..
+        } => &names.format.renditions.others[index].name,
+        _ => return Ok(()),
     };
-    let rungs = names.format.ladder.rungs().iter().enumerate();
-    for (_, other) in rungs.filter(|(index, _)| *index != rung) {
+    let variants = names.format.ladder.rungs().iter().map(|rung| &rung.name);
+    let variants: Vec<_> = variants.chain(alone.map(|sound| &sound.name)).collect();
+    // What is no variant is nobody's other variant.
+    let others = variants
+        .iter()
+        .filter(|name| variants.contains(&own) && **name != own);
+    for name in others {
         writeln!(
             text,
-            "#EXT-X-RENDITION-REPORT:URI=\"{}.m3u8\",LAST-MSN={},LAST-PART={}",
-            other.name, last.number, last.part
+            "#EXT-X-RENDITION-REPORT:URI=\"{name}.m3u8\",LAST-MSN={},LAST-PART={}",
+            last.number, last.part
         )?;
     }
     Ok(())
@@ -401,7 +423,9 @@ impl Names<'_> {
 
     fn beside(&self, epoch: Epoch, index: usize) -> String {
         let up = match self.view {
-            View::Rendition { viewer: true, .. } => "../../",
+            View::Rendition {
+                seen: Seen::Viewer, ..
+            } => "../../",
             _ => "",
         };
         let name = &self.format.renditions.others[index].name;

@@ -4,6 +4,8 @@
 //! Where there is one sound, the rungs carry it. Where there are several, the rungs are pictures
 //! alone and the main sound is a rendition like the others: hls.js cannot take other sound in place
 //! of what it finds among the pictures.
+//!
+//! And what who only listens is given: the main sound alone, which is a rendition that is a variant as well.
 
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +46,17 @@ pub struct Rendition {
     pub codecs: String,
     /// What it adds at most to a variant that is played with it (`BANDWIDTH`).
     pub bandwidth: Bitrate,
+    /// It is a variant as well, for who wants no pictures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alone: Option<Alone>,
+}
+
+/// What sound takes for itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Alone {
+    /// At most (`BANDWIDTH`).
+    pub bandwidth: Bitrate,
+    pub average: Bitrate,
 }
 
 /// All that a stream has beside its rungs. By default nothing.
@@ -85,10 +98,27 @@ impl Renditions {
             + dearest(Kind::Subtitles).unwrap_or(Bitrate::ZERO)
     }
 
+    /// Those of a kind that there are to choose beside a variant.
     pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Rendition> {
-        self.others
-            .iter()
+        self.choices()
             .filter(move |rendition| rendition.kind == kind)
+    }
+
+    /// All that there is to choose beside a variant: what is only a variant itself is none of it.
+    pub fn choices(&self) -> impl Iterator<Item = &Rendition> {
+        self.others.iter().filter(|one| !one.is_only_alone())
+    }
+
+    /// The sound that is a variant as well, if there is one.
+    pub fn alone(&self) -> Option<(&Rendition, Alone)> {
+        self.others.iter().find_map(|one| Some((one, one.alone?)))
+    }
+}
+
+impl Rendition {
+    /// The rungs carry the same sound, so that there is nothing to choose: it is for who wants no pictures.
+    pub fn is_only_alone(&self) -> bool {
+        self.alone.is_some() && !self.default
     }
 }
 
@@ -162,6 +192,9 @@ fn shortest(tag: &str) -> String {
 }
 
 const LABEL: usize = 64;
+
+/// What main sound alone is called where nothing else has its name, and what a viewer calls it who wants no more, whatever its name.
+pub const ALONE: &str = "audio";
 
 /// ISO 639-2 (both of its forms) to ISO 639-1.
 const LANGUAGES: &[(&str, &str)] = &[

@@ -1,12 +1,12 @@
-//! What a run makes beside its rungs: sound, where there is more than one track of it, and subtitles. Cheap enough to be made by the
+//! What a run makes beside its rungs: sound, where there is more than one track of it or where it is wanted alone, and subtitles. Cheap enough to be made by the
 //! pipeline itself, cut where the rungs are cut.
 
 use std::sync::mpsc::SyncSender;
 
 use bytes::Bytes;
 use playlists::{
-    Bitrate, MediaTime, Rendition, Renditions,
-    rendition::{Kind, Track},
+    Bitrate, LadderError, MediaTime, Rendition, Renditions, RungName,
+    rendition::{self, Alone, Kind, Track},
 };
 use segmenter::{Grid, cutter::Span};
 
@@ -14,7 +14,7 @@ use crate::{
     captions::{Captions, Cue},
     config::Config,
     error::Error,
-    libav::{About, Muxer, Sound},
+    libav::{About, Muxer, Packet, Sound},
     rung::Made,
 };
 
@@ -27,7 +27,8 @@ pub(crate) struct Voice {
 
 /// The makers of all renditions, in their order: sound first.
 pub(crate) struct Beside {
-    /// Each cuts what the voice of its place has said; none if the rungs carry the one voice there is.
+    /// Each cuts what the voice of its place has said. If the rungs carry the one voice there is: none, or one that cuts the same
+    /// once more.
     muxers: Vec<Muxer>,
     captions: Vec<Captions>,
     /// Each rendition's init segment.
@@ -71,6 +72,25 @@ impl Beside {
             muxers.push(muxer);
             inits.push(init);
         }
+        let alone = config.audio_rung.then(|| Alone {
+            bandwidth: config.audio().scale(STRAYS),
+            average: config.audio().scale(HEADS),
+        });
+        if let (Some(main), Some(_)) = (others.first_mut(), alone) {
+            main.alone = alone;
+        } else if let (Some(_), Some(voice)) = (alone, voices.first()) {
+            let track = about.sounds.first().cloned().unwrap_or_default();
+            let (muxer, init) = Muxer::open_sound(&voice.sound, config.origin())?;
+            let made = rendition(Kind::Audio, 0, &track, config.audio())?;
+            others.push(Rendition {
+                name: named(RungName::try_from(rendition::ALONE.to_owned()))?,
+                default: false,
+                alone,
+                ..made
+            });
+            muxers.push(muxer);
+            inits.push(init);
+        }
         let mut captions = Vec::new();
         for track in &about.subtitles {
             others.push(rendition(
@@ -103,19 +123,26 @@ impl Beside {
         }
     }
 
-    /// Every rendition's share of the part that `span` is. `false`: nobody takes it any more.
+    /// Every rendition's share of the part that `span` is; `carried` is the sound that the rungs have of it. `false`: nobody
+    /// takes it any more.
     pub(crate) fn cut(
         &mut self,
         span: Span,
         grid: &Grid,
         voices: &mut [Voice],
+        carried: &[Packet],
         made: &SyncSender<Made>,
     ) -> Result<bool, Error> {
         let until = grid.sample(span.end_frame());
         let mut shares = Vec::with_capacity(self.inits.len());
+        let apart = apart(voices);
         for (muxer, voice) in self.muxers.iter_mut().zip(voices) {
-            for packet in voice.sound.take(until) {
-                muxer.sound(&packet)?;
+            let own = match apart {
+                true => voice.sound.take(until),
+                false => Vec::new(),
+            };
+            for packet in own.iter().chain(carried) {
+                muxer.sound(packet)?;
             }
             shares.push(muxer.cut()?);
         }
@@ -145,22 +172,31 @@ impl Beside {
     }
 }
 
+fn named(name: Result<RungName, LadderError>) -> Result<RungName, Error> {
+    name.map_err(|why| Error::Option {
+        option: "--audio-tracks",
+        why: why.to_string(),
+    })
+}
+
+/// The encoder strays from its rate by the bits it has saved up.
+const STRAYS: f64 = 1.25;
+/// Each part has a head.
+const HEADS: f64 = 1.04;
+
 fn rendition(kind: Kind, index: usize, track: &Track, audio: Bitrate) -> Result<Rendition, Error> {
     let (codecs, bandwidth) = match kind {
-        // The encoder strays from its rate by the bits it has saved up.
-        Kind::Audio => (crate::crew::AAC_LC, audio.scale(1.25)),
+        Kind::Audio => (crate::crew::AAC_LC, audio.scale(STRAYS)),
         Kind::Subtitles => ("wvtt", Bitrate::from_kbps(8)),
     };
     let name = kind.name(index, track.language.as_deref());
     Ok(Rendition {
         kind,
-        name: name.map_err(|why| Error::Option {
-            option: "--audio-tracks",
-            why: why.to_string(),
-        })?,
+        name: named(name)?,
         track: track.clone(),
         default: kind == Kind::Audio && index == 0,
         codecs: codecs.to_owned(),
         bandwidth,
+        alone: None,
     })
 }

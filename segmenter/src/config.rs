@@ -49,6 +49,10 @@ pub(crate) struct Config {
     #[arg(long, value_name = "COUNT", default_value_t = 4, value_parser = tracks)]
     pub(crate) audio_tracks: usize,
 
+    /// Publish the main sound alone as well, for who wants no pictures: a variant of the plain ladder, and `?rung=audio`
+    #[arg(long)]
+    pub(crate) audio_rung: bool,
+
     /// Segments are as near to this as whole pictures and whole AAC frames allow
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
     pub(crate) segment_seconds: f64,
@@ -374,6 +378,7 @@ impl Config {
                 ("--rung", !self.rungs.is_empty()),
                 ("--backup", self.backup.is_some()),
                 ("--slate", self.slate.is_some()),
+                ("--audio-rung", self.audio_rung),
             ];
             if let Some((option, _)) = needless.into_iter().find(|(_, said)| *said) {
                 let why = format!(

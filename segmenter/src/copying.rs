@@ -8,11 +8,11 @@ use std::{
     time::Duration,
 };
 
-use playlists::{Bitrate, Ladder, MediaTime, Renditions, Rung, RungName};
+use playlists::{Bitrate, Ladder, MediaTime, Renditions, Rung, RungName, WallTime};
 use segmenter::{
     Grid,
     cutter::SAMPLE_RATE,
-    wire::{self, Frame, Hello, InputState, OnAir, Part},
+    wire::{self, Clock, Frame, Hello, InputState, OnAir, Part},
 };
 
 use crate::{
@@ -253,6 +253,13 @@ impl Copying {
                 self.anchor(None);
                 Ok(())
             }
+            Event::Clock(reading) => match self.offset {
+                Some(offset) => stdout.write(&Frame::Clock(Clock {
+                    at: self.origin + reading.time - offset,
+                    utc: WallTime::from_millis(reading.utc / 1000),
+                })),
+                None => Ok(()),
+            },
             _ => Ok(()),
         }
     }

@@ -4,6 +4,7 @@ mod a53;
 mod beside;
 mod cadence;
 mod captions;
+mod clock;
 mod coded;
 mod config;
 mod copying;

@@ -12,11 +12,11 @@ use std::{
     },
 };
 
-use playlists::MediaTime;
+use playlists::{MediaTime, WallTime};
 use segmenter::{
     Grid,
     cutter::{AAC_FRAME, Begins, Cutter, Key, SAMPLE_RATE, Span},
-    wire::{Frame, Hello, Mark},
+    wire::{Clock, Frame, Hello},
 };
 
 use crate::{
@@ -24,6 +24,7 @@ use crate::{
     beside::{self, Beside, Voice},
     cadence::{Cadence, whole_rate},
     captions::Cue,
+    clock::Reading,
     coded::Coded,
     config::{Captions, Config, Pacing},
     crew::{self, Crew, hello, open_ladder},
@@ -71,8 +72,10 @@ pub(crate) struct Pipeline {
     has_sound: bool,
     heard: MediaTime,
     marks: Marks,
-    /// To the writer.
-    marked: SyncSender<Mark>,
+    /// To the writer: what is said beside the parts.
+    told: SyncSender<Frame>,
+    /// Media time of the run's beginning.
+    origin: MediaTime,
     /// Sound of which it is not known yet when it sounds. Bounded by `EARLY`.
     unplaced: Vec<Heard>,
     /// How many rungs, the cheapest, are encoded in each segment that is not cut yet.
@@ -142,7 +145,7 @@ impl Pipeline {
             Pacing::Auto | Pacing::On => 1,
         };
         let overload = Overload::new(rungs.len(), least);
-        let (marked, marks) = sync_channel(MARKS);
+        let (told, asides) = sync_channel(ASIDES);
         let writer = Writer::new(
             stdout,
             grid,
@@ -152,8 +155,8 @@ impl Pipeline {
             Arc::clone(&progress),
             Asides {
                 stills: pictured,
-                told: Told::new(&config.captions),
-                marks,
+                captions: Told::new(&config.captions),
+                told: asides,
             },
         );
         let (top, made, crew) = Crew::start(rungs, config.open_rungs, writer)?;
@@ -179,7 +182,8 @@ impl Pipeline {
             held: None,
             shown: None,
             marks: Marks::new(config.origin()),
-            marked,
+            told,
+            origin: config.origin(),
             ferry: (config.captions != Captions::None).then(Ferry::default),
             turns: None,
             has_sound: false,
@@ -399,9 +403,21 @@ impl Pipeline {
         });
         for mark in marks {
             tracing::info!(id = mark.id, start = %mark.start, "told of a moment or a span");
-            if self.marked.try_send(mark).is_err() {
+            if self.told.try_send(Frame::Mark(mark)).is_err() {
                 tracing::warn!("too much is said beside the pictures; left out");
             }
+        }
+    }
+
+    /// What the clock of who is on the air says. Before its first picture nobody knows what time of the run that is, and it says
+    /// so again soon; so it does where the writer has no room.
+    pub(crate) fn clock(&mut self, reading: Reading) {
+        if let Some(at) = self.cadence.run_time(reading.time) {
+            let clock = Clock {
+                at: self.origin + at,
+                utc: WallTime::from_millis(reading.utc / 1000),
+            };
+            let _ = self.told.try_send(Frame::Clock(clock));
         }
     }
 
@@ -531,11 +547,11 @@ impl Pipeline {
         self.give(Work::Cut {
             span,
             encoded,
-            sound,
+            sound: Arc::clone(&sound),
         })?;
         if self
             .beside
-            .cut(span, &self.grid, &mut self.voices, &self.made)?
+            .cut(span, &self.grid, &mut self.voices, &sound, &self.made)?
         {
             Ok(())
         } else {
@@ -623,7 +639,7 @@ const OVERHANG: MediaTime = MediaTime::from_flicks(MediaTime::PER_SECOND / 5);
 /// Sound that is so far behind pictures that stand is not waited for.
 const STALE: MediaTime = MediaTime::from_flicks(MediaTime::PER_SECOND / 2);
 /// What is said between one part and the next.
-const MARKS: usize = 64;
+const ASIDES: usize = 64;
 
 /// Sound frames kept while waiting for the first picture; the oldest go first.
 pub(crate) const EARLY: usize = 512;

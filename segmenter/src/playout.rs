@@ -194,6 +194,7 @@ impl Playout {
             }) if on_air => self.pipeline.sound((track, samples, time))?,
             Said::Event(Event::Cue { track, cue }) if on_air => self.pipeline.cue(track, cue),
             Said::Event(Event::Note(note)) if on_air => self.pipeline.note(&note),
+            Said::Event(Event::Clock(reading)) if on_air => self.pipeline.clock(reading),
             Said::Event(_) => {}
             Said::Failed(why) if who == OnAir::Main && !self.stand_in => return Err(why),
             Said::Failed(_) => {

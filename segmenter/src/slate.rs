@@ -155,7 +155,8 @@ impl Clip {
                     | Event::Cue { .. }
                     | Event::Note(_)
                     | Event::Coded(_)
-                    | Event::Frame(_) => {}
+                    | Event::Frame(_)
+                    | Event::Clock(_) => {}
                 }
             };
         }

@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use playlists::still::{Coding, Still};
+use playlists::{
+    MediaTime,
+    still::{Coding, Still},
+};
 use segmenter::Grid;
 
 use crate::{
@@ -73,7 +76,8 @@ pub(crate) fn start(
     }
     let every = (seconds / grid.segment().seconds()).round().max(1.0) as u64;
     let (pictures, work) = sync_channel(1);
-    let (made, stills) = sync_channel(MADE);
+    let begun = (AHEAD.seconds() / grid.segment().seconds()).ceil() as usize;
+    let (made, stills) = sync_channel(MADE + begun);
     let run = move || {
         while let Ok((segment, picture)) = work.recv() {
             let stills = match make(&mut makers, &picture, segment % every == 0) {
@@ -194,8 +198,11 @@ fn narrowed(size: Size, width: u32) -> Size {
 
 const TILE: u32 = 160;
 const POSTERS: [u32; 3] = [320, 640, 1280];
-/// Segments whose stills wait for the rest of the segment.
+/// Segments whose stills wait for the rest of the segment: some, and all that there may be of a gap that is filled. No part of
+/// those is cut before sound comes, and if we were waited for until then, neither would ever go on.
 const MADE: usize = 4;
+/// How much media is begun before any of it is cut: the longest gap that is one, and the longest wait for sound; with a reserve.
+const AHEAD: MediaTime = MediaTime::from_flicks(20 * MediaTime::PER_SECOND);
 /// For one segment's stills, where nothing is live.
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -6,7 +6,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use playlists::{
-    Closed, Ladder, MediaTime, Renditions,
+    Closed, Ladder, MediaTime, Renditions, WallTime,
     daterange::Value,
     still::{Coding, Still},
 };
@@ -38,6 +38,8 @@ pub enum Frame {
     Captions(Vec<Closed>),
     /// Something is said of a moment or a span, before the part at which it is to be told.
     Mark(Mark),
+    /// What the source's own clock says, if it has one: before the first part that it is known at, and then again and again.
+    Clock(Clock),
     /// About once a second: how encoding goes.
     Health(Health),
     /// Last, when the input ended or failed; the only one if it could not be opened. A pipe that closes without it is a crash.
@@ -94,6 +96,13 @@ pub struct Mark {
     /// How long it is expected to be.
     pub planned: Option<MediaTime>,
     pub others: Vec<(String, Value)>,
+}
+
+/// At media time `at`, which is that of `Part::start`, it was `utc`, by the source's own word.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Clock {
+    pub at: MediaTime,
+    pub utc: WallTime,
 }
 
 /// How encoding and the inputs go, over the time since the last report.
@@ -252,6 +261,7 @@ impl Frame {
             Self::Still { segment, still } => put_still(out, *segment, still),
             Self::Captions(closed) => json(out, CAPTIONS, "captions", closed)?,
             Self::Mark(mark) => json(out, MARK, "mark", mark)?,
+            Self::Clock(clock) => json(out, CLOCK, "clock", clock)?,
             Self::Health(health) => json(out, HEALTH, "health", health)?,
             Self::End(end) => json(out, END, "end", end)?,
         }
@@ -294,6 +304,7 @@ impl Frame {
             STILL => take_still(body),
             CAPTIONS => from_json("captions", &body).map(Self::Captions),
             MARK => from_json("mark", &body).map(Self::Mark),
+            CLOCK => from_json("clock", &body).map(Self::Clock),
             HEALTH => from_json("health", &body).map(Self::Health),
             END => from_json("end", &body).map(Self::End),
             kind => Err(WireError::Kind { kind }),
@@ -401,6 +412,7 @@ const END: u8 = 5;
 const STILL: u8 = 6;
 const CAPTIONS: u8 = 7;
 const MARK: u8 = 8;
+const CLOCK: u8 = 9;
 
 #[cfg(test)]
 mod tests {

@@ -18,7 +18,7 @@ use playlists::{Closed, MediaTime};
 use segmenter::{
     Grid,
     cutter::Span,
-    wire::{Frame, Health, InputState, Mark, OnAir, Part},
+    wire::{Frame, Health, InputState, OnAir, Part},
 };
 
 use crate::{
@@ -171,8 +171,8 @@ pub(crate) struct Writer {
 /// What is written besides parts and how it goes.
 pub(crate) struct Asides {
     pub(crate) stills: Option<stills::Made>,
-    pub(crate) told: Told,
-    pub(crate) marks: Receiver<Mark>,
+    pub(crate) captions: Told,
+    pub(crate) told: Receiver<Frame>,
 }
 
 impl Writer {
@@ -239,11 +239,11 @@ impl Writer {
     /// What goes before a part: news of captions, what is said beside the pictures, and before a segment's last one its stills.
     fn asides(&mut self, shares: &[Made]) -> Result<(), Error> {
         let seen = Seen(self.progress.captions.load(Ordering::Relaxed));
-        if let Some(closed) = self.beside.told.tell(seen) {
+        if let Some(closed) = self.beside.captions.tell(seen) {
             self.stdout.write(&Frame::Captions(closed))?;
         }
-        while let Ok(mark) = self.beside.marks.try_recv() {
-            self.stdout.write(&Frame::Mark(mark))?;
+        while let Ok(frame) = self.beside.told.try_recv() {
+            self.stdout.write(&frame)?;
         }
         let Some(last) = shares.first().filter(|share| share.span.last) else {
             return Ok(());

@@ -201,6 +201,43 @@ fn a_language_that_falls_silent_holds_nobody_up() {
 }
 
 #[test]
+fn main_sound_alone_is_what_the_rungs_carry() {
+    let arguments = ["--audio-tracks", "1", "--audio-rung"];
+    let clip = bilingual("alone");
+    let run = segment(&[&[clip.as_str()], &arguments[..], RUNGS].concat());
+    let hello = run.hello.as_ref().unwrap();
+    let (alone, takes) = hello.renditions.alone().unwrap();
+    assert_eq!(alone.name.as_str(), "audio");
+    assert!(alone.is_only_alone() && !hello.renditions.apart());
+    let place = hello.ladder.rungs().len() + hello.renditions.index("audio").unwrap();
+    assert_eq!(boxes::init(&run.inits[0]).timescales, [48_000]);
+    let (mut octets, mut seconds) = (0, 0.0);
+    for (rung, sound) in shares(&run, 0).zip(shares(&run, place)) {
+        let (rung, sound) = (
+            boxes::fragment(&rung.media),
+            (sound, boxes::fragment(&sound.media)),
+        );
+        let carried = rung
+            .iter()
+            .find(|track| track.samples.len() == sound.1[0].samples.len());
+        assert_eq!(carried.unwrap().tfdt, sound.1[0].tfdt);
+        octets += sound.0.media.len();
+        seconds += sound.0.duration.seconds();
+    }
+    let kbps = octets as f64 * 8.0 / seconds / 1000.0;
+    assert!(kbps < takes.bandwidth.kbps() as f64, "{kbps} kbit/s");
+    // Of several sounds the main one is a rendition already.
+    let run = segment(&[&[bilingual("alone-of-two").as_str(), "--audio-rung"], RUNGS].concat());
+    let renditions = &run.hello.as_ref().unwrap().renditions;
+    let sounds = renditions
+        .others
+        .iter()
+        .filter(|one| one.kind == Kind::Audio);
+    assert_eq!(sounds.count(), 2);
+    assert_eq!(renditions.alone().unwrap().0.name.as_str(), "audio-1-en");
+}
+
+#[test]
 fn one_track_of_sound_is_enough_for_whoever_says_so() {
     let run = segment(
         &[

@@ -8,11 +8,16 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use playlists::{Epoch, Rendition, Window, render::View, rendition::Kind};
+use playlists::{
+    Epoch, Rendition, Window,
+    render::{Seen, View},
+    rendition::Kind,
+};
 
 use super::{
-    Refusal,
+    Origin, Refusal,
     edge::{self, Reload},
+    listening,
     media::{FOREVER, File, there},
     own,
     piece::Piece,
@@ -24,6 +29,7 @@ use crate::store::{Consumer, StreamName};
 
 /// `v/{viewer}/{rendition}.m3u8`: for all viewers the same. Also of a rung, for who adapts by itself.
 pub(super) async fn for_viewer(
+    origin: &Origin,
     seat: &Seat,
     stream: Consumer,
     rendition: &str,
@@ -36,7 +42,14 @@ pub(super) async fn for_viewer(
         Query::try_from_uri(uri).map_err(|error| Refusal::bad_request(error.to_string()))?;
     let window = edge::reload(&seat.stream, stream, &reload).await?;
     let parts = seat.viewer.profile.latency == Latency::Low;
-    let view = view(&window, rendition, true, parts).ok_or_else(|| {
+    let renditions = &window.format().renditions;
+    let alone = listening::is_alone(origin, &seat.viewer.profile, renditions, rendition);
+    let seen = match (alone, seat.viewer.profile.listens()) {
+        (false, _) => Seen::Viewer,
+        (true, false) => Seen::Canonical,
+        (true, true) => Seen::Alone,
+    };
+    let view = view(&window, rendition, seen, parts).ok_or_else(|| {
         let stream = &seat.stream;
         Refusal::not_found(format!("stream {stream} has no rendition {rendition:?}"))
     })?;
@@ -44,15 +57,11 @@ pub(super) async fn for_viewer(
 }
 
 /// How the playlist of a rendition is written; `None` if there is none of this name.
-pub(super) fn view(window: &Window, name: &str, viewer: bool, parts: bool) -> Option<View> {
+pub(super) fn view(window: &Window, name: &str, seen: Seen, parts: bool) -> Option<View> {
     let renditions = &window.format().renditions;
     let index = renditions.index(name)?;
     let parts = parts && renditions.others[index].kind == Kind::Audio;
-    Some(View::Rendition {
-        index,
-        viewer,
-        parts,
-    })
+    Some(View::Rendition { index, seen, parts })
 }
 
 /// `{epoch}/{rendition}/init.mp4`, `{msn}.m4s`, `{msn}.{part}.m4s` or `{msn}.vtt`.
@@ -64,20 +73,29 @@ pub(super) async fn media(
     file: &str,
     headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
+    let piece = piece(stream, consumer, epoch, (index, rendition), file).await?;
+    Ok(piece.answer(headers))
+}
+
+/// The same, before it is an answer.
+pub(super) async fn piece(
+    stream: &StreamName,
+    consumer: &Consumer,
+    epoch: Epoch,
+    (index, rendition): (usize, &Rendition),
+    file: &str,
+) -> Result<Piece, Refusal> {
     let (kind, name) = (rendition.kind, &rendition.name);
     let tag = format!("{}-{name}-{file}", epoch.0);
-    let made = |chunks| {
-        Piece {
-            chunks,
-            tag,
-            kind: match kind {
-                Kind::Audio => "audio/mp4",
-                Kind::Subtitles => "text/vtt",
-            },
-            cache: FOREVER,
-            measure: None,
-        }
-        .answer(headers)
+    let made = |chunks| Piece {
+        chunks,
+        tag,
+        kind: match kind {
+            Kind::Audio => "audio/mp4",
+            Kind::Subtitles => "text/vtt",
+        },
+        cache: FOREVER,
+        measure: None,
     };
     if file == "init.mp4" {
         let now = consumer.now();

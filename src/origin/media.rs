@@ -62,7 +62,7 @@ pub(super) async fn chosen(
     }
     if let Some(rendition) = name.strip_suffix(".m3u8") {
         origin.viewers.touch(&seat, Instant::now());
-        return beside::for_viewer(&seat, consumer, rendition, &uri).await;
+        return beside::for_viewer(&origin, &seat, consumer, rendition, &uri).await;
     }
     let file = File::named(&name)?;
     let File { number, part, .. } = file;

@@ -18,6 +18,7 @@ mod flights;
 mod gate;
 pub mod journal;
 mod ledger;
+mod listening;
 pub mod media;
 pub mod meter;
 pub mod ops;

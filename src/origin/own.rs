@@ -21,6 +21,7 @@ use super::{
     cmcd::Cmcd,
     edge::{self, Reload},
     gate::Pass,
+    listening,
     media::{self, File},
     meter::Span,
     piece::Piece,
@@ -117,6 +118,22 @@ pub(super) async fn taken(
     let segment = window
         .segment(file.number)
         .filter(|segment| segment.head.epoch == Epoch(epoch) && !segment.gap);
+    let renditions = &window.format().renditions;
+    if listening::is_alone(&state, &seat.viewer.profile, renditions, &rung)
+        && let Some(index) = renditions.index(&rung)
+    {
+        return listening::media(
+            &state,
+            (&seat, state.place(pass.as_ref())),
+            &consumer,
+            Epoch(epoch),
+            (index, &renditions.others[index]),
+            (&name, file),
+            connection,
+            &headers,
+        )
+        .await;
+    }
     let index = window.format().ladder.index(&rung);
     let (Some(segment), Some(index)) = (segment, index) else {
         // It is said there what is wrong.
@@ -170,4 +187,4 @@ pub(super) fn is_known(origin: &Origin, names: Option<&str>) -> bool {
 }
 
 /// It never changes, and is of this viewer.
-const OWN: &str = "private, max-age=31536000, immutable";
+pub(super) const OWN: &str = "private, max-age=31536000, immutable";

@@ -11,7 +11,7 @@ use axum::{
 };
 use playlists::{
     Ladder, Rung,
-    render::{self, View},
+    render::{self, Seen, View},
 };
 use serde::Deserialize;
 
@@ -19,7 +19,7 @@ use super::{
     NO_STORE, Origin, Refusal, Stance, beside, cmcd,
     edge::{self, Reload, playable},
     gate::Pass,
-    own,
+    listening, own,
     profile::{Asked, Container, Profile},
     rewind,
     seat::{Seat, ViewerId},
@@ -80,16 +80,24 @@ pub(super) async fn join(
     if let Some(keeper) = rewind::keeper(&origin, &profile, &window) {
         return Ok(elsewhere(&keeper, &uri, None));
     }
+    let by_name = join.asked.names_container();
+    if profile.listens() {
+        let region = join.region.as_deref().map(Region::new).unwrap_or_default();
+        let viewer = (ViewerId::mint(region, profile), join.names.as_deref());
+        return match listening::join(&origin, &name, &window, viewer, by_name, &uri)? {
+            Ok((text, role)) => Ok(handed_out(&origin, pass.as_ref(), &name, &role, text)),
+            Err(turned_away) => Ok(turned_away),
+        };
+    }
     let profile = rewind::settled(profile, &window);
     let ladder = wanted(&window.format().ladder, &profile)?;
     let told = window.told(ladder);
-    let by_name = join.asked.names_container();
     let profile = signalling::suited(&origin, &name, &window, profile, by_name).await?;
     let renditions = signalling::renditions(&window.format().renditions, &profile);
     let (text, role) = match join.abr.as_deref() {
         // Nothing in the sound's playlists could tell of switches in those of the pictures.
         abr if abr == Some("client") || signalling::is_beyond(&window, &profile, abr) => {
-            let renditions = &window.format().renditions;
+            let renditions = &signalling::beside_ladder(&window.format().renditions, &profile);
             let query = signalling::query(&profile);
             if own::is_known(&origin, join.names.as_deref()) {
                 let cheapest = window.rates().first().copied().unwrap_or_default();
@@ -130,10 +138,21 @@ pub(super) async fn join(
             )));
         }
     };
-    Ok(playlist(match (&pass, &origin.terms.keys) {
-        (Some(pass), Some(keys)) => pass.hand_out(keys, &name, &role, &text),
+    Ok(handed_out(&origin, pass.as_ref(), &name, &role, text))
+}
+
+/// The text of a join, its names with a token of their own where tokens are asked for.
+fn handed_out(
+    origin: &Origin,
+    pass: Option<&Extension<Pass>>,
+    name: &StreamName,
+    role: &str,
+    text: String,
+) -> Response {
+    playlist(match (pass, &origin.terms.keys) {
+        (Some(pass), Some(keys)) => pass.hand_out(keys, name, role, &text),
         _ => text,
-    }))
+    })
 }
 
 /// The rungs that are left of `ladder` for a viewer with this profile.
@@ -213,7 +232,7 @@ pub async fn canonical(
             return Ok(playlist(window.transport(Some(rung), reload.skips())));
         }
         Some(rung) => Some(View::Canonical { rung }),
-        None => beside::view(&window, rung, false, true),
+        None => beside::view(&window, rung, Seen::Canonical, true),
     };
     let view =
         view.ok_or_else(|| Refusal::not_found(format!("stream {name} has no rung {rung:?}")))?;

@@ -6,7 +6,7 @@
 
 use std::{fmt, str::FromStr};
 
-use playlists::{Ladder, RungName, WallTime};
+use playlists::{Ladder, RungName, WallTime, rendition::ALONE};
 use serde::{Deserialize, Serialize};
 
 /// The wishes of one viewer. Its text is empty if there are none, else short fields that are
@@ -19,7 +19,7 @@ pub struct Profile {
     pub container: Container,
     /// Most lines of a picture (`?max=720p`).
     pub ceiling: Option<u16>,
-    /// The one rung to be given (`?rung=480p`); the node's budget may still say less.
+    /// The one rung to be given (`?rung=480p`), of which the node's budget may still say less; or `audio`, which is none.
     pub rung: Option<RungName>,
     pub start: Start,
     /// Tenths of a second of picture that this player loses where the size of the picture changes.
@@ -176,6 +176,13 @@ impl Profile {
     /// Whether everything that can be watched is listed, and not only what is live.
     pub fn goes_back(&self) -> bool {
         self.start != Start::Live
+    }
+
+    /// Whether it wants the main sound alone.
+    pub fn listens(&self) -> bool {
+        self.rung
+            .as_ref()
+            .is_some_and(|name| name.as_str() == ALONE)
     }
 
     /// Whether this is what every viewer gets who asks for nothing.

@@ -24,7 +24,7 @@ use super::{
     room::{Crowd, Room},
     seat::ViewerId,
     shown::{Known, ViewerReport},
-    viewers::{Ask, Rules},
+    viewers::{Ask, Newcomer, Rules},
 };
 
 /// A viewer that has a seat.
@@ -48,6 +48,8 @@ pub(super) struct Seated {
 struct State {
     viewer: Viewer,
     place: Place,
+    /// It takes sound alone, and asks for no share.
+    listens: bool,
     octets: u64,
     segments: u32,
     ceiling: u8,
@@ -86,15 +88,16 @@ impl Seated {
         (room, line): (Arc<Room>, Line),
         crowd: Arc<Crowd>,
         (arm, ring): (Option<u8>, Option<Box<Ring>>),
-        ask: &Ask<'_>,
+        newcomer: &Newcomer,
         now: Instant,
     ) -> Self {
         let state = State {
-            viewer: Viewer::new(ask.known, now),
+            viewer: Viewer::new(newcomer.known, now),
             place: Place::Looking,
+            listens: false,
             octets: 0,
             segments: 0,
-            ceiling: small(ask.ceiling),
+            ceiling: small(newcomer.ceiling),
             flights: Flights::default(),
             abandoned: 0,
             cadence: None,
@@ -113,7 +116,7 @@ impl Seated {
             arm,
             since: now,
             seen: AtomicU64::new(0),
-            patience: u32::try_from(ask.patience.as_millis()).unwrap_or(u32::MAX),
+            patience: u32::try_from(newcomer.patience.as_millis()).unwrap_or(u32::MAX),
             state: Mutex::new(state),
         }
     }
@@ -139,6 +142,7 @@ impl Seated {
             Some(rung) => state.viewer.repeat(rung),
             None => self.choose(&mut state, ask, rules, now),
         };
+        state.listens = false;
         self.counts(&mut state);
         self.write(&state);
         let estimate = state.viewer.estimate();
@@ -156,6 +160,15 @@ impl Seated {
             },
         };
         (pin, known)
+    }
+
+    /// It takes sound alone.
+    pub(super) fn listens(&self, begins: bool) {
+        let mut state = self.state();
+        state.listens = true;
+        state.segments += u32::from(begins);
+        self.counts(&mut state);
+        self.write(&state);
     }
 
     /// What it is to be told of `segments`; see [`Viewers::list`](super::viewers::Viewers::list).
@@ -417,7 +430,7 @@ impl Seated {
     }
 
     fn write(&self, state: &State) {
-        let watching = state.place == Place::Watching;
+        let watching = state.place == Place::Watching && !state.listens;
         self.line.write(watching.then(|| state.viewer.wish()));
     }
 

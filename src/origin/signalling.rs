@@ -152,7 +152,7 @@ pub(super) async fn suited(
         container: Container::Fmp4,
         ..profile.clone()
     };
-    if !by_name && !window.format().renditions.others.is_empty() {
+    if !by_name && window.format().renditions.choices().next().is_some() {
         return Ok(plain);
     }
     let Some(segment) = window.listed().filter(|segment| !segment.gap).last() else {
@@ -187,6 +187,18 @@ pub(super) fn renditions<'a>(renditions: &'a Renditions, profile: &Profile) -> C
     } else {
         Cow::Borrowed(renditions)
     }
+}
+
+/// What goes with the plain ladder. Sound alone is not to be had as MPEG-TS, and among such rungs it is of no use.
+pub(super) fn beside_ladder<'a>(
+    renditions: &'a Renditions,
+    profile: &Profile,
+) -> Cow<'a, Renditions> {
+    let mut beside = Cow::Borrowed(renditions);
+    if profile.container == Container::Ts && renditions.alone().is_some() {
+        beside.to_mut().others.retain(|one| !one.is_only_alone());
+    }
+    beside
 }
 
 /// What the name of a canonical playlist needs, for who adapts by itself.

@@ -88,7 +88,7 @@ impl Viewers {
     /// The rung of a segment for a viewer, who takes a seat with the first.
     pub fn decide(&self, seat: &Seat, ask: &Ask<'_>, now: Instant) -> (Pin, Known) {
         let known = self.find(seat, now);
-        match known.or_else(|| self.seat(seat, ask, now)) {
+        match known.or_else(|| self.seat(seat, &Newcomer::of(ask), now)) {
             Some(seated) => seated.decide(ask, &self.rules, now),
             None => (NO_SEAT, Known::default()),
         }
@@ -110,9 +110,17 @@ impl Viewers {
         now: Instant,
     ) -> Timeline {
         let known = self.find(seat, now);
-        match known.or_else(|| self.seat(seat, ask, now)) {
+        match known.or_else(|| self.seat(seat, &Newcomer::of(ask), now)) {
             Some(seated) => seated.list(segments, ask, told, &self.rules, now),
             None => Timeline::default(),
+        }
+    }
+
+    /// A viewer takes sound alone, for which there is nothing to choose; it `begins` a segment. It takes a seat with the first.
+    pub(super) fn listen(&self, seat: &Seat, newcomer: &Newcomer, begins: bool, now: Instant) {
+        let known = self.find(seat, now);
+        if let Some(seated) = known.or_else(|| self.seat(seat, newcomer, now)) {
+            seated.listens(begins);
         }
     }
 
@@ -348,7 +356,7 @@ impl Viewers {
     }
 
     /// A seat for who has none; `None` if there is none left.
-    fn seat(&self, seat: &Seat, ask: &Ask<'_>, now: Instant) -> Option<Arc<Seated>> {
+    fn seat(&self, seat: &Seat, newcomer: &Newcomer, now: Instant) -> Option<Arc<Seated>> {
         if self.taken.fetch_add(1, Relaxed) >= self.most {
             self.taken.fetch_sub(1, Relaxed);
             return None;
@@ -357,14 +365,13 @@ impl Viewers {
             let room = self.room(&seat.stream);
             let new = |line| {
                 let (id, region) = (seat.viewer.clone(), self.arrive(&seat.viewer.region));
-                let ruled = ask.taken.is_none() && !ask.fixed;
-                let arm = ruled.then(|| self.rules.arms.of(id.key));
+                let arm = newcomer.ruled.then(|| self.rules.arms.of(id.key));
                 let ring = self.places.ring();
-                Seated::new(id, (room.clone(), line), region, (arm, ring), ask, now)
+                Seated::new(id, (room.clone(), line), region, (arm, ring), newcomer, now)
             };
-            match room.seat((seat.viewer.key, ask.place), new, now) {
+            match room.seat((seat.viewer.key, newcomer.place), new, now) {
                 Seating::New(seated) => {
-                    self.silences().set(seated.clone(), now + ask.patience);
+                    self.silences().set(seated.clone(), now + newcomer.patience);
                     return Some(seated);
                 }
                 Seating::Found(seated) => {
@@ -421,6 +428,30 @@ impl Viewers {
 
     fn silences(&self) -> MutexGuard<'_, Wheel<Arc<Seated>>> {
         self.silences.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is to be known of a viewer that takes a seat.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Newcomer {
+    /// Its rungs are ours to choose.
+    pub ruled: bool,
+    pub place: u8,
+    pub patience: Duration,
+    /// What another node knew of its path.
+    pub known: Option<Bitrate>,
+    pub ceiling: usize,
+}
+
+impl Newcomer {
+    fn of(ask: &Ask<'_>) -> Self {
+        Self {
+            ruled: ask.taken.is_none() && !ask.fixed,
+            place: ask.place,
+            patience: ask.patience,
+            known: ask.known,
+            ceiling: ask.ceiling,
+        }
     }
 }
 

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     alerts::Alerts,
+    dates::{Dates, News},
     publication::{Publication, Waited},
 };
 use crate::store::{Intake, Producer, StreamName};
@@ -85,26 +86,31 @@ enum Stopped {
 /// Keeps `producer` fed until `stop`, or until the input has ended or can never work. A stream that is published
 /// has one programme after the other.
 pub async fn run(live: Live, mut producer: Producer, stop: CancellationToken) -> Result<(), Ended> {
+    // By our clock; of a programme of a run before this one only its dates are known.
+    let mut ended = producer.window().and_then(Window::edge);
     if producer.window().is_some_and(Window::has_ended) {
         tracing::info!(stream = %producer.name(), keep = ?live.keep_ended, "the programme has ended before this start, and is served as it is on disk");
     } else {
         programme(&live, &mut producer, &stop).await?;
+        ended = Some(now());
     }
     while !stop.is_cancelled() {
         tokio::select! {
-            () = over(&live, &producer) => {
+            () = over(&live, ended) => {
                 tracing::info!(stream = %producer.name(), "the programme is over for long enough; it is gone");
                 if live.publication.is_none() {
                     producer.forget();
                     return Ok(());
                 }
                 producer.clear();
+                ended = None;
             }
             () = published(&live) => {}
             () = stop.cancelled() => break,
         }
         if live.publication.is_some() {
             programme(&live, &mut producer, &stop).await?;
+            ended = Some(now());
         }
     }
     Ok(())
@@ -118,6 +124,7 @@ async fn programme(
 ) -> Result<(), Ended> {
     let stream = producer.name().clone();
     let (mut back_off, mut last_epoch, mut runs) = (BACK_OFF_MIN, Epoch(0), 0);
+    let (mut covered, mut dates) = (None, Dates::default());
     let mut likeness = None;
     loop {
         if let Some(publication) = &live.publication {
@@ -134,7 +141,8 @@ async fn programme(
         let started = Instant::now();
         runs += 1;
         producer.report(Intake { runs, health: None });
-        let mut run = Run::begin(producer, last_epoch, runs);
+        dates.begin();
+        let mut run = Run::begin(producer, last_epoch, runs, covered, dates);
         last_epoch = run.epoch;
         let spawned = spawn(live, &run, likeness.as_deref()).map_err(|error| Ended::Spawn {
             stream: stream.clone(),
@@ -148,6 +156,7 @@ async fn programme(
         };
         producer.close();
         producer.report(Intake { runs, health: None });
+        (covered, dates) = (run.covered.or(covered), run.dates);
         let said = run.hello.map(|hello| hello.likeness);
         likeness = said.filter(|said| !said.is_empty()).or(likeness);
         if started.elapsed() > HEALTHY {
@@ -195,9 +204,8 @@ fn under_way(producer: &Producer) -> bool {
 }
 
 /// Until a programme that has ended has been there for as long as it is to be watched.
-async fn over(live: &Live, producer: &Producer) {
-    let since = producer.window().and_then(Window::edge);
-    let (Some(keep), Some(since)) = (live.keep_ended, since) else {
+async fn over(live: &Live, ended: Option<WallTime>) {
+    let (Some(keep), Some(since)) = (live.keep_ended, ended) else {
         return std::future::pending().await;
     };
     let gone = Duration::from_millis((now().millis() - since.millis()).max(0) as u64);
@@ -287,10 +295,22 @@ struct Run {
     anew: Option<u64>,
     /// What is to be told with the next part.
     marks: Vec<wire::Mark>,
+    /// The last word of the source's clock, until it is taken in.
+    clock: Option<wire::Clock>,
+    dates: Dates,
+    /// How far media time has gone, as the time of day that it stands for.
+    covered: Option<WallTime>,
 }
 
 impl Run {
-    fn begin(producer: &Producer, epoch_before: Epoch, number: u64) -> Self {
+    /// `covered` is what the run before this one covered, if there was one since this node started.
+    fn begin(
+        producer: &Producer,
+        epoch_before: Epoch,
+        number: u64,
+        covered: Option<WallTime>,
+        dates: Dates,
+    ) -> Self {
         let now = now();
         let epoch = Epoch((now.millis().max(0) as u64).max(epoch_before.0 + 1));
         let before = producer.window();
@@ -304,10 +324,10 @@ impl Run {
         let last = last.filter(|_| !ended);
         // Media time goes on from where the last run ended, or from the clock if that is later,
         // so that `tfdt` never steps back, not even over a restart of this node.
-        let covered = last
+        let told = last
             .as_ref()
             .map(|last| last.head.date_time.later(last.duration()));
-        let origin = covered.map_or(now, |covered| covered.max(now));
+        let origin = covered.or(told).map_or(now, |covered| covered.max(now));
         Self {
             epoch,
             number,
@@ -327,6 +347,9 @@ impl Run {
             stills: Vec::new(),
             anew,
             marks: Vec::new(),
+            clock: None,
+            dates,
+            covered: None,
         }
     }
 
@@ -366,6 +389,7 @@ impl Run {
             // They are told at the next part.
             Frame::Mark(mark) if self.marks.len() < MOST_MARKS => self.marks.push(mark),
             Frame::Mark(_) => {}
+            Frame::Clock(clock) => self.clock = Some(clock),
             // What is more than a segment ever has is nobody's.
             Frame::Still { segment, still } if self.stills.len() < MOST_STILLS => {
                 self.stills.push((segment, still));
@@ -438,20 +462,29 @@ impl Run {
                 let number = first_number(self.last.as_deref(), length, live_at);
                 (number.max(self.anew.unwrap_or(0)), live_at)
             });
+            let own = |time: MediaTime| live_at.later(time - self.origin);
+            if let Some(clock) = self.clock.take() {
+                log(producer.name(), self.dates.hear(own(clock.at), clock.utc));
+            }
+            let follows = part.segment == 0;
+            let before = self.last.as_ref().filter(|_| follows);
+            let floor = before.map(|last| last.head.date_time.later(last.duration()));
             producer.open(Head {
                 number: number + part.segment,
                 epoch: self.epoch,
                 init: init.clone(),
-                discontinuity: part.segment == 0 && self.last.is_some(),
+                discontinuity: before.is_some(),
                 timeline: self.timeline,
-                date_time: live_at.later(part.start - self.origin),
+                date_time: self.dates.open(own(part.start), floor),
             })?;
         }
         if let Some((_, live_at)) = self.base {
             for mark in std::mem::take(&mut self.marks) {
-                producer.mark(range(mark, |time| live_at.later(time - self.origin)))?;
+                let date = |time| self.dates.at(live_at.later(time - self.origin));
+                producer.mark(range(mark, date))?;
             }
         }
+        self.covered = Some(WallTime::from_millis(MEDIA_ZERO).later(part.start + part.duration));
         let mut media = std::mem::take(&mut self.shares);
         let renditions = media.split_off(rungs);
         if part.last {
@@ -485,6 +518,19 @@ impl Run {
                 renditions,
             }),
         }
+    }
+}
+
+/// What is new of the source's clock.
+fn log(stream: &StreamName, news: Option<News>) {
+    match news {
+        Some(News::Found { ahead_ms }) => {
+            tracing::info!(%stream, ahead_ms, "the source has a clock; dates in playlists are by it");
+        }
+        Some(News::Jumped { by_ms }) => {
+            tracing::warn!(%stream, by_ms, "the source's clock was set; dates follow, and never step back");
+        }
+        None => {}
     }
 }
 

@@ -2,6 +2,7 @@
 //! node. Who watches is not known here.
 
 mod alerts;
+mod dates;
 pub mod live;
 pub mod publication;
 pub mod upstream;

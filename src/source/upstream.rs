@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     assembly::Assembly,
-    describe::{format, renditions, rung_of},
+    describe::{format, listen, renditions, rung_of},
     rung::Follower,
 };
 use crate::{
@@ -195,12 +195,18 @@ async fn look(upstream: &Upstream, stream: &StreamName) -> Result<Glance, Lost> 
         url: index.clone().into(),
         error,
     })?;
-    let ladder = Ladder::new(variants.iter().map(rung_of).collect::<Result<_, _>>()?)?;
+    let (sound, pictures): (Vec<_>, Vec<_>) =
+        variants.into_iter().partition(parse::Variant::is_sound);
+    let ladder = Ladder::new(pictures.iter().map(rung_of).collect::<Result<_, _>>()?)?;
     let mut urls = Vec::new();
     for rung in ladder.rungs() {
         urls.push(join(&index, &format!("{}.m3u8", rung.name))?);
     }
-    let (renditions, uris) = renditions(&alternatives, closed);
+    let mut beside = renditions(&alternatives, closed);
+    for variant in &sound {
+        listen(variant, &mut beside)?;
+    }
+    let (renditions, uris) = beside;
     for uri in &uris {
         urls.push(join(&index, uri)?);
     }

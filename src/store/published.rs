@@ -25,8 +25,8 @@ pub struct Published {
     canonical: Vec<Texts>,
     /// Of MPEG-TS: for viewers, and of each rung.
     transport: Vec<Texts>,
-    /// Of each rendition: for viewers or not, with parts or not.
-    renditions: Vec<[[Texts; 2]; 2]>,
+    /// Of each rendition: from where it is seen, with parts or not.
+    renditions: Vec<[[Texts; 2]; 3]>,
     table: OnceLock<Arc<Table>>,
 }
 
@@ -68,11 +68,9 @@ impl Published {
                 from_beginning,
             } => &self.long[usize::from(transport)][usize::from(from_beginning)],
             View::Canonical { rung } => &self.canonical[rung],
-            View::Rendition {
-                index,
-                viewer,
-                parts,
-            } => &self.renditions[index][usize::from(viewer)][usize::from(parts)],
+            View::Rendition { index, seen, parts } => {
+                &self.renditions[index][seen as usize][usize::from(parts)]
+            }
         };
         texts.get(
             skip,

@@ -31,7 +31,36 @@ pub fn all_variants(rungs: &[Rung], renditions: &Renditions, folder: &str, query
     let rungs = rungs.get(begins).into_iter().chain(others);
     let named = |rung: &Rung| format!("{folder}{}.m3u8{query}", rung.name);
     let variants = rungs.map(|rung| variant(rung, renditions, named(rung)));
-    write(variants.collect(), renditions, folder)
+    let alone = sound(renditions, folder);
+    write(variants.chain(alone).collect(), renditions, folder)
+}
+
+/// The main sound for itself, for who wants no pictures; `None` if there is none.
+pub fn sound_alone(renditions: &Renditions, folder: &str) -> Option<String> {
+    let alone = sound(renditions, folder)?;
+    let alone = VariantStream {
+        audio: None,
+        closed_captions: None,
+        ..alone
+    };
+    Some(write(vec![alone], &Renditions::default(), folder))
+}
+
+/// A variant of sound. It comes last: players that cannot choose begin with the first.
+fn sound(renditions: &Renditions, folder: &str) -> Option<VariantStream> {
+    let (rendition, alone) = renditions.alone()?;
+    let Rendition { name, codecs, .. } = rendition;
+    // Where some variant has captions, this one has none; where none has, all have to say so (section 4.4.6.2).
+    let none = renditions.closed.as_ref().is_some_and(Vec::is_empty);
+    Some(VariantStream {
+        uri: format!("{folder}{name}.m3u8"),
+        bandwidth: alone.bandwidth.bps(),
+        average_bandwidth: Some(alone.average.bps()),
+        codecs: Some(codecs.clone()),
+        audio: rendition.default.then(|| AUDIO.to_owned()),
+        closed_captions: none.then_some(ClosedCaptionGroupId::None),
+        ..Default::default()
+    })
 }
 
 fn write(variants: Vec<VariantStream>, renditions: &Renditions, folder: &str) -> String {
@@ -94,7 +123,7 @@ fn alternatives(renditions: &Renditions, folder: &str) -> Vec<AlternativeMedia> 
         track,
         default,
         ..
-    } in &renditions.others
+    } in renditions.choices()
     {
         alternatives.push(AlternativeMedia {
             default: *default,

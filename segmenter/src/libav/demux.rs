@@ -1,6 +1,11 @@
 //! A file or URL, opened, read and decoded: its best video, its sound in every language, its subtitles. Damaged packets are counted and left out, everything else is an error.
 
-use std::{collections::VecDeque, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use ff::{Dictionary, codec, decoder, format, media};
 use ffmpeg_next as ff;
@@ -12,6 +17,7 @@ use super::{
 };
 use crate::{
     captions::{Cue, Writing},
+    clock::{self, Clock, Heard, Reading},
     coded::{Frame, Sets, Voice},
     config::{self, Config, Passthrough},
     error::Error,
@@ -30,6 +36,8 @@ pub(crate) struct Demuxed {
     audio: Vec<Track<decoder::Audio>>,
     subtitles: Vec<Subtitles>,
     notes: Vec<Notes>,
+    /// `None` for a recording, whose clock tells when it was made.
+    clock: Option<Clock>,
     looped: bool,
     patience: Patience,
     ready: VecDeque<Event>,
@@ -212,6 +220,7 @@ impl Demuxed {
             audio,
             subtitles,
             notes,
+            clock: (!has_end).then(Clock::default),
             looped: config.looped,
             patience,
             ready: VecDeque::new(),
@@ -264,6 +273,7 @@ impl Demuxed {
         self.gauge.octets(packet.size());
         if index == self.video.index {
             self.count_key(packet);
+            self.read_clock(packet);
             self.pass_on(packet);
             if self.undecoded && self.original.is_some() {
                 self.pictures += 1;
@@ -327,6 +337,37 @@ impl Demuxed {
         }
     }
 
+    /// Where the packet says when it was made (of RTP: by its sender's reports).
+    fn read_clock(&mut self, packet: &Packet) {
+        if self.clock.is_none() {
+            return;
+        }
+        let mut all = packet.side_data();
+        let data = all.find(|data| data.kind() == ff::packet::side_data::Type::PRFT);
+        // An AVProducerReferenceTime begins with its wallclock.
+        let utc = data.and_then(|data| data.data().first_chunk().copied());
+        if let (Some(utc), Some(pts)) = (utc.map(i64::from_ne_bytes), packet.pts()) {
+            self.hear(media_time(pts, self.video.base), utc);
+        }
+    }
+
+    /// Before the first picture nobody could make anything of it.
+    fn hear(&mut self, time: MediaTime, utc: i64) {
+        let Some(clock) = self.clock.as_mut().filter(|_| self.pictures > 0) else {
+            return;
+        };
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        match clock.read(Reading { time, utc }, now.as_micros() as i64) {
+            Heard::News(reading) => self.ready.push_back(Event::Clock(reading)),
+            Heard::Nothing => {}
+            Heard::Absurd { days } => {
+                tracing::warn!(input = %self.name, days, "its clock is that far off; dates are by this machine's clock");
+            }
+        }
+    }
+
     fn drain_video(&mut self) {
         loop {
             let mut picture = Picture::empty();
@@ -338,7 +379,11 @@ impl Demuxed {
                     let time = self.video.time(&picture);
                     self.video.next = time + MediaTime::from_ticks(1, 25);
                     (self.in_a_row, self.pictures) = (0, self.pictures + 1);
+                    let utc = raw::user_data(&picture, clock::in_user_data);
                     self.ready.push_back(Event::Picture(picture, time));
+                    if let Some(utc) = utc {
+                        self.hear(time, utc);
+                    }
                 }
                 Err(why) if wants_more(&why) => return,
                 Err(_) => self.damaged += 1,

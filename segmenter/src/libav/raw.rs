@@ -45,6 +45,36 @@ pub(crate) fn caption(picture: &mut ff::frame::Video, captions: &[u8]) -> Result
     Ok(())
 }
 
+/// The first that `read` makes of a picture's user data, each with its identifier first.
+pub(crate) fn user_data<T>(
+    picture: &ff::frame::Video,
+    read: impl Fn(&[u8]) -> Option<T>,
+) -> Option<T> {
+    // SAFETY: the AVFrame is live for as long as `picture` is borrowed; it owns `nb_side_data` blocks at `side_data`, and each
+    // of them `size` octets at `data`.
+    let blocks = unsafe {
+        let frame = picture.as_ptr();
+        let count = usize::try_from((*frame).nb_side_data).unwrap_or(0);
+        if (*frame).side_data.is_null() {
+            return None;
+        }
+        slice::from_raw_parts((*frame).side_data, count)
+    };
+    blocks.iter().find_map(|block| {
+        // SAFETY: as above; the block is read while the picture is borrowed.
+        let data = unsafe {
+            let block = &**block;
+            let is_user_data =
+                block.type_ == ffi::AVFrameSideDataType::AV_FRAME_DATA_SEI_UNREGISTERED;
+            if !is_user_data || block.data.is_null() {
+                return None;
+            }
+            slice::from_raw_parts(block.data, block.size)
+        };
+        read(data)
+    })
+}
+
 /// The parameter sets of an opened encoder.
 pub(crate) fn extradata(codec: &ff::codec::Context) -> Vec<u8> {
     // SAFETY: an opened AVCodecContext owns `extradata_size` octets at `extradata`, or has none at all.

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     captions::Cue,
+    clock::Reading,
     coded::{Coded, Frame, Sets, Voice},
     config::{self, Config},
     error::Error,
@@ -44,6 +45,8 @@ pub(crate) enum Event {
     },
     /// Something beside sound and pictures.
     Note(Note),
+    /// What the input's own clock says.
+    Clock(Reading),
     /// The input starts over.
     Restart,
     End,

@@ -1,6 +1,6 @@
 //! Timestamps that wrap, jump, go back or begin below zero.
 
-use super::{H264, PICTURE, TONE, is, odd, pictures::joined, played, seconds};
+use super::{H264, PICTURE, RUNGS, TONE, is, odd, pictures::joined, played, played_with, seconds};
 use crate::support::scratch;
 
 #[test]
@@ -42,6 +42,19 @@ fn a_clock_that_jumps() {
         let run = played(&joined(&format!("{name}.ts"), &parts));
         is(&run, (320, 180), 25.0, 2.0 * seconds(), 0.3);
     }
+}
+
+/// Eight segments are begun in one go, and none of them is cut before sound comes.
+#[test]
+fn a_gap_of_many_segments() {
+    let at = |name: &str, offset: f64| {
+        let options = format!("{H264} -output_ts_offset {offset}");
+        odd(name, PICTURE, TONE, &options)
+    };
+    let parts = [at("gap1.ts", 10.0), at("gap2.ts", 10.0 + seconds() + 8.0)];
+    let joined = joined("gap.ts", &parts);
+    let run = played_with(&joined, &[&RUNGS[..], &["--segment-seconds", "1"]].concat());
+    is(&run, (320, 180), 25.0, 2.0 * seconds() + 8.0, 0.3);
 }
 
 #[test]

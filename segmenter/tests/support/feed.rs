@@ -61,6 +61,11 @@ impl Feed {
             ],
         );
         let media = std::fs::read(path).expect("what was just made is there");
+        Self::new(media, SECONDS, mood)
+    }
+
+    /// `media`, which takes so many seconds.
+    pub(crate) fn new(media: Vec<u8>, seconds: f64, mood: Mood) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let url = format!("tcp://{}", listener.local_addr().expect("bound"));
         let (mood, over) = (Arc::new(Mutex::new(mood)), Arc::new(AtomicBool::new(false)));
@@ -75,7 +80,7 @@ impl Feed {
                     return;
                 }
                 // Whoever hangs up has had enough.
-                let _ = serve(viewer, &media, &mood);
+                let _ = serve(viewer, &media, seconds, &mood);
             }
         });
         feed
@@ -94,7 +99,12 @@ impl Drop for Feed {
     }
 }
 
-fn serve(mut viewer: TcpStream, media: &[u8], mood: &Mutex<Mood>) -> std::io::Result<()> {
+fn serve(
+    mut viewer: TcpStream,
+    media: &[u8],
+    seconds: f64,
+    mood: &Mutex<Mood>,
+) -> std::io::Result<()> {
     let now = || *mood.lock().unwrap_or_else(PoisonError::into_inner);
     if now() == Mood::Gone {
         return Ok(());
@@ -109,7 +119,7 @@ fn serve(mut viewer: TcpStream, media: &[u8], mood: &Mutex<Mood>) -> std::io::Re
         match now() {
             Mood::Gone => return Ok(()),
             Mood::Silent => continue,
-            Mood::Sending => sent += passed * media.len() as f64 / SECONDS,
+            Mood::Sending => sent += passed * media.len() as f64 / seconds,
         }
         let until = (sent as usize / PACKET * PACKET).min(media.len());
         viewer.write_all(&media[at..until])?;

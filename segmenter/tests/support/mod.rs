@@ -4,10 +4,12 @@
 
 pub(crate) mod boxes;
 pub(crate) mod captioned;
+pub(crate) mod clocked;
 pub(crate) mod feed;
 pub(crate) mod judge;
 pub(crate) mod live;
 pub(crate) mod noted;
+pub(crate) mod rtsp;
 
 use std::{
     path::PathBuf,
@@ -16,7 +18,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use playlists::{Closed, MediaTime, still::Still};
-use segmenter::wire::{End, Frame, Health, Hello, Mark, Part};
+use segmenter::wire::{Clock, End, Frame, Health, Hello, Mark, Part};
 
 /// Everything that one run said.
 #[derive(Debug, Default)]
@@ -32,6 +34,7 @@ pub(crate) struct Run {
     pub(crate) captions: Vec<Vec<Closed>>,
     pub(crate) healths: Vec<Health>,
     pub(crate) marks: Vec<Mark>,
+    pub(crate) clocks: Vec<Clock>,
     pub(crate) end: Option<End>,
     pub(crate) stderr: String,
     pub(crate) success: bool,
@@ -46,6 +49,7 @@ impl Run {
             Frame::Init(init) => self.inits.push(init),
             Frame::Part(part) => self.parts.push(part),
             Frame::Mark(mark) => self.marks.push(mark),
+            Frame::Clock(clock) => self.clocks.push(clock),
             Frame::Captions(closed) => self.captions.push(closed),
             Frame::Still { segment, still } => self.stills.push((segment, still)),
             Frame::Health(health) => {

@@ -37,6 +37,9 @@ pub(crate) struct StreamConfig {
     /// Sound, in kbit/s of AAC [default: 96]
     #[arg(long, value_name = "KBPS")]
     audio_kbps: Option<u64>,
+    /// Publish the main sound alone as well, for who wants no pictures: a variant of `?abr=client`, and `?rung=audio`
+    #[arg(long)]
+    audio_rung: bool,
     /// Pictures per second [default: the source's, made whole, at most --max-fps]
     #[arg(long, value_name = "RATE")]
     fps: Option<u32>,
@@ -219,7 +222,8 @@ impl StreamConfig {
         let rungs = self.rung.iter().map(|rung| format!("--rung={rung}"));
         let options = options.into_iter();
         let options = options.filter_map(|(name, value)| Some(format!("--{name}={}", value?)));
-        rungs.chain(options).collect()
+        let audio_rung = self.audio_rung.then(|| "--audio-rung".to_owned());
+        rungs.chain(options).chain(audio_rung).collect()
     }
 
     /// What is said of how it is published.

@@ -4,15 +4,13 @@ use playlists::{
     Bitrate, Closed, Epoch, Format, Ladder, LadderError, MediaTime, Rendition, Renditions, Rung,
     RungName,
     parse::{Alternative, MediaPlaylist, Variant},
-    rendition::Track,
+    rendition::{Alone, Kind, Track},
 };
 
 pub(super) fn rung_of(variant: &Variant) -> Result<Rung, LadderError> {
-    let file = variant.uri.rsplit('/').next().unwrap_or_default();
-    let name = file.split(['.', '?']).next().unwrap_or_default().to_owned();
     let (width, height) = variant.resolution.unwrap_or_default();
     Ok(Rung {
-        name: RungName::try_from(name)?,
+        name: name_of(&variant.uri)?,
         width,
         height,
         bandwidth: variant.bandwidth,
@@ -44,9 +42,7 @@ pub(super) fn renditions(
             main = track.clone();
             continue;
         };
-        let file = uri.rsplit('/').next().unwrap_or_default();
-        let stem = file.split(['.', '?']).next().unwrap_or_default();
-        match RungName::try_from(stem.to_owned()) {
+        match name_of(uri) {
             Ok(name) => {
                 others.push(Rendition {
                     kind: *kind,
@@ -56,6 +52,7 @@ pub(super) fn renditions(
                     codecs: String::new(),
                     // It is in the variants' already.
                     bandwidth: Bitrate::ZERO,
+                    alone: None,
                 });
                 uris.push(uri.clone());
             }
@@ -68,6 +65,42 @@ pub(super) fn renditions(
         closed,
     };
     (renditions, uris)
+}
+
+/// Takes note of the variant of sound alone: a rendition like another, or one of its own.
+pub(super) fn listen(
+    variant: &Variant,
+    (renditions, uris): &mut (Renditions, Vec<String>),
+) -> Result<(), LadderError> {
+    let codecs = variant.codecs.clone().unwrap_or_default();
+    let alone = Some(Alone {
+        bandwidth: variant.bandwidth,
+        average: variant.average.unwrap_or(variant.bandwidth),
+    });
+    let name = name_of(&variant.uri)?;
+    if let Some(place) = renditions.index(name.as_str()) {
+        let same = &mut renditions.others[place];
+        (same.alone, same.codecs) = (alone, codecs);
+        return Ok(());
+    }
+    renditions.others.push(Rendition {
+        kind: Kind::Audio,
+        name,
+        track: renditions.main.clone(),
+        default: false,
+        codecs,
+        bandwidth: Bitrate::ZERO,
+        alone,
+    });
+    uris.push(variant.uri.clone());
+    Ok(())
+}
+
+/// What a playlist is called, without where it is.
+fn name_of(uri: &str) -> Result<RungName, LadderError> {
+    let file = uri.rsplit('/').next().unwrap_or_default();
+    let stem = file.split(['.', '?']).next().unwrap_or_default();
+    RungName::try_from(stem.to_owned())
 }
 
 pub(super) fn format(
@@ -146,6 +179,46 @@ mod tests {
             let variants = parse::multivariant(&text).unwrap();
             let read = variants.iter().map(rung_of).collect::<Result<_, _>>();
             assert_eq!(Ladder::new(read.unwrap()).unwrap(), ladder, "{text}");
+        }
+    }
+
+    #[test]
+    fn sound_alone_is_the_same_on_every_node() {
+        let alone = Some(Alone {
+            bandwidth: Bitrate::from_kbps(120),
+            average: Bitrate::from_kbps(96),
+        });
+        let sound = |name: &str, default, alone: Option<Alone>| Rendition {
+            kind: Kind::Audio,
+            name: RungName::try_from(name.to_owned()).unwrap(),
+            track: Track::new(None, Some("de"), ""),
+            default,
+            codecs: if alone.is_some() { "mp4a.40.2" } else { "" }.into(),
+            bandwidth: Bitrate::ZERO,
+            alone,
+        };
+        let only = vec![sound("audio", false, alone)];
+        let choice = vec![
+            sound("audio-1-de", true, alone),
+            sound("audio-2-en", false, None),
+        ];
+        for others in [only, choice] {
+            let renditions = Renditions {
+                others,
+                ..Renditions::default()
+            };
+            let text = render::all_variants(&[], &renditions, "", "");
+            let variants = parse::multivariant(&text).unwrap();
+            assert!(variants.iter().all(Variant::is_sound), "{text}");
+            let mut read = super::renditions(&parse::alternatives(&text).unwrap(), None);
+            listen(&variants[0], &mut read).unwrap();
+            let names = |renditions: &Renditions| {
+                let all = renditions.others.iter();
+                all.map(|one| (one.name.clone(), one.default, one.alone))
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(names(&read.0), names(&renditions), "{text}");
+            assert_eq!(read.1.len(), renditions.others.len());
         }
     }
 

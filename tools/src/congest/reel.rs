@@ -36,7 +36,11 @@ impl Reel {
                         bail!("the segmenter failed: {error}");
                     }
                 }
-                Frame::Still { .. } | Frame::Captions(_) | Frame::Mark(_) | Frame::Health(_) => {}
+                Frame::Still { .. }
+                | Frame::Captions(_)
+                | Frame::Mark(_)
+                | Frame::Clock(_)
+                | Frame::Health(_) => {}
             }
         }
         let hello: Hello = hello.context("it does not say what it holds")?;
