@@ -98,6 +98,11 @@ const FENCES: &[(&str, &[&str], &str)] = &[
         "certificates are ordered in one place",
     ),
     (
+        "prost",
+        &["src/control/encoding.rs", "src/control/protobuf.rs"],
+        "others see our own types",
+    ),
+    (
         "rust_embed",
         &["src/assets.rs"],
         "one place knows what is embedded",

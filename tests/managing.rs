@@ -209,7 +209,7 @@ async fn with_nobody_at_the_desk_joins_follow_the_last_routing() {
     primary.set("paris", 3);
     town.until(|routing| routing.node_for(&region("paris")) != PRIMARY)
         .await;
-    let router = town.manager.router();
+    let router = town.manager.public();
     town.stop.cancel();
     town.manager.ended().await;
     let join = axum::http::Request::get(PARIS)

@@ -163,12 +163,15 @@ fn describe(status: std::io::Result<ExitStatus>) -> String {
 
 /// Settings of the manager that would mean something else to a relay, which inherits the rest.
 /// One private port for all of them would not do either.
-const OWN_SETTINGS: [&str; 9] = [
+const OWN_SETTINGS: [&str; 11] = [
     "SPILLWAY_CONFIG",
     "SPILLWAY_LISTEN",
     "SPILLWAY_PUBLIC_URL",
     "SPILLWAY_NAME",
     "SPILLWAY_PRIVATE_LISTEN",
+    // Relays have a certificate of their own.
+    "SPILLWAY_CONTROL_CERT",
+    "SPILLWAY_CONTROL_KEY",
     // Relays present the manager's certificate; they neither order one nor take its plain port.
     "SPILLWAY_TLS_CERT",
     "SPILLWAY_TLS_KEY",
