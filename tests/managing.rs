@@ -421,6 +421,34 @@ async fn a_process_that_ends_by_itself_is_noticed() {
 }
 
 #[tokio::test]
+async fn a_process_whose_manager_was_killed_is_found_and_seen_to_its_end() {
+    for (region, heeds) in [("well", true), ("deaf", false)] {
+        let order = Order {
+            node: format!("relay-orphan-{region}"),
+            ..order(region)
+        };
+        // The manager dies: nobody attends the process any more.
+        let stop = CancellationToken::new();
+        let ended = processes().launch(order.clone(), stop).await.unwrap();
+        drop(ended);
+        let next = processes();
+        let elsewhere = ProcessLauncher {
+            manager: "http://127.0.0.1:10".into(),
+            ..next.clone()
+        };
+        let stop = CancellationToken::new();
+        let adopted = elsewhere.adopt(order.node.clone(), stop.clone()).await;
+        assert!(adopted.is_none(), "it is another manager's");
+        let adopted = next.adopt(order.node.clone(), stop.clone()).await;
+        let ended = tokio::spawn(adopted.unwrap());
+        stop.cancel();
+        assert_eq!(ended.await.unwrap(), "its process ended");
+        let gone = next.adopt(order.node, CancellationToken::new()).await;
+        assert!(gone.is_none(), "heeds SIGTERM: {heeds}");
+    }
+}
+
+#[tokio::test]
 async fn a_process_that_is_never_ready_is_ended_and_the_reason_told() {
     let mut launcher = processes();
     launcher.ready_within = Duration::from_millis(300);

@@ -13,6 +13,8 @@ use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
+#[cfg(feature = "kubernetes")]
+use spillway::manager::launcher::kubernetes::KubernetesConfig;
 use spillway::{
     assets, config,
     control::ControlConfig,
@@ -24,6 +26,7 @@ use spillway::{
     runtime, shutdown, telemetry,
 };
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 /// Sends viewers to the node that serves their region, and starts a relay for a region when its
 /// viewers on the primary reach the threshold.
@@ -103,6 +106,10 @@ struct Settings {
     #[arg(long, env = "SPILLWAY_RELAY_IP", value_name = "IP")]
     relay_ip: Option<IpAddr>,
 
+    /// How long a relay that is started has until it serves [default: 30, and 120 for Pods]
+    #[arg(long, env = "SPILLWAY_LAUNCH_SECONDS", value_name = "SECONDS")]
+    launch_seconds: Option<f64>,
+
     /// Certificate (PEM) that relays started on this machine show to this manager, with --control-ca
     #[arg(long, env = "SPILLWAY_RELAY_CERT", value_name = "FILE")]
     relay_cert: Option<PathBuf>,
@@ -127,6 +134,10 @@ struct Settings {
     #[command(flatten)]
     control: ControlConfig,
 
+    #[cfg(feature = "kubernetes")]
+    #[command(flatten)]
+    kubernetes: KubernetesConfig,
+
     #[command(flatten)]
     front: FrontConfig,
 }
@@ -143,6 +154,9 @@ enum Command {
 enum LauncherKind {
     /// Processes on this machine
     Process,
+    /// Pods of a Kubernetes cluster
+    #[cfg(feature = "kubernetes")]
+    Kubernetes,
     /// None are started
     None,
 }
@@ -227,6 +241,11 @@ impl Settings {
             "relays of 0 viewers are not possible; leave relay-viewers out for no limit"
         );
         balancer.relay_viewers = self.relay_viewers;
+        #[cfg(feature = "kubernetes")]
+        if matches!(self.launcher, Some(LauncherKind::Kubernetes)) {
+            // An image may have to be fetched first.
+            balancer.launch_deadline = Duration::from_secs(120);
+        }
         set(&mut balancer.relays, self.max_relays);
         set(&mut balancer.relays_per_region, self.max_relays_per_region);
         for (name, least, seconds, span) in [
@@ -241,6 +260,12 @@ impl Settings {
                 0.1,
                 self.heartbeat_seconds,
                 &mut balancer.heartbeat,
+            ),
+            (
+                "launch-seconds",
+                1.0,
+                self.launch_seconds,
+                &mut balancer.launch_deadline,
             ),
             (
                 "join-seconds",
@@ -259,15 +284,24 @@ impl Settings {
         Ok(config)
     }
 
-    /// `None`: relays cannot be started, or are not to be.
-    fn launcher(
+    /// `None`: relays cannot be started, or are not to be. `within` is for a relay to serve.
+    async fn launcher(
         &self,
         here: SocketAddr,
         reports_to: String,
         front: &Front,
+        within: Duration,
+        stop: &CancellationToken,
     ) -> anyhow::Result<Option<Arc<dyn Launcher>>> {
-        if matches!(self.launcher, Some(LauncherKind::None)) {
-            return Ok(None);
+        match self.launcher {
+            Some(LauncherKind::None) => return Ok(None),
+            #[cfg(feature = "kubernetes")]
+            Some(LauncherKind::Kubernetes) => {
+                let stop = stop.clone();
+                let launcher = self.kubernetes.launcher(reports_to, within, stop).await?;
+                return Ok(Some(Arc::new(launcher)));
+            }
+            Some(LauncherKind::Process) | None => {}
         }
         let program = match &self.local_server {
             Some(given) => {
@@ -291,6 +325,7 @@ impl Settings {
         };
         let ip = self.relay_ip.unwrap_or(here.ip());
         let mut launcher = ProcessLauncher::new(program, reports_to, ip);
+        launcher.ready_within = within.min(launcher.ready_within);
         launcher.files = front.files().unwrap_or_default();
         launcher.files.extend(self.relay_papers()?);
         let given = [
@@ -405,8 +440,11 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let own = front.url(here, here.ip())?;
     let url = public.unwrap_or_else(|| own.as_str().trim_end_matches('/').to_owned());
     let reports_to = settings.reports_to(here, &url, &front, door.as_ref())?;
-    let launcher = settings.launcher(here, reports_to, &front)?;
     let stop = shutdown::on_signal()?;
+    let within = config.balancer.launch_deadline;
+    let launcher = settings
+        .launcher(here, reports_to, &front, within, &stop)
+        .await?;
     tracing::info!(
         primary = config.primary,
         threshold = config.balancer.threshold,
