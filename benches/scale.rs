@@ -102,6 +102,7 @@ impl Bench {
         let peer = socket::Peer {
             address,
             direct: true,
+            local: true,
         };
         let stream = socket::Stream::new(stream, peer, Duration::from_secs(1));
         Self {

@@ -1,17 +1,29 @@
-//! What nodes and the traffic manager say to each other: versioned JSON over HTTP.
+//! What nodes and the traffic manager say to each other, how that is written (`encoding`: JSON, or
+//! `protobuf`), and how each side proves who it is (`proof`). HTTP is the two sides' business.
 //!
-//! Types only. Nodes report what is, in full, every time (soft state: a manager that restarts
+//! Nodes report what is, in full, every time (soft state: a manager that restarts
 //! knows everything again after one round); the answer carries what the node is to do.
+
+pub mod encoding;
+pub mod options;
+pub mod proof;
+mod protobuf;
 
 use std::collections::BTreeMap;
 
 use playlists::Bitrate;
 use serde::{Deserialize, Serialize};
 
+pub use encoding::{Encoding, Message, Unreadable};
+pub use options::ControlConfig;
+
 /// Raised when a message changes so that the other side would misread it.
 pub const VERSION: u16 = 1;
 
-/// `POST /v1/heartbeat`, every [`HeartbeatReply::interval_ms`], and at once when the state changes.
+/// Where heartbeats are posted, whatever a proxy puts before it.
+pub const HEARTBEAT_PATH: &str = "/v1/heartbeat";
+
+/// Posted to [`HEARTBEAT_PATH`], every [`HeartbeatReply::interval_ms`], and at once when the state changes.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Heartbeat {
     pub version: u16,

@@ -20,14 +20,14 @@ use tokio_util::sync::CancellationToken;
 pub use self::values::{Egress, RuleShares, Weight};
 use crate::{
     assets,
-    control::{Directive, NodeKind},
-    net::{self, Fetcher, FrontConfig, Limits},
+    control::{ControlConfig, Directive, Encoding, NodeKind},
+    net::{self, Fetcher, FrontConfig, Limits, caller::Trusted},
     origin::{
         self, Origin, Terms,
         admission::Overflow,
         journal, ops,
         profile::Latency,
-        reporter::{self, Identity, Standing},
+        reporter::{self, Identity, Line, Standing},
         viewers::{EXPLAINED, Rules},
     },
     store::Store,
@@ -115,11 +115,29 @@ pub struct NodeConfig {
     /// Size at which that file is moved to FILE.1, in MB [default: however large]
     #[arg(long, env = "SPILLWAY_DECISIONS_LOG_MB", value_name = "MB")]
     pub decisions_log_mb: Option<u64>,
+    /// How heartbeats are written; the manager answers alike [default: json]
+    #[arg(long, env = "SPILLWAY_CONTROL_ENCODING")]
+    pub control_encoding: Option<Encoding>,
+    #[command(flatten)]
+    pub control: ControlConfig,
     #[command(flatten)]
     pub front: FrontConfig,
 }
 
 impl NodeConfig {
+    /// `None`: there is no traffic manager to report to.
+    fn line(&self) -> anyhow::Result<Option<Line>> {
+        let line = |manager: &Url| {
+            let trust = Trusted {
+                authorities: self.ca_file.clone(),
+                own: None,
+            };
+            let encoding = self.control_encoding.unwrap_or_default();
+            Line::new(manager.clone(), &self.control, encoding, trust)
+        };
+        self.manager.as_ref().map(line).transpose()
+    }
+
     fn terms(&self) -> anyhow::Result<Terms> {
         let usual = Terms::default();
         Ok(Terms {
@@ -247,6 +265,7 @@ impl Node {
             .name
             .clone()
             .unwrap_or_else(|| default_name(role.kind, &url));
+        let line = config.line()?;
         let (rules, journal) = config.rules().await?;
         let origin = Origin::ruled_by(rules, name, store, config.terms()?);
         let mut fetcher = Fetcher::trusting(config.ca_file.as_deref())?;
@@ -273,9 +292,8 @@ impl Node {
             fetcher = fetcher.bearing(Arc::new(move || keys.errand()));
         }
         origin.pulled.by(fetcher.clone());
-        if let Some(manager) = &config.manager {
+        if let Some(line) = line {
             let identity = Identity {
-                manager: manager.clone(),
                 node: origin.node.clone(),
                 instance: SystemTime::now()
                     .duration_since(UNIX_EPOCH)
@@ -285,11 +303,11 @@ impl Node {
                 url: url.as_str().trim_end_matches('/').to_owned(),
                 launched: role.launched,
             };
-            let (origin, fetcher, stop) = (origin.clone(), fetcher.clone(), stop.clone());
+            let (origin, stop) = (origin.clone(), stop.clone());
             tasks.spawn(reporter::run(
                 identity,
                 origin,
-                fetcher,
+                line,
                 standings,
                 directive_sender,
                 stop,

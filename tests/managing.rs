@@ -209,7 +209,7 @@ async fn with_nobody_at_the_desk_joins_follow_the_last_routing() {
     primary.set("paris", 3);
     town.until(|routing| routing.node_for(&region("paris")) != PRIMARY)
         .await;
-    let router = town.manager.router();
+    let router = town.manager.public();
     town.stop.cancel();
     town.manager.ended().await;
     let join = axum::http::Request::get(PARIS)
@@ -418,6 +418,34 @@ async fn a_process_that_ends_by_itself_is_noticed() {
     let stop = CancellationToken::new();
     let ended = processes().launch(order("brief"), stop).await.unwrap();
     assert_eq!(ended.await, "exit status: 4");
+}
+
+#[tokio::test]
+async fn a_process_whose_manager_was_killed_is_found_and_seen_to_its_end() {
+    for (region, heeds) in [("well", true), ("deaf", false)] {
+        let order = Order {
+            node: format!("relay-orphan-{region}"),
+            ..order(region)
+        };
+        // The manager dies: nobody attends the process any more.
+        let stop = CancellationToken::new();
+        let ended = processes().launch(order.clone(), stop).await.unwrap();
+        drop(ended);
+        let next = processes();
+        let elsewhere = ProcessLauncher {
+            manager: "http://127.0.0.1:10".into(),
+            ..next.clone()
+        };
+        let stop = CancellationToken::new();
+        let adopted = elsewhere.adopt(order.node.clone(), stop.clone()).await;
+        assert!(adopted.is_none(), "it is another manager's");
+        let adopted = next.adopt(order.node.clone(), stop.clone()).await;
+        let ended = tokio::spawn(adopted.unwrap());
+        stop.cancel();
+        assert_eq!(ended.await.unwrap(), "its process ended");
+        let gone = next.adopt(order.node, CancellationToken::new()).await;
+        assert!(gone.is_none(), "heeds SIGTERM: {heeds}");
+    }
 }
 
 #[tokio::test]

@@ -58,6 +58,7 @@ impl Node {
             let peer = Peer {
                 address,
                 direct: true,
+                local: true,
             };
             (Stream::new(stream, peer, Duration::from_secs(10)), address)
         });

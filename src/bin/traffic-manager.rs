@@ -11,23 +11,33 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
+use reqwest::Url;
 use serde::{Deserialize, Serialize};
+#[cfg(feature = "kubernetes")]
+use spillway::manager::launcher::kubernetes::KubernetesConfig;
 use spillway::{
     assets, config,
+    control::ControlConfig,
     manager::{
-        self, Manager, address,
+        self, Manager, Members, address,
         launcher::{Launcher, ProcessLauncher},
     },
-    net::{self, Front, FrontConfig},
+    net::{self, Files, Front, FrontConfig, issuing::Issue},
     runtime, shutdown, telemetry,
 };
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 /// Sends viewers to the node that serves their region, and starts a relay for a region when its
 /// viewers on the primary reach the threshold.
 #[derive(Debug, Default, Parser, Deserialize, Serialize)]
-#[command(name = NAME, version, after_help = AFTER_HELP)]
+#[command(name = NAME, version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct Settings {
+    #[command(subcommand)]
+    #[serde(skip)]
+    command: Option<Command>,
+
     /// Base URL of the primary, such as http://203.0.113.7:8080
     #[arg(value_name = "PRIMARY_URL")]
     #[serde(skip)]
@@ -96,12 +106,47 @@ struct Settings {
     #[arg(long, env = "SPILLWAY_RELAY_IP", value_name = "IP")]
     relay_ip: Option<IpAddr>,
 
+    /// How long a relay that is started has until it serves [default: 30, and 120 for Pods]
+    #[arg(long, env = "SPILLWAY_LAUNCH_SECONDS", value_name = "SECONDS")]
+    launch_seconds: Option<f64>,
+
+    /// Certificate (PEM) that relays started on this machine show to this manager, with --control-ca
+    #[arg(long, env = "SPILLWAY_RELAY_CERT", value_name = "FILE")]
+    relay_cert: Option<PathBuf>,
+
+    /// Its private key (PEM) [default: the file of --relay-cert]
+    #[arg(long, env = "SPILLWAY_RELAY_KEY", value_name = "FILE")]
+    relay_key: Option<PathBuf>,
+
+    /// Where relays that are started report [default: where this manager listens for nodes]
+    #[arg(long, env = "SPILLWAY_RELAYS_REPORT_TO", value_name = "URL")]
+    relays_report_to: Option<String>,
+
     /// Authorities (PEM) that started relays trust beside those of the system [default: none]
     #[arg(long, env = "SPILLWAY_CA_FILE", value_name = "FILE")]
     ca_file: Option<PathBuf>,
 
+    /// Address on which nodes report, and nobody else; they then show certificates (--control-ca)
+    /// [default: that of --listen, without certificates]
+    #[arg(long, env = "SPILLWAY_CONTROL_LISTEN", value_name = "IP:PORT")]
+    control_listen: Option<SocketAddr>,
+
+    #[command(flatten)]
+    control: ControlConfig,
+
+    #[cfg(feature = "kubernetes")]
+    #[command(flatten)]
+    kubernetes: KubernetesConfig,
+
     #[command(flatten)]
     front: FrontConfig,
+}
+
+/// What else this program does than to manage.
+#[derive(Clone, Debug, clap::Subcommand)]
+enum Command {
+    /// Make the certificates that nodes and traffic managers show to one another, and their authority
+    MakeCertificates(Issue),
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, ValueEnum)]
@@ -109,6 +154,9 @@ struct Settings {
 enum LauncherKind {
     /// Processes on this machine
     Process,
+    /// Pods of a Kubernetes cluster
+    #[cfg(feature = "kubernetes")]
+    Kubernetes,
     /// None are started
     None,
 }
@@ -120,7 +168,11 @@ A flag wins over its variable in the environment, which wins over the file.
 Viewers open http://THIS_HOST:9000/watch/STREAM.m3u8?region=REGION.";
 
 fn main() -> ExitCode {
-    let settings = match Settings::parse().complete() {
+    let mut given = Settings::parse();
+    if let Some(Command::MakeCertificates(issue)) = given.command.take() {
+        return print(issue.run());
+    }
+    let settings = match given.complete() {
         Ok(settings) => settings,
         Err(error) => return config::refuse(NAME, &error),
     };
@@ -135,6 +187,22 @@ fn main() -> ExitCode {
     }
 }
 
+#[expect(
+    clippy::print_stdout,
+    reason = "what was asked for on the command line"
+)]
+fn print(told: anyhow::Result<Vec<String>>) -> ExitCode {
+    match told {
+        Ok(told) => {
+            for line in told {
+                println!("{line}");
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => config::refuse("traffic-manager make-certificates", &error),
+    }
+}
+
 impl Settings {
     /// With the file under it. The arguments without a flag win over everything.
     fn complete(mut self) -> anyhow::Result<Self> {
@@ -142,6 +210,16 @@ impl Settings {
         self.threshold = self.threshold_argument.take().or(self.threshold);
         let file = self.config.take();
         config::layered(self, file.as_deref())
+    }
+
+    /// Without a word about it, who is on this machine.
+    fn members(&self) -> anyhow::Result<Members> {
+        let (secret, certificate) = (self.control.secret()?, self.control.papers()?.is_some());
+        Ok(Members {
+            this_machine: secret.is_none() && !certificate,
+            secret,
+            certificate,
+        })
     }
 
     fn manager(&self) -> anyhow::Result<manager::Config> {
@@ -163,6 +241,11 @@ impl Settings {
             "relays of 0 viewers are not possible; leave relay-viewers out for no limit"
         );
         balancer.relay_viewers = self.relay_viewers;
+        #[cfg(feature = "kubernetes")]
+        if matches!(self.launcher, Some(LauncherKind::Kubernetes)) {
+            // An image may have to be fetched first.
+            balancer.launch_deadline = Duration::from_secs(120);
+        }
         set(&mut balancer.relays, self.max_relays);
         set(&mut balancer.relays_per_region, self.max_relays_per_region);
         for (name, least, seconds, span) in [
@@ -177,6 +260,12 @@ impl Settings {
                 0.1,
                 self.heartbeat_seconds,
                 &mut balancer.heartbeat,
+            ),
+            (
+                "launch-seconds",
+                1.0,
+                self.launch_seconds,
+                &mut balancer.launch_deadline,
             ),
             (
                 "join-seconds",
@@ -195,15 +284,24 @@ impl Settings {
         Ok(config)
     }
 
-    /// `None`: relays cannot be started, or are not to be.
-    fn launcher(
+    /// `None`: relays cannot be started, or are not to be. `within` is for a relay to serve.
+    async fn launcher(
         &self,
         here: SocketAddr,
-        url: &str,
+        reports_to: String,
         front: &Front,
+        within: Duration,
+        stop: &CancellationToken,
     ) -> anyhow::Result<Option<Arc<dyn Launcher>>> {
-        if matches!(self.launcher, Some(LauncherKind::None)) {
-            return Ok(None);
+        match self.launcher {
+            Some(LauncherKind::None) => return Ok(None),
+            #[cfg(feature = "kubernetes")]
+            Some(LauncherKind::Kubernetes) => {
+                let stop = stop.clone();
+                let launcher = self.kubernetes.launcher(reports_to, within, stop).await?;
+                return Ok(Some(Arc::new(launcher)));
+            }
+            Some(LauncherKind::Process) | None => {}
         }
         let program = match &self.local_server {
             Some(given) => {
@@ -226,50 +324,169 @@ impl Settings {
             }
         };
         let ip = self.relay_ip.unwrap_or(here.ip());
-        // With a certificate this manager is reached by the name in it, and so are relays beside it.
-        let (manager, files) = match front.files() {
-            Some(files) => (url.to_owned(), files),
-            None => (format!("http://{here}"), Vec::new()),
-        };
-        let mut launcher = ProcessLauncher::new(program, manager, ip);
-        launcher.files = files;
-        if let Some(authorities) = &self.ca_file {
-            launcher.files.push(("--ca-file", authorities.clone()));
-        }
+        let mut launcher = ProcessLauncher::new(program, reports_to, ip);
+        launcher.ready_within = within.min(launcher.ready_within);
+        launcher.files = front.files().unwrap_or_default();
+        launcher.files.extend(self.relay_papers()?);
+        let given = [
+            ("--ca-file", &self.ca_file),
+            ("--control-secret-file", &self.control.control_secret_file),
+        ];
+        let given = given.into_iter();
+        launcher
+            .files
+            .extend(given.filter_map(|(flag, file)| Some((flag, file.clone()?))));
         Ok(Some(Arc::new(launcher)))
+    }
+}
+
+/// A listener for nodes alone.
+struct Door {
+    front: Front,
+    listener: TcpListener,
+    url: Url,
+}
+
+impl Door {
+    /// `None`: nodes report where viewers join.
+    async fn open(settings: &Settings) -> anyhow::Result<Option<Self>> {
+        let (front, usual) = match settings.control.papers()? {
+            Some(papers) => {
+                let files = Files {
+                    certificate: papers.certificate,
+                    key: papers.key,
+                };
+                let front = Front::for_members(files, &papers.authority).await?;
+                (front, Some(CONTROL_PORT))
+            }
+            None => (FrontConfig::default().open().await?, None),
+        };
+        let listener = match (settings.control_listen, usual) {
+            (Some(address), _) => net::bind(address).await.context("control-listen")?,
+            (None, Some(port)) => net::bind_all(port).await.context("control-listen")?,
+            (None, None) => return Ok(None),
+        };
+        let url = front.url(listener.local_addr()?, here(&listener)?.ip())?;
+        Ok(Some(Self {
+            front,
+            listener,
+            url,
+        }))
+    }
+}
+
+/// Where this machine reaches it.
+fn here(listener: &TcpListener) -> anyhow::Result<SocketAddr> {
+    let mut here = listener.local_addr()?;
+    if here.ip().is_unspecified() {
+        here.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    Ok(here)
+}
+
+impl Settings {
+    /// What relays of this machine show to the manager.
+    fn relay_papers(&self) -> anyhow::Result<Vec<(&'static str, PathBuf)>> {
+        let Some(papers) = self.control.papers()? else {
+            return Ok(Vec::new());
+        };
+        let certificate = self.relay_cert.clone().context(
+            "relays that are started have to show a certificate as well, for names that begin with relay-; \
+             give relay-cert, or start none (--launcher none)",
+        )?;
+        let key = self
+            .relay_key
+            .clone()
+            .unwrap_or_else(|| certificate.clone());
+        Ok(vec![
+            ("--control-ca", papers.authority),
+            ("--control-cert", certificate),
+            ("--control-key", key),
+        ])
+    }
+
+    /// Where relays that are started report.
+    fn reports_to(
+        &self,
+        here: SocketAddr,
+        url: &str,
+        front: &Front,
+        door: Option<&Door>,
+    ) -> anyhow::Result<String> {
+        if let Some(given) = &self.relays_report_to {
+            return address::typed_url(given).map_err(anyhow::Error::msg);
+        }
+        Ok(match door {
+            Some(door) => door.url.to_string(),
+            // With a certificate this manager is reached by the name in it, and so are relays beside it.
+            None if front.files().is_some() => url.to_owned(),
+            None => format!("http://{here}"),
+        })
     }
 }
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
     let config = settings.manager()?;
+    let members = settings.members()?;
     let public = settings.public_url.as_deref().map(address::typed_url);
     let public = public.transpose().map_err(anyhow::Error::msg)?;
     let front = settings.front.open().await?;
+    let door = Door::open(&settings).await?;
     let listener = match settings.listen {
         Some(address) => net::bind(address).await?,
         None => net::bind_all(PORT).await?,
     };
-    let mut here = listener.local_addr()?;
-    if here.ip().is_unspecified() {
-        here.set_ip(Ipv4Addr::LOCALHOST.into());
-    }
+    let here = here(&listener)?;
     let own = front.url(here, here.ip())?;
     let url = public.unwrap_or_else(|| own.as_str().trim_end_matches('/').to_owned());
-    let launcher = settings.launcher(here, &url, &front)?;
+    let reports_to = settings.reports_to(here, &url, &front, door.as_ref())?;
     let stop = shutdown::on_signal()?;
+    let within = config.balancer.launch_deadline;
+    let launcher = settings
+        .launcher(here, reports_to, &front, within, &stop)
+        .await?;
     tracing::info!(
         primary = config.primary,
         threshold = config.balancer.threshold,
         launches = launcher.is_some(),
         "viewers join at {url}/watch/STREAM.m3u8"
     );
+    let hears = members.to_string();
     let manager = Manager::start(config, launcher, stop.clone());
-    let app = manager.router().merge(assets::ops());
+    let (mut app, control) = (
+        manager.public().merge(assets::ops()),
+        manager.control(members)?,
+    );
+    let (at, ready) = match &door {
+        Some(door) => (
+            door.url.to_string(),
+            format!("ready {url} control {}", door.url),
+        ),
+        None => (url.clone(), format!("ready {url}")),
+    };
+    tracing::info!(at, "nodes report, and heard is who {hears}");
+    let door = match door {
+        Some(door) => Some((door, control)),
+        None => {
+            app = app.merge(control);
+            None
+        }
+    };
+    let nodes = async {
+        if let Some((door, control)) = door {
+            let Door {
+                front,
+                listener,
+                url,
+            } = door;
+            front.serve(listener, control, &url, stop.clone()).await;
+        }
+    };
     // Whoever started this may not read it.
-    let _ = writeln!(std::io::stdout(), "ready {url}");
+    let _ = writeln!(std::io::stdout(), "{ready}");
     let base = url.parse().with_context(|| format!("public-url {url}"))?;
-    let served = front.serve(listener, app, &base, stop);
-    tokio::join!(served, manager.ended());
+    let served = front.serve(listener, app, &base, stop.clone());
+    tokio::join!(served, nodes, manager.ended());
     Ok(())
 }
 
@@ -280,6 +497,9 @@ fn set<T>(field: &mut T, value: Option<T>) {
 }
 
 const PORT: u16 = 9000;
+
+/// Of nodes that show certificates.
+const CONTROL_PORT: u16 = 9443;
 
 #[cfg(test)]
 mod tests {

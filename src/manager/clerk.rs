@@ -52,6 +52,8 @@ enum Outcome {
     Runs(Ended),
     Failed(String),
     Ended(String),
+    /// An earlier manager's, and nowhere to be found.
+    Stray,
 }
 
 impl Clerk {
@@ -125,6 +127,9 @@ impl Clerk {
         } else {
             let new = &self.nodes[&name];
             tracing::info!(node = name, kind = ?new.kind, state = ?new.state, url = new.url, "node heard");
+            if new.launched {
+                self.adopt(name.clone());
+            }
         }
         self.act();
         self.publish();
@@ -213,6 +218,7 @@ impl Clerk {
                 self.relays.remove(&node);
                 self.tell(Event::Ended { node, why });
             }
+            Outcome::Stray => drop(self.relays.remove(&node)),
         }
         self.publish();
     }
@@ -275,6 +281,29 @@ impl Clerk {
             match launch.await {
                 Ok(ended) => (node, Outcome::Runs(ended)),
                 Err(error) => (node, Outcome::Failed(format!("{error:#}"))),
+            }
+        });
+    }
+
+    /// A relay that an earlier manager launched is ended and seen to its end as those launched here.
+    fn adopt(&mut self, node: String) {
+        let Some(launcher) = &self.launcher else {
+            return;
+        };
+        if self.relays.contains_key(&node) {
+            return;
+        }
+        let stop = CancellationToken::new();
+        let adopted = launcher.adopt(node.clone(), stop.clone());
+        let relay = Launched {
+            stop,
+            overdue: None,
+        };
+        self.relays.insert(node.clone(), relay);
+        self.work.spawn(async move {
+            match adopted.await {
+                Some(ended) => (node, Outcome::Ended(ended.await)),
+                None => (node, Outcome::Stray),
             }
         });
     }
@@ -345,6 +374,16 @@ impl Clerk {
         if self.relays.is_empty() {
             return;
         }
+        if self
+            .launcher
+            .as_ref()
+            .is_some_and(|launcher| launcher.outlives())
+        {
+            return tracing::info!(
+                relays = self.relays.len(),
+                "leaving the relays that run to the next manager"
+            );
+        }
         tracing::info!(
             relays = self.relays.len(),
             "ending the relays that were launched here"
@@ -362,6 +401,7 @@ impl Clerk {
                 Ok((node, Outcome::Ended(why) | Outcome::Failed(why))) => {
                     tracing::info!(node, why, "relay ended");
                 }
+                Ok((_, Outcome::Stray)) => {}
                 Err(error) => tracing::error!(%error, "a launcher failed"),
             }
         }

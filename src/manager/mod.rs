@@ -13,6 +13,8 @@
 pub mod address;
 mod clerk;
 mod desk;
+mod gate;
+mod hearing;
 pub mod launcher;
 mod report;
 mod routes;
@@ -27,6 +29,8 @@ use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use desk::Desk;
+use gate::Gate;
+pub use gate::Members;
 use launcher::Launcher;
 pub use routing::Routing;
 
@@ -71,9 +75,14 @@ impl Manager {
         Self { desk, task }
     }
 
-    /// Joins, heartbeats, and what operators see.
-    pub fn router(&self) -> Router {
+    /// Joins, and what operators see.
+    pub fn public(&self) -> Router {
         routes::router(self.desk.clone())
+    }
+
+    /// Heartbeats, of `members`.
+    pub fn control(&self, members: Members) -> anyhow::Result<Router> {
+        Ok(hearing::router(self.desk.clone(), Gate::new(members)?))
     }
 
     /// Where joins go now; changes as it does.

@@ -1,28 +1,13 @@
 //! A heartbeat as it comes in: checked, and turned into what the balancer understands.
 
 use adaptation::region::{Kind, Load, Region, Report, State};
-use serde::Deserialize;
 
 use super::address;
-use crate::control::{Heartbeat, NodeKind, NodeState, VERSION};
+use crate::control::{Encoding, Heartbeat, NodeKind, NodeState};
 
 /// The heartbeat in `body`, or in one line what is wrong with it.
-pub(super) fn read(body: &[u8]) -> Result<Heartbeat, String> {
-    /// First of all, since the rest of another version may look different.
-    #[derive(Deserialize)]
-    struct Versioned {
-        version: u16,
-    }
-
-    let broken = |error: serde_json::Error| format!("the heartbeat cannot be read: {error}");
-    let Versioned { version } = serde_json::from_slice(body).map_err(broken)?;
-    if version != VERSION {
-        return Err(format!(
-            "the heartbeat is of version {version}, this manager speaks version {VERSION}; \
-             run the same release on all nodes"
-        ));
-    }
-    let mut heartbeat: Heartbeat = serde_json::from_slice(body).map_err(broken)?;
+pub(super) fn read(encoding: Encoding, body: &[u8]) -> Result<Heartbeat, String> {
+    let mut heartbeat: Heartbeat = encoding.read(body).map_err(|error| error.to_string())?;
     if !address::is_node(&heartbeat.node) {
         return Err(format!(
             "{:?} is no name for a node: 1 to 64 letters, digits, '-', '_' and '.'",
@@ -80,7 +65,7 @@ mod tests {
             (r#"{"version":9,"x":1}"#, "is of version 9"),
             (r#"{"version":1}"#, "missing field `node`"),
         ] {
-            let error = read(body.as_bytes()).unwrap_err();
+            let error = read(Encoding::Json, body.as_bytes()).unwrap_err();
             assert!(error.contains(rule) && !error.contains('\n'), "{error}");
         }
     }

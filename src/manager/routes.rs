@@ -5,20 +5,19 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use adaptation::region::Region;
 use axum::{
     Json, Router,
-    body::Bytes,
-    extract::{DefaultBodyLimit, Path, RawQuery, State},
+    extract::{Path, RawQuery, State},
     http::{
-        HeaderMap, HeaderValue, Method, StatusCode, Uri,
+        HeaderValue, Method, StatusCode, Uri,
         header::{
-            ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL,
-            CONTENT_TYPE, LOCATION, RETRY_AFTER,
+            ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, LOCATION,
+            RETRY_AFTER,
         },
     },
     response::{
         IntoResponse, Response, Sse,
         sse::{self, KeepAlive},
     },
-    routing::{get, post},
+    routing::get,
 };
 use futures_util::{Stream, stream};
 use tokio::sync::broadcast;
@@ -26,18 +25,12 @@ use tokio::sync::broadcast;
 use super::{
     address,
     desk::{Closed, Desk, Join, Joined},
-    report,
     view::{Decision, NodeView, Overview, RegionView},
 };
-use crate::control::HeartbeatReply;
 
 pub(super) fn router(desk: Desk) -> Router {
     Router::new()
         .route("/watch/{playlist}", get(watch))
-        .route(
-            "/v1/heartbeat",
-            post(heartbeat).layer(DefaultBodyLimit::max(HEARTBEAT_LIMIT)),
-        )
         .route("/v1/overview", get(overview))
         .route("/v1/regions", get(regions))
         .route("/v1/nodes", get(nodes))
@@ -109,28 +102,6 @@ fn split(query: &str) -> (&str, String) {
         }
     }
     (region, rest)
-}
-
-async fn heartbeat(
-    State(desk): State<Desk>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Json<HeartbeatReply>, Problem> {
-    // A web page cannot send this type to another site unasked, so none can pose as a node.
-    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    if !kind.is_some_and(|kind| kind.starts_with(b"application/json")) {
-        let told = "a heartbeat is sent as content-type application/json";
-        return Err(Problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, told.into()));
-    }
-    let heartbeat = report::read(&body).map_err(|told| Problem(StatusCode::BAD_REQUEST, told))?;
-    let node = heartbeat.node.clone();
-    match desk.heartbeat(heartbeat).await? {
-        Ok(reply) => Ok(Json(reply)),
-        Err(refused) => {
-            tracing::warn!(node, %refused, "heartbeat refused");
-            Err(Problem(StatusCode::CONFLICT, format!("{node}: {refused}")))
-        }
-    }
 }
 
 async fn overview(State(desk): State<Desk>) -> Result<Json<Overview>, Problem> {
@@ -225,7 +196,7 @@ async fn wrong_method(method: Method, uri: Uri) -> Problem {
 
 /// An answer that is no success: one line of JSON that says why.
 #[derive(Debug)]
-struct Problem(StatusCode, String);
+pub(super) struct Problem(pub(super) StatusCode, pub(super) String);
 
 impl Problem {
     fn not_found(told: String) -> Self {
@@ -256,9 +227,6 @@ impl IntoResponse for Problem {
         (status, body).into_response()
     }
 }
-
-/// Some thousand streams and all regions fit.
-const HEARTBEAT_LIMIT: usize = 256 * 1024;
 
 const OVERVIEW_EVERY: Duration = Duration::from_secs(1);
 

@@ -201,6 +201,17 @@ async fn settled(files: &Files, mut before: anyhow::Result<Source>) -> anyhow::R
     before
 }
 
+/// Whose certificate it is: its subject's name, which is how our own authority names a node, and the names it is
+/// good for. Nothing, if it cannot be read.
+pub(super) fn subjects(shown: &CertificateDer<'_>) -> Vec<String> {
+    let Ok((_, certificate)) = X509Certificate::from_der(shown) else {
+        return Vec::new();
+    };
+    let subject = certificate.subject().iter_common_name();
+    let own = subject.filter_map(|name| name.as_str().ok().map(str::to_owned));
+    own.chain(names(&certificate)).collect()
+}
+
 /// What a certificate is for; its subject's name has not counted for long (RFC 9525).
 fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
     let extension = certificate.subject_alternative_name().ok().flatten();

@@ -125,44 +125,6 @@ impl Fetcher {
         }
     }
 
-    /// Posts JSON and reads JSON back.
-    pub async fn exchange<T: serde::de::DeserializeOwned>(
-        &self,
-        url: Url,
-        message: &impl serde::Serialize,
-        patience: Duration,
-    ) -> Result<T, FetchError> {
-        let transport = |error: reqwest::Error| FetchError::Transport {
-            url: name(error.url().unwrap_or(&url)),
-            why: cause(&error),
-        };
-        let answer = self
-            .client
-            .post(url.clone())
-            .json(message)
-            .timeout(patience)
-            .send()
-            .await
-            .map_err(transport)?;
-        let status = answer.status();
-        if !status.is_success() {
-            let said = answer
-                .text()
-                .await
-                .unwrap_or_default()
-                .trim()
-                .chars()
-                .take(200)
-                .collect();
-            return Err(FetchError::Status {
-                url: name(&url),
-                status,
-                said,
-            });
-        }
-        answer.json().await.map_err(transport)
-    }
-
     async fn get_in_time(&self, url: Url) -> Result<Fetched, FetchError> {
         let transport = |error: reqwest::Error| FetchError::Transport {
             url: name(error.url().unwrap_or(&url)),
@@ -226,7 +188,7 @@ fn name(url: &Url) -> Box<Url> {
 }
 
 /// The innermost cause: "connection refused" says more than "error sending request".
-fn cause(error: &reqwest::Error) -> String {
+pub(super) fn cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;

@@ -255,6 +255,23 @@ impl FrontConfig {
 }
 
 impl Front {
+    /// For members only: whoever connects shows a certificate that one of `authorities` issued.
+    pub async fn for_members(files: Files, authorities: &std::path::Path) -> anyhow::Result<Self> {
+        let tls = Tls::asking(authorities).context("control-ca")?;
+        let certificate = files.read().await.context("control-cert")?;
+        certificate.present(tls.presented(), "read");
+        let names = certificate.names.clone();
+        Ok(Self {
+            server: Server {
+                tls: Some(tls),
+                ..Server::default()
+            },
+            plain: None,
+            keeper: Some(Keeper::Files(files, certificate)),
+            names,
+        })
+    }
+
     /// Where what listens on `address` is reached: by the first name of its certificate, or at `ip`.
     pub fn url(&self, address: SocketAddr, ip: IpAddr) -> anyhow::Result<Url> {
         let port = address.port();

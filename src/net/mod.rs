@@ -4,12 +4,15 @@
 pub mod acme;
 mod activity;
 mod bind;
+pub mod caller;
 pub mod certificate;
+mod complaints;
 pub mod fetch;
 pub mod front;
 mod head;
 pub mod http;
 mod http1;
+pub mod issuing;
 pub mod limits;
 pub mod proxy;
 mod renewal;
@@ -24,6 +27,9 @@ pub mod tcp_info;
 pub mod tls;
 
 pub use bind::{bind, bind_all};
+pub use caller::{Answer, Caller};
+pub use certificate::Files;
+pub use complaints::Complaints;
 pub use fetch::{FetchError, Fetched, Fetcher};
 pub use front::{Front, FrontConfig};
 pub use http::Client;

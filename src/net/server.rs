@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Connection, Limits, Peer, Tls, Trust,
+    Complaints, Connection, Limits, Peer, Tls, Trust, certificate,
     http::{Ending, Http},
     limits::{Addresses, Counted},
     proxy,
@@ -58,6 +58,7 @@ impl Server {
             http: Http::new(app.into(), self.trust.clone(), limits),
             server: self,
             addresses: Addresses::default(),
+            complaints: Complaints::default(),
             ending: ending.clone(),
         });
         loop {
@@ -69,7 +70,7 @@ impl Server {
                 let door = door.clone();
                 tracker.spawn(async move {
                     if let Err(error) = door.attend(stream, peer).await {
-                        tracing::debug!(%peer, %error, "connection refused");
+                        door.refused(peer, &error);
                     }
                     drop(slot);
                 });
@@ -92,6 +93,7 @@ struct Door {
     server: Server,
     http: Http,
     addresses: Addresses,
+    complaints: Complaints,
     ending: Ending,
 }
 
@@ -114,9 +116,16 @@ impl Door {
         } else {
             None
         };
+        let here = || {
+            stream
+                .local_addr()
+                .is_ok_and(|here| here.ip().to_canonical() == from.ip())
+        };
+        let direct = !proxied && !server.fronted;
         let peer = Peer {
             address: announced.unwrap_or(from),
-            direct: !proxied && !server.fronted,
+            direct,
+            local: direct && (from.ip().is_loopback() || here()),
         };
         let _announced = announced
             .map(|client| self.count(client, server.trust.trusts(client.ip())))
@@ -145,6 +154,11 @@ impl Door {
             tls.accept(stream),
         );
         let (stream, protocol) = shaken.await?;
+        if tls.asks() {
+            let (_, session) = stream.get_ref();
+            let shown = session.peer_certificates().and_then(<[_]>::first);
+            connection.certify(shown.map(certificate::subjects).unwrap_or_default());
+        }
         match protocol {
             Protocol::First => self.http.first(stream, connection, &self.ending).await,
             Protocol::Second => self.http.second(stream, connection, &self.ending).await,
@@ -152,6 +166,20 @@ impl Door {
             Protocol::Challenge => {}
         }
         Ok(())
+    }
+
+    /// Strangers are nothing new at a door that is open to all; at one for members they are.
+    fn refused(&self, peer: SocketAddr, error: &io::Error) {
+        let asks = self.server.tls.as_ref().is_some_and(Tls::asks);
+        if asks
+            && self
+                .complaints
+                .is_news(peer.ip(), &error.to_string(), std::time::Instant::now())
+        {
+            tracing::warn!(%peer, %error, "who connected was refused; only who has a certificate of the control-ca gets in");
+        } else {
+            tracing::debug!(%peer, %error, "connection refused");
+        }
     }
 
     /// Proxies may have as many connections as they like; whom they announce may not.

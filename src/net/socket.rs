@@ -10,7 +10,7 @@ use std::{
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, RawFd},
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
@@ -38,12 +38,15 @@ pub struct Peer {
     /// Nothing that we know of is between. Where something is, the kernel's account is of the way
     /// to that, and says nothing of the viewer's path.
     pub direct: bool,
+    /// It is on this machine.
+    pub local: bool,
 }
 
 /// What is known of a connection; in the extensions of each of its requests.
 #[derive(Debug)]
 pub struct Connection {
     pub peer: Peer,
+    certified: OnceLock<Box<[String]>>,
     kernel: Mutex<Kernel>,
     written: AtomicU64,
     /// In bit/s; 0 is as fast as the path allows.
@@ -96,6 +99,16 @@ impl Connection {
         {
             tracing::debug!(peer = %self.peer.address, %error, "cannot be broken off");
         }
+    }
+
+    /// The names in the certificate that the client showed; none where none was asked for.
+    pub fn certified(&self) -> &[String] {
+        self.certified.get().map_or(&[], |names| names)
+    }
+
+    pub(super) fn certify(&self, names: Vec<String>) {
+        // There is one handshake, so there is nothing that was said before.
+        let _ = self.certified.set(names.into());
     }
 
     pub fn is_open(&self) -> bool {
@@ -177,6 +190,7 @@ impl Stream {
     pub fn new(inner: TcpStream, peer: Peer, patience: Duration) -> Self {
         let connection = Arc::new(Connection {
             peer,
+            certified: OnceLock::new(),
             kernel: Mutex::new(Kernel {
                 socket: Some(inner.as_raw_fd()),
                 last: TcpInfo::default(),

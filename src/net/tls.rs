@@ -1,14 +1,15 @@
 //! TLS on accepted connections, with a certificate that may be exchanged while they go on.
 //! Where certificates come from is said by `certificate` (files) and `acme` (an authority).
 
-use std::{collections::HashMap, fmt, io, sync::Arc};
+use std::{collections::HashMap, fmt, io, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::{
-    ServerConfig,
+    RootCertStore, ServerConfig,
     crypto::aws_lc_rs,
-    server::{ClientHello, ResolvesServerCert},
+    pki_types::{CertificateDer, pem::PemObject as _},
+    server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier},
     sign::CertifiedKey,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -30,6 +31,8 @@ pub(super) enum Protocol {
 pub struct Tls {
     acceptor: TlsAcceptor,
     presented: Arc<Presented>,
+    /// Of clients, too, a certificate is asked.
+    asks: bool,
 }
 
 /// What is presented to clients. Connections that are open keep what they were opened with.
@@ -57,7 +60,40 @@ impl Tls {
         Ok(Self {
             acceptor,
             presented,
+            asks: false,
         })
+    }
+
+    /// The same, and whoever connects has to show a certificate that one of `authorities` (PEM) issued.
+    pub(super) fn asking(authorities: &Path) -> anyhow::Result<Self> {
+        let told = || authorities.display().to_string();
+        let mut roots = RootCertStore::empty();
+        for authority in CertificateDer::pem_file_iter(authorities).with_context(told)? {
+            roots
+                .add(authority.with_context(told)?)
+                .with_context(told)?;
+        }
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone())
+            .build()
+            .with_context(|| format!("{}: there is no authority in it", authorities.display()))?;
+        let presented = Arc::new(Presented::default());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .context("TLS")?
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(presented.clone());
+        config.alpn_protocols = [HTTP_2, HTTP_1].map(<[u8]>::to_vec).into();
+        let acceptor = Arc::new(config).into();
+        Ok(Self {
+            acceptor,
+            presented,
+            asks: true,
+        })
+    }
+
+    pub(super) fn asks(&self) -> bool {
+        self.asks
     }
 
     pub(super) fn presented(&self) -> &Arc<Presented> {

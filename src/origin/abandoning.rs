@@ -149,6 +149,7 @@ mod tests {
         let peer = Peer {
             address,
             direct: true,
+            local: true,
         };
         let stream = Stream::new(stream, peer, Duration::from_secs(10));
         let connection = stream.connection().clone();

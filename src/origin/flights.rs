@@ -169,6 +169,7 @@ mod tests {
         let peer = Peer {
             address,
             direct: true,
+            local: true,
         };
         (Stream::new(stream, peer, seconds(10)), reader)
     }

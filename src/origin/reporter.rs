@@ -1,26 +1,25 @@
 //! The node's voice to its traffic manager: a heartbeat in full, again and again, and the
-//! directive that comes back with each. What a directive means is for the node to say.
+//! directive that comes back with each. What a directive means is for the node to say; how a
+//! heartbeat is written, proven and carried is the `line`'s business.
+
+mod line;
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use reqwest::Url;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::Origin;
-use crate::{
-    control::{Directive, Heartbeat, HeartbeatReply, Load, NodeKind, NodeState, VERSION},
-    net::Fetcher,
-};
+pub use line::{Line, LineError};
 
-/// Who reports, and to whom.
+use super::Origin;
+use crate::control::{Directive, Heartbeat, Load, NodeKind, NodeState, VERSION};
+
+/// Who reports.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// Base URL of the manager.
-    pub manager: Url,
     pub node: String,
     /// Start of this run, Unix milliseconds.
     pub instance: u64,
@@ -42,36 +41,41 @@ pub struct Standing {
 pub async fn run(
     identity: Identity,
     origin: Arc<Origin>,
-    fetcher: Fetcher,
+    mut line: Line,
     mut standing: watch::Receiver<Standing>,
     directives: watch::Sender<Directive>,
     stop: CancellationToken,
 ) {
-    let Ok(url) = identity.manager.join("v1/heartbeat") else {
-        return;
-    };
-    let (mut interval, mut heard, mut last) = (INTERVAL, true, Instant::now());
+    let (mut interval, mut last, mut trouble) = (INTERVAL, Instant::now(), None);
     loop {
         let heartbeat = identity.heartbeat(&origin, standing.borrow_and_update().clone());
         let reply = tokio::select! {
-            reply = fetcher.exchange::<HeartbeatReply>(url.clone(), &heartbeat, PATIENCE) => reply,
+            reply = line.report(&heartbeat) => reply,
             () = stop.cancelled() => return,
         };
         match reply {
             Ok(reply) => {
-                if !heard {
-                    tracing::info!(manager = %identity.manager, "the traffic manager answers again");
+                if trouble.take().is_some() {
+                    tracing::info!(manager = %line.manager(), "the traffic manager answers again");
                 }
-                heard = true;
                 last = Instant::now();
                 interval = Duration::from_millis(reply.interval_ms.clamp(100, 60_000));
                 directives.send_if_modified(|now| {
                     std::mem::replace(now, reply.directive.clone()) != reply.directive
                 });
             }
-            Err(error) if heard => {
-                heard = false;
-                tracing::warn!(%error, "the traffic manager does not answer; going on as before");
+            // The same trouble is said once.
+            Err(error)
+                if trouble
+                    .as_ref()
+                    .is_none_or(|trouble| !error.is_like(trouble)) =>
+            {
+                if error.is_refusal() {
+                    tracing::error!(%error, "the traffic manager does not take this node; going on as before");
+                } else {
+                    tracing::warn!(%error, "the traffic manager does not answer; going on as before");
+                }
+                trouble = Some(error);
             }
             Err(_) => {}
         }
@@ -127,5 +131,3 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// After so long without its manager, a node that was launched is nobody's, unless it has viewers.
 const ABANDONED: Duration = Duration::from_secs(60);
-
-const PATIENCE: Duration = Duration::from_secs(3);

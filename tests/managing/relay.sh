@@ -4,7 +4,7 @@ case "$5" in
 well)
     echo "starting $3"
     echo "ready http://127.0.0.1:1"
-    exec sleep 300
+    while :; do sleep 1; done
     ;;
 deaf)
     trap '' TERM

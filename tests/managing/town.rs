@@ -11,7 +11,7 @@ use playlists::Bitrate;
 use spillway::{
     control::{Directive, Heartbeat, HeartbeatReply, Load, NodeKind, NodeState, VERSION},
     manager::{
-        Config, Manager, Routing,
+        Config, Manager, Members, Routing,
         launcher::{Ended, Later, Launcher, Order},
     },
     net,
@@ -56,7 +56,9 @@ impl Town {
         let manager = Manager::start(config, Some(launcher.clone()), stop.clone());
         let served = net::serve(
             listener,
-            manager.router(),
+            manager
+                .public()
+                .merge(manager.control(Members::default()).unwrap()),
             net::Limits::default(),
             stop.clone(),
         );

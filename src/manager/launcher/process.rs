@@ -1,7 +1,9 @@
 //! Relays as processes of this machine.
 //!
 //! Each is its own process group: a Ctrl-C at the manager's terminal is the manager's to pass on.
-//! A manager that is killed leaves its relays running, for the next one to adopt.
+//! A manager that is killed leaves its relays running, for the next one to adopt (`orphan`).
+
+mod orphan;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -11,13 +13,15 @@ use std::{
 };
 
 use anyhow::Context as _;
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, ChildStdout, Command},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Ended, Later, Launcher, Order, signal};
+use super::{Ended, Later, Launcher, Order};
+use orphan::Orphan;
 
 /// Starts `local-server`.
 #[derive(Clone, Debug)]
@@ -120,12 +124,13 @@ impl ProcessLauncher {
     /// SIGTERM, and SIGKILL for what does not heed it.
     async fn end(&self, child: &mut Child) -> String {
         for (signal, patience) in [
-            (signal::Signal::Terminate, self.ends_within),
-            (signal::Signal::Kill, Duration::MAX),
+            (Signal::TERM, self.ends_within),
+            (Signal::KILL, Duration::MAX),
         ] {
-            // None: it ended and was waited for; `wait` says how.
+            // None: it ended and was waited for; `wait` says how. Until then its number is nobody else's.
             let Some(pid) = child.id() else { break };
-            if let Err(error) = signal::send(pid, signal) {
+            let group = i32::try_from(pid).ok().and_then(Pid::from_raw);
+            if let Some(Err(error)) = group.map(|group| kill_process_group(group, signal)) {
                 tracing::debug!(pid, ?signal, %error, "cannot signal a relay");
             }
             if let Ok(status) = tokio::time::timeout(patience, child.wait()).await {
@@ -140,6 +145,15 @@ impl ProcessLauncher {
 impl Launcher for ProcessLauncher {
     fn launch(&self, order: Order, stop: CancellationToken) -> Later<anyhow::Result<Ended>> {
         Box::pin(self.clone().run(order, stop))
+    }
+
+    fn adopt(&self, node: String, stop: CancellationToken) -> Later<Option<Ended>> {
+        let (manager, ends_within) = (self.manager.clone(), self.ends_within);
+        Box::pin(async move {
+            let found = tokio::task::spawn_blocking(move || Orphan::find(&node, &manager)).await;
+            let orphan = found.ok().flatten()?;
+            Some(Box::pin(orphan.attend(ends_within, stop)) as Ended)
+        })
     }
 }
 
@@ -163,12 +177,15 @@ fn describe(status: std::io::Result<ExitStatus>) -> String {
 
 /// Settings of the manager that would mean something else to a relay, which inherits the rest.
 /// One private port for all of them would not do either.
-const OWN_SETTINGS: [&str; 9] = [
+const OWN_SETTINGS: [&str; 11] = [
     "SPILLWAY_CONFIG",
     "SPILLWAY_LISTEN",
     "SPILLWAY_PUBLIC_URL",
     "SPILLWAY_NAME",
     "SPILLWAY_PRIVATE_LISTEN",
+    // Relays have a certificate of their own.
+    "SPILLWAY_CONTROL_CERT",
+    "SPILLWAY_CONTROL_KEY",
     // Relays present the manager's certificate; they neither order one nor take its plain port.
     "SPILLWAY_TLS_CERT",
     "SPILLWAY_TLS_KEY",

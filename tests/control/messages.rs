@@ -1,0 +1,70 @@
+//! Messages of every kind that there is.
+
+use playlists::Bitrate;
+use proptest::{collection::btree_map, option, prelude::*};
+use spillway::control::{
+    Directive, Heartbeat, HeartbeatReply, Load, NodeKind, NodeState, RegionLoad, VERSION,
+};
+
+pub(crate) fn heartbeat() -> impl Strategy<Value = Heartbeat> {
+    let kind = prop_oneof![Just(NodeKind::Primary), Just(NodeKind::Relay)];
+    let state = prop_oneof![
+        Just(NodeState::Standby),
+        Just(NodeState::Filling),
+        Just(NodeState::Active),
+        Just(NodeState::Draining)
+    ];
+    let who = (".{0,20}", any::<u64>(), kind, state, ".{0,40}");
+    let what = (option::of(".{0,10}"), any::<bool>(), ".{0,10}", load());
+    (who, what).prop_map(
+        |((node, instance, kind, state, url), (region, launched, software, load))| Heartbeat {
+            version: VERSION,
+            node,
+            instance,
+            kind,
+            state,
+            url,
+            region,
+            launched,
+            software,
+            load,
+        },
+    )
+}
+
+fn load() -> impl Strategy<Value = Load> {
+    let region =
+        any::<(u32, u64)>().prop_map(|(viewers, arrivals)| RegionLoad { viewers, arrivals });
+    (
+        btree_map(".{0,10}", region, 0..5),
+        btree_map(".{0,10}", any::<u32>(), 0..5),
+        any::<u32>(),
+        any::<u64>(),
+        option::of(any::<u64>()),
+        // What JSON has no word for is not reckoned either.
+        prop::num::f64::NORMAL | prop::num::f64::ZERO,
+    )
+        .prop_map(|(regions, streams, moved, egress, budget, price)| Load {
+            regions,
+            streams,
+            moved,
+            egress: Bitrate::from_bps(egress),
+            budget: budget.map(Bitrate::from_bps),
+            price,
+        })
+}
+
+pub(crate) fn reply() -> impl Strategy<Value = HeartbeatReply> {
+    let directive = prop_oneof![
+        Just(Directive::Continue),
+        (".{0,20}", ".{0,10}")
+            .prop_map(|(upstream, region)| Directive::Activate { upstream, region }),
+        ".{0,20}".prop_map(|to| Directive::Drain { to }),
+        Just(Directive::Retire),
+    ];
+    (directive, any::<u64>()).prop_map(|(directive, interval_ms)| HeartbeatReply {
+        version: VERSION,
+        directive,
+        interval_ms,
+    })
+}

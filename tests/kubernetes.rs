@@ -1,0 +1,472 @@
+//! The launcher of Pods against an API server that misbehaves on demand; and against a real one, if
+//! KUBECONFIG names it.
+
+#![cfg(feature = "kubernetes")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test an unwrap is an assertion, in its helpers too"
+)]
+
+#[path = "cluster/server.rs"]
+mod server;
+
+use std::time::Duration;
+
+use axum::http::Method;
+use serde_json::{Value, json};
+use server::{Cluster, Wrong};
+use spillway::manager::launcher::{
+    Ended, KubernetesLauncher, Launcher as _, Order,
+    kubernetes::{Settings, Template},
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// A manager's launcher in a cluster.
+struct Town {
+    cluster: Cluster,
+    launcher: KubernetesLauncher,
+    _guard: DropGuard,
+}
+
+impl Town {
+    async fn new() -> Self {
+        Self::with(Cluster::start().await, |_| {}).await
+    }
+
+    async fn with(cluster: Cluster, change: impl FnOnce(&mut Settings)) -> Self {
+        if cluster.api.get("podtemplates", "spillway-relay").is_none() {
+            cluster
+                .api
+                .put("podtemplates", "spillway-relay", template());
+        }
+        let mut settings = settings();
+        change(&mut settings);
+        let stop = CancellationToken::new();
+        let launcher =
+            KubernetesLauncher::start(cluster.client(), "tv", settings, stop.clone()).await;
+        Self {
+            cluster,
+            launcher: launcher.unwrap(),
+            _guard: stop.drop_guard(),
+        }
+    }
+
+    /// A launch that is under way, once its Pod is there.
+    async fn launch(
+        &self,
+        node: &str,
+    ) -> (
+        tokio::task::JoinHandle<anyhow::Result<Ended>>,
+        CancellationToken,
+    ) {
+        let stop = CancellationToken::new();
+        let launch = tokio::spawn(self.launcher.launch(order(node), stop.clone()));
+        let made = |api: &server::Api| {
+            api.pod(node)
+                .is_some_and(|pod| pod["metadata"]["deletionTimestamp"].is_null())
+        };
+        self.cluster.api.until("made", made).await;
+        (launch, stop)
+    }
+
+    /// A relay that runs.
+    async fn relay(&self, node: &str) -> (Ended, CancellationToken) {
+        let (launch, stop) = self.launch(node).await;
+        self.cluster.api.run(node);
+        (launch.await.unwrap().unwrap(), stop)
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        installation: "tv".into(),
+        template: Template::Object("spillway-relay".into()),
+        manager: "http://traffic-manager:9000".into(),
+        runs_within: Duration::from_secs(20),
+        ends_within: Duration::from_secs(20),
+        answers_within: Duration::from_secs(5),
+    }
+}
+
+fn template() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "PodTemplate", "metadata": {},
+        "template": {
+            "metadata": { "labels": { "team": "video" } },
+            "spec": { "terminationGracePeriodSeconds": 1, "containers": [{ "name": "relay", "image": "spillway:0.1" }] },
+        },
+    })
+}
+
+fn order(node: &str) -> Order {
+    Order {
+        node: node.into(),
+        region: "paris".into(),
+        upstream: "http://primary:8080".into(),
+    }
+}
+
+fn error(launched: anyhow::Result<Ended>) -> String {
+    format!("{:#}", launched.err().unwrap())
+}
+
+#[tokio::test]
+async fn a_relay_is_a_pod_from_the_template_until_it_is_told_to_end() {
+    let town = Town::new().await;
+    let api = &town.cluster.api;
+    let (ended, stop) = town.relay("relay-paris-1").await;
+    let pod = api.pod("relay-paris-1").unwrap();
+    assert_eq!(pod["metadata"]["labels"]["team"], "video");
+    assert_eq!(pod["metadata"]["labels"]["spillway.dev/region"], "paris");
+    assert_eq!(pod["spec"]["restartPolicy"], "Never");
+    let arguments = pod["spec"]["containers"][0]["args"].as_array().unwrap();
+    assert!(
+        arguments.contains(&"--launched".into()) && arguments.contains(&"relay-paris-1".into()),
+        "{arguments:?}"
+    );
+    let ended = tokio::spawn(ended);
+    stop.cancel();
+    api.until("deleted", |api| {
+        !api.pod("relay-paris-1").unwrap()["metadata"]["deletionTimestamp"].is_null()
+    })
+    .await;
+    api.remove("pods", "relay-paris-1");
+    assert_eq!(ended.await.unwrap(), "its Pod was deleted, as it should be");
+}
+
+#[tokio::test]
+async fn a_pod_that_fails_or_is_evicted_or_taken_away_is_an_event() {
+    let town = Town::new().await;
+    let api = &town.cluster.api;
+    let (ended, _stop) = town.relay("relay-paris-1").await;
+    api.evict("relay-paris-1");
+    assert_eq!(ended.await, "Evicted: The node was low on memory.");
+    assert!(
+        api.pod("relay-paris-1").is_none(),
+        "what is over is cleared away"
+    );
+
+    let (ended, _stop) = town.relay("relay-paris-2").await;
+    api.report(
+        "relay-paris-2",
+        "Failed",
+        json!({ "terminated": { "exitCode": 137, "reason": "OOMKilled" } }),
+    );
+    assert_eq!(ended.await, "OOMKilled, exit status: 137");
+
+    // A node is drained by the cluster's operator: the Pod has its time, and is gone then.
+    let (ended, _stop) = town.relay("relay-paris-3").await;
+    api.delete("relay-paris-3");
+    api.remove("pods", "relay-paris-3");
+    assert_eq!(ended.await, "its Pod was deleted");
+}
+
+#[tokio::test]
+async fn a_pod_that_never_runs_fails_with_what_it_waited_for_and_is_deleted() {
+    let town = Town::with(Cluster::start().await, |settings| {
+        settings.runs_within = Duration::from_millis(500)
+    })
+    .await;
+    let api = &town.cluster.api;
+    let (launch, _stop) = town.launch("relay-paris-1").await;
+    api.report(
+        "relay-paris-1",
+        "Pending",
+        json!({ "waiting": { "reason": "ImagePullBackOff", "message": "no such image" } }),
+    );
+    let told = error(launch.await.unwrap());
+    assert_eq!(
+        told,
+        "its Pod did not run within 500ms: ImagePullBackOff: no such image"
+    );
+    assert!(!api.pod("relay-paris-1").unwrap()["metadata"]["deletionTimestamp"].is_null());
+}
+
+#[tokio::test]
+async fn a_launch_that_is_stopped_leaves_nothing() {
+    let town = Town::new().await;
+    let (launch, stop) = town.launch("relay-paris-1").await;
+    stop.cancel();
+    assert_eq!(error(launch.await.unwrap()), "it was stopped before it ran");
+    let pod = town.cluster.api.pod("relay-paris-1").unwrap();
+    assert!(!pod["metadata"]["deletionTimestamp"].is_null());
+}
+
+#[tokio::test]
+async fn conflicts_and_errors_that_pass_are_waited_out() {
+    let town = Town::new().await;
+    let api = &town.cluster.api;
+    for code in [409, 429, 500, 503] {
+        api.spoil(Method::PATCH, 1, Wrong::Status(code));
+        api.spoil(Method::GET, 1, Wrong::Status(code));
+    }
+    let (ended, stop) = town.relay("relay-paris-1").await;
+    assert_eq!(api.requests("PATCH pods"), 5);
+    let ended = tokio::spawn(ended);
+    for code in [500, 503] {
+        api.spoil(Method::DELETE, 1, Wrong::Status(code));
+    }
+    stop.cancel();
+    api.until("deleted", |api| {
+        !api.pod("relay-paris-1").unwrap()["metadata"]["deletionTimestamp"].is_null()
+    })
+    .await;
+    assert_eq!(api.requests("DELETE pods"), 3);
+    api.remove("pods", "relay-paris-1");
+    ended.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_forbidden_fails_at_once_and_says_so() {
+    let town = Town::new().await;
+    town.cluster.api.spoil(Method::PATCH, 1, Wrong::Status(403));
+    let told = error(
+        town.launcher
+            .launch(order("relay-paris-1"), CancellationToken::new())
+            .await,
+    );
+    assert!(
+        told.starts_with("Pod relay-paris-1: ") && told.contains("403"),
+        "{told}"
+    );
+    assert_eq!(town.cluster.api.requests("PATCH pods"), 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_lost_makes_no_second_pod() {
+    let town = Town::with(Cluster::start().await, |settings| {
+        settings.answers_within = Duration::from_millis(300)
+    })
+    .await;
+    let api = &town.cluster.api;
+    // It is made, but nobody hears of it; then nothing is done, and nobody hears of that.
+    api.spoil(Method::PATCH, 1, Wrong::DoneSilently);
+    api.spoil(Method::PATCH, 1, Wrong::Silent);
+    let (_ended, _stop) = town.relay("relay-paris-1").await;
+    assert_eq!(api.pods(), ["relay-paris-1"]);
+    assert_eq!(api.requests("PATCH pods"), 3);
+}
+
+#[tokio::test]
+async fn a_launch_whose_answer_never_comes_leaves_no_pod() {
+    let town = Town::with(Cluster::start().await, |settings| {
+        (settings.answers_within, settings.runs_within) =
+            (Duration::from_millis(200), Duration::from_millis(300));
+    })
+    .await;
+    town.cluster
+        .api
+        .spoil(Method::PATCH, 9, Wrong::DoneSilently);
+    let told = error(
+        town.launcher
+            .launch(order("relay-paris-1"), CancellationToken::new())
+            .await,
+    );
+    assert!(told.contains("did not answer within"), "{told}");
+    let pod = town.cluster.api.pod("relay-paris-1").unwrap();
+    assert!(
+        !pod["metadata"]["deletionTimestamp"].is_null(),
+        "it was made all the same"
+    );
+}
+
+#[tokio::test]
+async fn a_watch_that_is_lost_goes_on_and_one_that_is_too_old_begins_anew() {
+    let town = Town::new().await;
+    let api = &town.cluster.api;
+    let (first, _stop) = town.relay("relay-paris-1").await;
+    let (second, _stop) = town.relay("relay-paris-2").await;
+    // What happens meanwhile is told when the watch is back.
+    api.cut_watches();
+    api.evict("relay-paris-1");
+    assert_eq!(first.await, "Evicted: The node was low on memory.");
+    // What happened before the oldest that is known is seen by what is listed, and by what is not.
+    let lists = api.requests("GET pods") - api.requests("GET pods watch");
+    api.delete_unseen("relay-paris-2");
+    api.expire_watches();
+    assert_eq!(second.await, "its Pod was deleted");
+    assert!(
+        api.requests("GET pods") - api.requests("GET pods watch") > lists,
+        "it was listed again"
+    );
+    // An expired watch that is asked for again.
+    let (third, _stop) = town.relay("relay-paris-3").await;
+    api.spoil(Method::GET, 1, Wrong::Status(410));
+    api.cut_watches();
+    api.evict("relay-paris-3");
+    assert_eq!(third.await, "Evicted: The node was low on memory.");
+}
+
+#[tokio::test]
+async fn another_manager_adopts_what_runs_and_sees_it_to_its_end() {
+    let old = Town::new().await;
+    let (lost, _stop) = old.relay("relay-paris-1").await;
+    drop(lost);
+    assert!(old.launcher.outlives());
+    let Town {
+        cluster, launcher, ..
+    } = old;
+    drop(launcher);
+    let new = Town::with(cluster, |_| {}).await;
+    let api = &new.cluster.api;
+    let stop = CancellationToken::new();
+    let ended = new
+        .launcher
+        .adopt("relay-paris-1".into(), stop.clone())
+        .await
+        .unwrap();
+    assert!(
+        new.launcher
+            .adopt("relay-rome-1".into(), CancellationToken::new())
+            .await
+            .is_none()
+    );
+    let ended = tokio::spawn(ended);
+    stop.cancel();
+    api.until("deleted", |api| {
+        !api.pod("relay-paris-1").unwrap()["metadata"]["deletionTimestamp"].is_null()
+    })
+    .await;
+    api.remove("pods", "relay-paris-1");
+    assert_eq!(ended.await.unwrap(), "its Pod was deleted, as it should be");
+}
+
+#[tokio::test]
+async fn a_launch_finds_the_pod_that_an_earlier_manager_made_for_it() {
+    let old = Town::new().await;
+    let (launch, _stop) = old.launch("relay-paris-1").await;
+    // Killed in the middle of it.
+    launch.abort();
+    let uid = old.cluster.api.pod("relay-paris-1").unwrap()["metadata"]["uid"].clone();
+    let Town {
+        cluster, launcher, ..
+    } = old;
+    drop(launcher);
+    let new = Town::with(cluster, |_| {}).await;
+    let (_ended, _stop) = new.relay("relay-paris-1").await;
+    assert_eq!(
+        new.cluster.api.pod("relay-paris-1").unwrap()["metadata"]["uid"],
+        uid
+    );
+    assert_eq!(new.cluster.api.pods().len(), 1);
+}
+
+#[tokio::test]
+async fn a_pod_of_before_is_cleared_away_before_another_takes_its_name() {
+    let old = Town::new().await;
+    let (ended, _stop) = old.relay("relay-paris-1").await;
+    drop(ended);
+    let uid = old.cluster.api.pod("relay-paris-1").unwrap()["metadata"]["uid"].clone();
+    // It goes, and takes its time.
+    old.cluster.api.delete("relay-paris-1");
+    let stop = CancellationToken::new();
+    let launch = tokio::spawn(old.launcher.launch(order("relay-paris-1"), stop.clone()));
+    let api = &old.cluster.api;
+    api.until("asked for", |api| {
+        api.requests("GET pods relay-paris-1") > 1
+    })
+    .await;
+    api.remove("pods", "relay-paris-1");
+    api.until("made", |api| api.pod("relay-paris-1").is_some())
+        .await;
+    assert_ne!(api.pod("relay-paris-1").unwrap()["metadata"]["uid"], uid);
+    api.run("relay-paris-1");
+    let _runs = launch.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn what_is_somebody_elses_is_left_alone() {
+    let cluster = Cluster::start().await;
+    cluster.api.put("pods", "relay-paris-1", json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "labels": { "app": "other" } }, "spec": { "containers": [{ "name": "x" }] } }));
+    let town = Town::with(cluster, |_| {}).await;
+    let told = error(
+        town.launcher
+            .launch(order("relay-paris-1"), CancellationToken::new())
+            .await,
+    );
+    assert_eq!(
+        told,
+        "there is a Pod relay-paris-1 already, which is no relay of this installation"
+    );
+    assert_eq!(town.cluster.api.requests("DELETE"), 0);
+    assert_eq!(town.cluster.api.requests("PATCH"), 0);
+}
+
+#[tokio::test]
+async fn what_an_earlier_manager_left_over_is_cleared_away() {
+    let old = Town::new().await;
+    let (ended, _stop) = old.relay("relay-paris-1").await;
+    let (stuck, _stop) = old.launch("relay-paris-2").await;
+    let (runs, _stop) = old.relay("relay-paris-3").await;
+    drop((ended, runs));
+    stuck.abort();
+    let Town {
+        cluster, launcher, ..
+    } = old;
+    drop(launcher);
+    cluster.api.evict("relay-paris-1");
+    let new = Town::with(cluster, |settings| {
+        settings.runs_within = Duration::from_millis(100)
+    })
+    .await;
+    let api = &new.cluster.api;
+    api.until("cleared", |api| api.pod("relay-paris-1").is_none())
+        .await;
+    // Seen not to run; looked at again when something happens, or after a while.
+    tokio::time::timeout(Duration::from_secs(20), async {
+        while api.pod("relay-paris-2").unwrap()["metadata"]["deletionTimestamp"].is_null() {
+            api.run("relay-paris-3");
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    assert!(
+        api.pod("relay-paris-3").unwrap()["metadata"]["deletionTimestamp"].is_null(),
+        "what runs is left"
+    );
+}
+
+#[tokio::test]
+async fn a_template_that_cannot_work_is_said_at_the_start() {
+    let cluster = Cluster::start().await;
+    let start = |template: Template| {
+        let settings = Settings {
+            template,
+            ..settings()
+        };
+        let (client, stop) = (cluster.client(), CancellationToken::new());
+        async move {
+            let started = KubernetesLauncher::start(client, "tv", settings, stop).await;
+            format!("{:#}", started.err().unwrap())
+        }
+    };
+    let told = start(Template::Object("spillway-relay".into())).await;
+    assert!(
+        told.starts_with("PodTemplate spillway-relay: ") && told.contains("404"),
+        "{told}"
+    );
+    let told = start(Template::File("/nowhere.yaml".into())).await;
+    assert!(
+        told.starts_with("cannot read pod-template /nowhere.yaml: "),
+        "{told}"
+    );
+    cluster.api.put(
+        "podtemplates",
+        "empty",
+        json!({ "apiVersion": "v1", "kind": "PodTemplate", "metadata": {} }),
+    );
+    let told = start(Template::Object("empty".into())).await;
+    assert_eq!(told, "PodTemplate empty has no template in it");
+}
+
+#[tokio::test]
+async fn a_cluster_that_does_not_answer_yet_is_no_reason_not_to_start() {
+    let cluster = Cluster::start().await;
+    cluster.api.spoil(Method::GET, 2, Wrong::Status(503));
+    let town = Town::with(cluster, |settings| {
+        settings.answers_within = Duration::from_millis(50)
+    })
+    .await;
+    let _ = town.relay("relay-paris-1").await;
+}
