@@ -27,7 +27,7 @@ use crate::{
         admission::Overflow,
         journal, ops,
         profile::Latency,
-        reporter::{self, Identity, Standing},
+        reporter::{self, Identity, Standing, Word},
         viewers::{EXPLAINED, Rules},
     },
     store::Store,
@@ -50,9 +50,15 @@ pub struct NodeConfig {
     /// What this node is called; keep it over restarts [default: `primary`, or `relay-HOST-PORT`]
     #[arg(long, env = "SPILLWAY_NAME")]
     pub name: Option<String>,
-    /// Base URL of the traffic manager to report to [default: none]
-    #[arg(long, env = "SPILLWAY_MANAGER", value_name = "URL")]
-    pub manager: Option<Url>,
+    /// Base URL of the traffic manager to report to; of each, where several share a lease [default: none]
+    #[arg(
+        long,
+        env = "SPILLWAY_MANAGER",
+        value_delimiter = ',',
+        value_name = "URL"
+    )]
+    #[serde(default)]
+    pub manager: Vec<Url>,
     /// Egress to share among all viewers, in Mbit/s; `auto` finds out what the link carries, once it is
     /// full [default: unlimited]
     #[arg(long, env = "SPILLWAY_EGRESS_MBPS", value_name = "MBPS|auto")]
@@ -241,7 +247,7 @@ impl Node {
         let (address, private_address) = (listener.local_addr()?, private.local_addr()?);
         let url = match &config.public_url {
             Some(url) => url.clone(),
-            None => front.url(address, reached(address, config.manager.as_ref()))?,
+            None => front.url(address, reached(address, config.manager.first()))?,
         };
         let name = config
             .name
@@ -273,26 +279,24 @@ impl Node {
             fetcher = fetcher.bearing(Arc::new(move || keys.errand()));
         }
         origin.pulled.by(fetcher.clone());
-        if let Some(manager) = &config.manager {
+        let word = Arc::new(Word::new(directive_sender));
+        let instance = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_millis() as u64;
+        for manager in &config.manager {
             let identity = Identity {
                 manager: manager.clone(),
                 node: origin.node.clone(),
-                instance: SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .unwrap_or_default()
-                    .as_millis() as u64,
+                instance,
                 kind: role.kind,
                 url: url.as_str().trim_end_matches('/').to_owned(),
                 launched: role.launched,
             };
             let (origin, fetcher, stop) = (origin.clone(), fetcher.clone(), stop.clone());
+            let (standings, word) = (standings.clone(), word.clone());
             tasks.spawn(reporter::run(
-                identity,
-                origin,
-                fetcher,
-                standings,
-                directive_sender,
-                stop,
+                identity, origin, fetcher, standings, word, stop,
             ));
         }
         tracing::info!(node = %origin.node, %url, private = %private_address, "serving");

@@ -103,6 +103,16 @@ const FENCES: &[(&str, &[&str], &str)] = &[
         "one place knows what is embedded",
     ),
     (
+        "maxminddb",
+        &["src/manager/places/geo.rs"],
+        "one place knows what a GeoIP database looks like",
+    ),
+    (
+        "tokio_postgres",
+        &["src/manager/lease/postgres.rs"],
+        "a lease is all that is kept in a database",
+    ),
+    (
         "unsafe",
         &[
             "src/archive/map.rs",

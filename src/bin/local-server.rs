@@ -80,10 +80,11 @@ impl Config {
         }
         if let Some(ip) = &self.manager_ip {
             let url = format!("http://{ip}:{}/", self.manager_port.unwrap_or(9000));
-            self.node.manager = Some(url.parse().with_context(|| format!("{url} is not a URL"))?);
+            let url = url.parse().with_context(|| format!("{url} is not a URL"))?;
+            self.node.manager = vec![url];
         }
         anyhow::ensure!(
-            self.node.manager.is_some() || self.upstream.is_some(),
+            !self.node.manager.is_empty() || self.upstream.is_some(),
             "nothing to do; give a traffic manager to wait for, or an --upstream to follow"
         );
         Ok(self)
@@ -154,7 +155,9 @@ impl Relay<'_> {
             let directive = directives.borrow_and_update().clone();
             match directive {
                 Directive::Continue => {}
-                Directive::Activate { upstream, region } => match upstream.parse() {
+                Directive::Activate {
+                    upstream, region, ..
+                } => match upstream.parse() {
                     Ok(upstream) => {
                         tracing::info!(%upstream, region, "told to stream");
                         self.stream_from(upstream).await;
