@@ -255,6 +255,10 @@ impl Node {
             .unwrap_or_else(|| default_name(role.kind, &url));
         let (rules, journal) = config.rules().await?;
         let origin = Origin::ruled_by(rules, name, store, config.terms()?);
+        // It is set once, here.
+        let _ = origin
+            .address
+            .set(url.as_str().trim_end_matches('/').to_owned());
         let mut fetcher = Fetcher::trusting(config.ca_file.as_deref())?;
         let (directive_sender, directives) = watch::channel(Directive::Continue);
         let (standing, standings) = watch::channel(role.standing);

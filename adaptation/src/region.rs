@@ -13,6 +13,8 @@ mod config;
 mod fleet;
 mod life;
 mod name;
+#[cfg(test)]
+mod network;
 mod node;
 mod operator;
 mod pick;

@@ -8,7 +8,7 @@ mod multivariant;
 mod storyboard;
 mod told;
 
-pub use multivariant::{all_variants, one_variant};
+pub use multivariant::{Pathway, all_variants, one_variant, steered};
 pub use storyboard::storyboard;
 pub use told::{Style, Taken, told, told_delta};
 

@@ -156,12 +156,15 @@ impl Relay<'_> {
             match directive {
                 Directive::Continue => {}
                 Directive::Activate {
-                    upstream, region, ..
+                    upstream,
+                    region,
+                    home,
+                    keep,
                 } => match upstream.parse() {
                     Ok(upstream) => {
                         tracing::info!(%upstream, region, "told to stream");
                         self.stream_from(upstream).await;
-                        self.serve(region);
+                        self.serve(region, home, keep);
                     }
                     Err(error) => {
                         tracing::error!(upstream, %error, "told to stream from what is not a URL")
@@ -195,9 +198,13 @@ impl Relay<'_> {
         }
     }
 
-    /// Takes viewers again, or for the first time.
-    fn serve(&self, region: String) {
-        self.node.origin.stance.store(Arc::new(Stance::Serving));
+    /// Takes viewers again, or for the first time; with `keep`, those beyond so many go home.
+    fn serve(&self, region: String, home: Option<String>, keep: Option<u32>) {
+        let stance = match home {
+            Some(to) => Stance::Giving { to, keep },
+            None => Stance::Serving,
+        };
+        self.node.origin.stance.store(Arc::new(stance));
         self.node.standing.send_if_modified(|standing| {
             let state = match standing.state {
                 NodeState::Draining => NodeState::Active,

@@ -151,6 +151,9 @@ impl Clerk {
         self.tenure = tenure;
         if begins {
             let now = self.now();
+            if let Tenure::Active { epoch: epoch @ 1.. } = self.tenure {
+                self.config.balancer.series = Some(epoch);
+            }
             self.balancer = Balancer::new(self.config.balancer.clone(), now);
             if let Some(journal) = &self.journal {
                 journal.begin();

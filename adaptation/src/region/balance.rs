@@ -152,8 +152,11 @@ impl Balancer {
     /// Whether a relay was put to use, or is on its way.
     fn grow(&mut self, region: &Region, mut reason: String, now: Moment) -> bool {
         let draining = self.fleet.members(region);
-        let draining = draining
-            .filter(|(name, node)| node.drains(region) && !node.silent && self.is_open(name));
+        // One that was too many stays that.
+        let surplus = self.count(Node::employed) > self.config.relays;
+        let draining = draining.filter(|(name, node)| {
+            node.drains(region) && !node.silent && self.is_open(name) && !surplus
+        });
         let fullest = draining.max_by_key(|(_, node)| node.total());
         if let Some(name) = fullest.map(|(name, _)| name.to_owned()) {
             self.turn(&name, Phase::Serving(region.clone()), now);
@@ -191,6 +194,42 @@ impl Balancer {
         false
     }
 
+    /// A relay that was taken for lost and is not, or that another manager had put to use, may be one too many: the
+    /// emptiest goes, of a region that has others if there is one.
+    pub(super) fn trim(&mut self, now: Moment) {
+        let employed = self.count(Node::employed);
+        let leaving = self.count(|node| matches!(node.phase, Phase::Draining(_) | Phase::Retiring));
+        let most = self.config.relays;
+        if employed <= most || leaving > 0 || !self.ready(now) {
+            return;
+        }
+        if self.primary().is_none_or(|node| node.silent) {
+            return;
+        }
+        let alone = |region: &Region| {
+            let others = self.fleet.members(region);
+            others
+                .filter(|(_, node)| node.serves(region) && node.ready())
+                .count()
+                < 2
+        };
+        let serving = self
+            .fleet
+            .iter()
+            .filter_map(|(name, node)| match &node.phase {
+                Phase::Serving(region) if node.ready() => Some((name, node, region)),
+                _ => None,
+            });
+        let least = serving.min_by_key(|(_, node, region)| (alone(region), node.total()));
+        let Some((name, _, region)) = least else {
+            return;
+        };
+        let (name, region) = (name.clone(), region.clone());
+        self.turn(&name, Phase::Draining(region.clone()), now);
+        let reason = format!("{employed} relays are in use, and the limit is {most}");
+        self.say(What::Drain, Some(region), &name, reason);
+    }
+
     /// A region that needs a relay comes before players that only ask a drained one for the way:
     /// they can be reloaded. Whether a place will be free soon.
     fn make_room(&mut self, region: &Region, now: Moment) -> bool {
@@ -217,7 +256,10 @@ impl Balancer {
         };
         let name = loop {
             area.named += 1;
-            let name = format!("relay-{region}-{}", area.named);
+            let name = match self.config.series {
+                Some(series) => format!("relay-{region}-{series}.{}", area.named),
+                None => format!("relay-{region}-{}", area.named),
+            };
             if self.fleet.get(&name).is_none() {
                 break name;
             }

@@ -37,6 +37,8 @@ pub struct Balancer {
     /// Nodes that the operator wants drained.
     pub(super) closed: BTreeSet<String>,
     pub(super) pins: BTreeMap<Region, Pin>,
+    /// Runs of nodes that have ended, and when: a heartbeat may be on its way for longer than who sent it lives.
+    pub(super) gone: BTreeMap<String, (u64, Moment)>,
 }
 
 impl Balancer {
@@ -52,6 +54,7 @@ impl Balancer {
             actions: VecDeque::new(),
             closed: BTreeSet::new(),
             pins: BTreeMap::new(),
+            gone: BTreeMap::new(),
         }
     }
 
@@ -89,6 +92,7 @@ impl Balancer {
                 self.pass(now);
                 self.note_trends(now);
                 self.press(now);
+                self.trim(now);
             }
         }
         let regions: Vec<_> = self.areas.keys().cloned().collect();
@@ -262,6 +266,13 @@ impl Balancer {
                 });
             }
             return Ok(());
+        }
+        let gone = self.gone.get(&report.node);
+        if let Some((known, _)) = gone.filter(|(run, _)| *run >= report.instance) {
+            return Err(Refused::Older {
+                known: *known,
+                found: report.instance,
+            });
         }
         if report.kind == Kind::Primary
             && let Some((first, node)) = self.fleet.primary()

@@ -43,6 +43,8 @@ pub struct Config {
     pub moved_deadline: Duration,
     /// Whether relays can be started at all; if not, only standby nodes are put to use.
     pub launcher: bool,
+    /// Stands in the names of relays that are launched, so that managers who follow each other give none twice.
+    pub series: Option<u64>,
 }
 
 /// What one region has of its own.
@@ -74,6 +76,7 @@ impl Default for Config {
             drain_deadline: Duration::from_secs(120),
             moved_deadline: Duration::from_secs(6 * 3600),
             launcher: true,
+            series: None,
         }
     }
 }

@@ -16,6 +16,8 @@ impl Balancer {
         for name in &names {
             self.attend(name, now);
         }
+        self.gone
+            .retain(|_, (_, at)| now.saturating_sub(*at) < LATE);
         let regions: Vec<_> = self.areas.keys().cloned().collect();
         for region in regions {
             let idle = self.fleet.idle(&region);
@@ -150,6 +152,9 @@ impl Balancer {
         let Some(node) = self.fleet.get(name) else {
             return;
         };
+        if let Some(report) = &node.report {
+            self.gone.insert(name.to_owned(), (report.instance, now));
+        }
         match &node.phase {
             Phase::Retiring => self.say(What::Gone, None, name, why.into()),
             Phase::Serving(_) if node.report.is_none() => {
@@ -217,6 +222,9 @@ fn drained(node: &Node, age: Duration, config: &Config) -> Option<String> {
 
 /// A viewer who was sent to a node and has not taken a segment by then is not coming.
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// No heartbeat is on its way for so long.
+const LATE: Duration = Duration::from_secs(60);
 
 /// A lost node is shown, and taken back if it is heard, for this long.
 const NODE_MEMORY: Duration = Duration::from_secs(300);
