@@ -81,7 +81,7 @@ fn settings() -> Settings {
     Settings {
         installation: "tv".into(),
         template: Template::Object("spillway-relay".into()),
-        manager: "http://traffic-manager:9000".into(),
+        managers: vec!["http://traffic-manager:9000".into()],
         runs_within: Duration::from_secs(20),
         ends_within: Duration::from_secs(20),
         answers_within: Duration::from_secs(5),

@@ -8,7 +8,7 @@ mod multivariant;
 mod storyboard;
 mod told;
 
-pub use multivariant::{all_variants, one_variant, sound_alone};
+pub use multivariant::{Pathway, all_variants, one_variant, sound_alone, steered};
 pub use storyboard::storyboard;
 pub use told::{Style, Taken, told, told_delta};
 

@@ -80,10 +80,11 @@ impl Config {
         }
         if let Some(ip) = &self.manager_ip {
             let url = format!("http://{ip}:{}/", self.manager_port.unwrap_or(9000));
-            self.node.manager = Some(url.parse().with_context(|| format!("{url} is not a URL"))?);
+            let url = url.parse().with_context(|| format!("{url} is not a URL"))?;
+            self.node.manager = vec![url];
         }
         anyhow::ensure!(
-            self.node.manager.is_some() || self.upstream.is_some(),
+            !self.node.manager.is_empty() || self.upstream.is_some(),
             "nothing to do; give a traffic manager to wait for, or an --upstream to follow"
         );
         Ok(self)
@@ -154,11 +155,16 @@ impl Relay<'_> {
             let directive = directives.borrow_and_update().clone();
             match directive {
                 Directive::Continue => {}
-                Directive::Activate { upstream, region } => match upstream.parse() {
+                Directive::Activate {
+                    upstream,
+                    region,
+                    home,
+                    keep,
+                } => match upstream.parse() {
                     Ok(upstream) => {
                         tracing::info!(%upstream, region, "told to stream");
                         self.stream_from(upstream).await;
-                        self.serve(region);
+                        self.serve(region, home, keep);
                     }
                     Err(error) => {
                         tracing::error!(upstream, %error, "told to stream from what is not a URL")
@@ -192,9 +198,13 @@ impl Relay<'_> {
         }
     }
 
-    /// Takes viewers again, or for the first time.
-    fn serve(&self, region: String) {
-        self.node.origin.stance.store(Arc::new(Stance::Serving));
+    /// Takes viewers again, or for the first time; with `keep`, those beyond so many go home.
+    fn serve(&self, region: String, home: Option<String>, keep: Option<u32>) {
+        let stance = match home {
+            Some(to) => Stance::Giving { to, keep },
+            None => Stance::Serving,
+        };
+        self.node.origin.stance.store(Arc::new(stance));
         self.node.standing.send_if_modified(|standing| {
             let state = match standing.state {
                 NodeState::Draining => NodeState::Active,

@@ -91,8 +91,7 @@ pub(super) async fn media(
     epoch: Epoch,
     (index, rendition): (usize, &Rendition),
     (name, file): (&str, File),
-    connection: Arc<Connection>,
-    headers: &HeaderMap,
+    (connection, headers): (Arc<Connection>, &HeaderMap),
 ) -> Result<Response, Refusal> {
     let piece = beside::piece(&seat.stream, consumer, epoch, (index, rendition), name).await?;
     let now = consumer.now();

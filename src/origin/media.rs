@@ -13,7 +13,7 @@ use playlists::{Bitrate, Epoch, Segment, Spot};
 use serde::Deserialize;
 
 use super::{
-    NO_STORE, Origin, Refusal, Stance, abandoning,
+    NO_STORE, Origin, Refusal, abandoning,
     asking::{self, Brought},
     beside,
     cmcd::Cmcd,
@@ -56,9 +56,8 @@ pub(super) async fn chosen(
     let (stream, consumer) = stream_of(&origin, &stream)?;
     let viewer: ViewerId = viewer.parse().map_err(Refusal::not_found)?;
     let seat = Seat { stream, viewer };
-    if let Stance::Draining { to } = &**origin.stance.load() {
-        let known = origin.viewers.moved(&seat, Instant::now());
-        return Ok(elsewhere(to, &uri, known));
+    if let Some(way) = origin.way(&seat, asked) {
+        return Ok(elsewhere(&way.to, &uri, way.known));
     }
     if let Some(rendition) = name.strip_suffix(".m3u8") {
         origin.viewers.touch(&seat, Instant::now());

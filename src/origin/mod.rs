@@ -21,6 +21,7 @@ mod ledger;
 mod listening;
 pub mod media;
 pub mod meter;
+mod moving;
 pub mod ops;
 mod own;
 pub mod piece;
@@ -37,6 +38,7 @@ pub mod share;
 mod shortcut;
 mod shown;
 mod signalling;
+mod steering;
 mod stills;
 pub mod strain;
 mod telling;
@@ -44,7 +46,10 @@ pub mod viewers;
 pub mod weights;
 pub mod wheel;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use adaptation::Rate;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -75,6 +80,8 @@ use crate::{net::App, store::Store, token::keys::Keys};
 pub enum Stance {
     #[default]
     Serving,
+    /// Serves, but has sent some to the node at this base URL; with `keep`, whoever is beyond so many goes there.
+    Giving { to: String, keep: Option<u32> },
     /// Sends everybody to the node at this base URL.
     Draining { to: String },
 }
@@ -131,6 +138,8 @@ pub struct Origin {
     pub stance: ArcSwap<Stance>,
     pub terms: Terms,
     pub derived: Derived,
+    /// Base URL under which viewers reach this node, once that is known.
+    pub address: OnceLock<String>,
     /// Base URL of the node that keeps more than what is live, if this one follows it.
     pub keeper: ArcSwapOption<String>,
     /// What is taken from there when it is asked for.
@@ -157,6 +166,7 @@ impl Origin {
             stance: ArcSwap::default(),
             terms,
             derived: Derived::default(),
+            address: OnceLock::new(),
             keeper: ArcSwapOption::empty(),
             pulled: Pulled::default(),
         })
@@ -190,6 +200,10 @@ pub fn public(origin: Arc<Origin>) -> App {
         .route(
             "/live/{stream}/v/{viewer}/index.m3u8",
             get(playlist::viewer),
+        )
+        .route(
+            "/live/{stream}/v/{viewer}/steering.json",
+            get(steering::manifest),
         )
         .route("/live/{stream}/v/{viewer}/{name}", get(media::chosen))
         .route("/live/{stream}/v/{viewer}/{epoch}/init.mp4", get(own::init))

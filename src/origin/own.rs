@@ -16,7 +16,7 @@ use axum::{
 use playlists::{Epoch, render::View};
 
 use super::{
-    Origin, Refusal, Stance,
+    Origin, Refusal,
     asking::{self, Brought},
     cmcd::Cmcd,
     edge::{self, Reload},
@@ -106,9 +106,8 @@ pub(super) async fn taken(
         stream: stream_name,
         viewer,
     };
-    if let Stance::Draining { to } = &**state.stance.load() {
-        let known = state.viewers.moved(&seat, asked);
-        return Ok(elsewhere(to, &uri, known));
+    if let Some(way) = state.way(&seat, asked) {
+        return Ok(elsewhere(&way.to, &uri, way.known));
     }
     let Some(file) = File::named(&name).ok().filter(|_| name != "init.mp4") else {
         let path = Path((stream, epoch, rung, name));
@@ -129,8 +128,7 @@ pub(super) async fn taken(
             Epoch(epoch),
             (index, &renditions.others[index]),
             (&name, file),
-            connection,
-            &headers,
+            (connection, &headers),
         )
         .await;
     }

@@ -24,6 +24,7 @@ use super::{
     rewind,
     seat::{Seat, ViewerId},
     signalling::{self, Format, Known},
+    steering,
 };
 use crate::{
     store::{Consumer, StreamName},
@@ -54,6 +55,8 @@ pub struct Join {
     abr: Option<String>,
     /// `canonical`: of who adapts by itself, or hands on what it gets, nobody is to be known.
     names: Option<String>,
+    /// Whether the player honours content steering.
+    steering: Option<String>,
     #[serde(flatten)]
     asked: Asked,
 }
@@ -127,10 +130,13 @@ pub(super) async fn join(
             }
             let region = join.region.as_deref().map(Region::new).unwrap_or_default();
             let viewer = ViewerId::mint(region, profile);
-            (
-                render::one_variant(&told, &renditions, &format!("v/{viewer}/")),
-                token::of_viewer(name.as_str(), viewer.key),
-            )
+            let text = if steered(&join, agent)? {
+                let pathways = steering::pathways(&origin, &viewer, name.as_str());
+                render::steered(&told, &renditions, &pathways)
+            } else {
+                render::one_variant(&told, &renditions, &format!("v/{viewer}/"))
+            };
+            (text, token::of_viewer(name.as_str(), viewer.key))
         }
         Some(other) => {
             return Err(Refusal::bad_request(format!(
@@ -153,6 +159,19 @@ fn handed_out(
         (Some(pass), Some(keys)) => pass.hand_out(keys, name, role, &text),
         _ => text,
     })
+}
+
+/// Whether a player is steered: if it asks for it, or is known to honour it. One that does not would see two variants
+/// that are alike, and ffmpeg takes both.
+fn steered(join: &Join, agent: &str) -> Result<bool, Refusal> {
+    match join.steering.as_deref() {
+        None => Ok(agent.contains("AppleCoreMedia")),
+        Some("1" | "true") => Ok(true),
+        Some("0" | "false") => Ok(false),
+        Some(other) => Err(Refusal::bad_request(format!(
+            "steering={other:?} is neither 1 nor 0"
+        ))),
+    }
 }
 
 /// The rungs that are left of `ladder` for a viewer with this profile.
@@ -186,11 +205,10 @@ pub(super) async fn viewer(
         stream: name.clone(),
         viewer,
     };
-    if let Stance::Draining { to } = &**origin.stance.load() {
-        let now = std::time::Instant::now();
-        let known = origin.viewers.moved(&seat, now);
+    let now = std::time::Instant::now();
+    if let Some(way) = origin.way(&seat, now) {
         let uri = signalling::telling(uri, origin.viewers.told(&seat, now));
-        return Ok(elsewhere(to, &uri, known));
+        return Ok(elsewhere(&way.to, &uri, way.known));
     }
     origin.viewers.touch(&seat, std::time::Instant::now());
     let parts = seat.viewer.profile.lists_parts() && !seat.viewer.profile.goes_back();

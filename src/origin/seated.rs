@@ -346,6 +346,14 @@ impl Seated {
         }
     }
 
+    pub(super) fn is_moved(&self) -> bool {
+        self.state().place == Place::Moved
+    }
+
+    pub(super) fn is_watching(&self) -> bool {
+        self.state().place == Place::Watching
+    }
+
     /// It was sent elsewhere; returns what is known of its path.
     pub(super) fn moved(&self) -> Option<Bitrate> {
         let mut state = self.state();

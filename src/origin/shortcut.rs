@@ -12,7 +12,7 @@ use axum::body::Body;
 use playlists::render::{Skip, View};
 
 use super::{
-    EXPOSED, NO_STORE, Origin, Stance, abandoning,
+    EXPOSED, NO_STORE, Origin, abandoning,
     asking::Brought,
     delivery::{Delivery, Measure},
     media::{self, File},
@@ -114,7 +114,7 @@ impl Shortcut for Sooner {
         let mut names = path.split('/');
         let (stream, v, viewer, file) =
             (names.next()?, names.next()?, names.next()?, names.next()?);
-        if v != "v" || names.next().is_some() || **self.origin.stance.load() != Stance::Serving {
+        if v != "v" || names.next().is_some() || !self.origin.keeps_all() {
             return None;
         }
         match file {

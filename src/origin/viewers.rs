@@ -62,6 +62,8 @@ pub struct Viewers {
     /// Octets that viewers have acknowledged.
     pub egress: AtomicU64,
     pub strain: Strain,
+    /// Held by who decides whether one more viewer is sent away.
+    giving: Mutex<()>,
 }
 
 impl Viewers {
@@ -82,6 +84,7 @@ impl Viewers {
             sent_on: AtomicU64::new(0),
             egress: AtomicU64::new(0),
             strain: Strain::default(),
+            giving: Mutex::default(),
         }
     }
 
@@ -134,6 +137,35 @@ impl Viewers {
     /// Notes that a viewer was sent elsewhere; returns what is known of its path.
     pub fn moved(&self, seat: &Seat, now: Instant) -> Option<Bitrate> {
         self.find(seat, now)?.moved()
+    }
+
+    /// Sends a viewer away if it was before, or if there are more than `keep`; what is known of its path then.
+    pub(super) fn given(
+        &self,
+        seat: &Seat,
+        keep: Option<u32>,
+        now: Instant,
+    ) -> Option<Option<Bitrate>> {
+        let seated = self.find(seat, now)?;
+        if seated.is_moved() {
+            return Some(seated.moved());
+        }
+        let keep = keep?;
+        // One after another, so that no more go than should.
+        let _giving = self.giving.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.watching() > keep && seated.is_watching()).then(|| seated.moved())
+    }
+
+    /// Nobody was sent away, and nobody is to be.
+    pub(super) fn keeps_all(&self, keep: Option<u32>) -> bool {
+        let rooms = self.rooms.load();
+        rooms.values().all(|room| room.moved.load(Relaxed) == 0)
+            && keep.is_none_or(|keep| self.watching() <= keep)
+    }
+
+    fn watching(&self) -> u32 {
+        let rooms = self.rooms.load();
+        rooms.values().map(|room| room.watching.load(Relaxed)).sum()
     }
 
     /// What a viewer was told whose rungs are chosen when they are listed.

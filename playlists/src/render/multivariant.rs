@@ -2,8 +2,8 @@
 //! (RFC 8216bis section 4.4.6). What is in each is the parent's business.
 
 use m3u8_rs::{
-    AlternativeMedia, AlternativeMediaType, ClosedCaptionGroupId, MasterPlaylist, QuotedOrUnquoted,
-    Resolution, VariantStream,
+    AlternativeMedia, AlternativeMediaType, ClosedCaptionGroupId, ExtTag, MasterPlaylist,
+    QuotedOrUnquoted, Resolution, VariantStream,
 };
 
 use super::VERSION;
@@ -18,6 +18,45 @@ pub fn one_variant(rungs: &[Rung], renditions: &Renditions, folder: &str) -> Str
     let top = rungs.last();
     let variant = top.map(|rung| variant(rung, renditions, format!("{folder}index.m3u8")));
     write(variant.into_iter().collect(), renditions, folder)
+}
+
+/// A way to the same variant (RFC 8216bis section 4.4.6.6).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Pathway {
+    /// Of letters, digits, `.`, `-` and `_`.
+    pub id: String,
+    /// Empty, or ends in a slash.
+    pub folder: String,
+}
+
+/// What a viewer gets whose player honours content steering: as [`one_variant`], by each of `pathways`, of which the
+/// first is where it begins and where `steering.json` says where to go on. Where there are renditions, which lie on
+/// one pathway, it is the first alone.
+pub fn steered(rungs: &[Rung], renditions: &Renditions, pathways: &[Pathway]) -> String {
+    let (Some(top), Some(first)) = (rungs.last(), pathways.first()) else {
+        return write(Vec::new(), renditions, "");
+    };
+    let apart = renditions.others.is_empty();
+    let ways = if apart { pathways } else { &pathways[..1] };
+    let variants = ways.iter().map(|way| {
+        let mut variant = variant(top, renditions, format!("{}index.m3u8", way.folder));
+        let id = QuotedOrUnquoted::Quoted(way.id.clone());
+        let others = variant.other_attributes.get_or_insert_default();
+        others.insert("PATHWAY-ID".to_owned(), id);
+        variant
+    });
+    let (server, id) = (&first.folder, &first.id);
+    let steering = ExtTag {
+        tag: "X-CONTENT-STEERING".to_owned(),
+        rest: Some(format!(
+            "SERVER-URI=\"{server}steering.json\",PATHWAY-ID=\"{id}\""
+        )),
+    };
+    let playlist = playlist(variants.collect(), renditions, &first.folder);
+    text(&MasterPlaylist {
+        unknown_tags: vec![steering],
+        ..playlist
+    })
 }
 
 /// Each of `rungs` for itself, in `folder` like the renditions; `query` goes with its name.
@@ -64,13 +103,20 @@ fn sound(renditions: &Renditions, folder: &str) -> Option<VariantStream> {
 }
 
 fn write(variants: Vec<VariantStream>, renditions: &Renditions, folder: &str) -> String {
-    let playlist = MasterPlaylist {
+    text(&playlist(variants, renditions, folder))
+}
+
+fn playlist(variants: Vec<VariantStream>, renditions: &Renditions, folder: &str) -> MasterPlaylist {
+    MasterPlaylist {
         version: Some(VERSION),
         independent_segments: true,
         variants,
         alternatives: alternatives(renditions, folder),
         ..Default::default()
-    };
+    }
+}
+
+fn text(playlist: &MasterPlaylist) -> String {
     let mut text = Vec::new();
     playlist.write_to(&mut text).expect("a Vec takes all text");
     String::from_utf8(text).expect("playlists are written as text")

@@ -76,16 +76,18 @@ fn arguments(pid: i32) -> Option<Vec<String>> {
     )
 }
 
-/// As `ProcessLauncher` starts relays.
+/// As `ProcessLauncher` starts relays, and those of managers that share a lease with `manager`.
 fn was_launched(arguments: &[String], node: &str, manager: &str) -> bool {
-    let has = |flag: &str, value: &str| {
+    let has = |flag: &str, fits: &dyn Fn(&str) -> bool| {
         arguments
             .windows(2)
-            .any(|pair| pair[0] == flag && pair[1] == value)
+            .any(|pair| pair[0] == flag && fits(&pair[1]))
     };
     arguments.iter().any(|word| word == "--launched")
-        && has("--name", node)
-        && has("--manager", manager)
+        && has("--name", &|name| name == node)
+        && has("--manager", &|managers| {
+            managers.split(',').any(|one| one == manager)
+        })
 }
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -107,6 +109,10 @@ mod tests {
             !was_launched(&own, "relay-1", "http://127.0.0.1:9001"),
             "another manager's"
         );
+        let shared = line(
+            "local-server --launched --name relay-1 --manager http://127.0.0.1:9001,http://127.0.0.1:9000",
+        );
+        assert!(was_launched(&shared, "relay-1", manager), "a peer's");
         let standby = line("local-server --name relay-1 --manager http://127.0.0.1:9000");
         assert!(!was_launched(&standby, "relay-1", manager));
     }
