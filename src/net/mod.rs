@@ -24,7 +24,7 @@ pub mod tcp_info;
 pub mod tls;
 
 pub use bind::{bind, bind_all};
-pub use fetch::{FetchError, Fetched, Fetcher};
+pub use fetch::{FetchError, Fetched, Fetcher, Incoming};
 pub use front::{Front, FrontConfig};
 pub use http::Client;
 pub use limits::{Limits, PerAddress};

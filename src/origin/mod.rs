@@ -17,6 +17,7 @@ pub mod explain;
 mod flights;
 mod gate;
 pub mod journal;
+mod lacking;
 mod ledger;
 pub mod media;
 pub mod meter;

@@ -4,7 +4,7 @@ use playlists::{
     Bitrate, Closed, Epoch, Format, Ladder, LadderError, MediaTime, Rendition, Renditions, Rung,
     RungName,
     parse::{Alternative, MediaPlaylist, Variant},
-    rendition::Track,
+    rendition::{Kind, Track},
 };
 
 pub(super) fn rung_of(variant: &Variant) -> Result<Rung, LadderError> {
@@ -25,11 +25,21 @@ pub(super) fn rung_of(variant: &Variant) -> Result<Rung, LadderError> {
     })
 }
 
+/// How renditions get their names.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Named {
+    /// As their playlists are called, by a node of ours.
+    ByFile,
+    /// By their kind and number. One that is there for several groups of variants is taken once.
+    ByPlace,
+}
+
 /// The renditions beside the variants, and where each one's playlist is. What is called as nothing
 /// of ours could be is left out.
 pub(super) fn renditions(
     alternatives: &[Alternative],
     closed: Option<Vec<Closed>>,
+    named: Named,
 ) -> (Renditions, Vec<String>) {
     let mut main = Track::default();
     let (mut others, mut uris) = (Vec::new(), Vec::new());
@@ -46,7 +56,16 @@ pub(super) fn renditions(
         };
         let file = uri.rsplit('/').next().unwrap_or_default();
         let stem = file.split(['.', '?']).next().unwrap_or_default();
-        match RungName::try_from(stem.to_owned()) {
+        let known = |other: &Rendition| (other.kind, &other.track) == (*kind, track);
+        let name = match named {
+            Named::ByFile => stem.to_owned(),
+            Named::ByPlace if others.iter().any(known) => continue,
+            Named::ByPlace => match kind {
+                Kind::Audio => format!("audio-{}", others.len()),
+                Kind::Subtitles => format!("text-{}", others.len()),
+            },
+        };
+        match RungName::try_from(name) {
             Ok(name) => {
                 others.push(Rendition {
                     kind: *kind,
