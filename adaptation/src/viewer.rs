@@ -447,6 +447,7 @@ mod tests {
         let first = viewer.decide(&offer(7), limits, None, &rule, now());
         assert_eq!((first.pin.rung, first.wished), (1, None));
         delivered_in(&mut viewer, 200_000, Duration::from_millis(50));
+        viewer.has(7, MediaTime::from_seconds(2.0), now());
         let ahead = viewer.decide(&offer(8), limits, None, &rule, now());
         assert_eq!((ahead.pin.rung, ahead.wished), (2, None), "2 s last");
         let slow = Limits {
