@@ -32,7 +32,11 @@ const MODULES: &[(&str, &[&str], &[&str])] = &[
     ("control", &[], &["playlists"]),
     ("player", &["net"], &["playlists"]),
     ("ingest", &["net", "store"], &[]),
-    ("source", &["net", "store"], &["playlists", "segmenter"]),
+    (
+        "source",
+        &["net", "store"],
+        &["playlists", "segmenter", "media"],
+    ),
     (
         "origin",
         &["control", "net", "store", "text", "token"],

@@ -127,11 +127,7 @@ async fn a_relay_tells_of_the_same() {
     // The segment of the break is not among those that the relay begins with.
     feed.segments(10);
     let relay = TestNode::on("relay", Terms::default(), patient()).await;
-    let upstream = Upstream {
-        base: primary.url.parse().unwrap(),
-        fetcher: Fetcher::new().unwrap(),
-        listed: 20,
-    };
+    let upstream = Upstream::node(primary.url.parse().unwrap(), Fetcher::new().unwrap(), 20);
     let stop = CancellationToken::new();
     tokio::spawn(upstream::run(
         upstream,

@@ -43,11 +43,7 @@ async fn a_relay_ends_with_a_programme_and_follows_the_next_one() {
     let relay = TestNode::start("relay", None, Limits::default()).await;
     let mut feed = primary.feed(short());
     feed.segments(4);
-    let upstream = Upstream {
-        base: primary.url.parse().unwrap(),
-        fetcher: Fetcher::new().unwrap(),
-        listed: 6,
-    };
+    let upstream = Upstream::node(primary.url.parse().unwrap(), Fetcher::new().unwrap(), 6);
     let stop = CancellationToken::new();
     let _stop = stop.clone().drop_guard();
     let store = relay.origin.store.clone();

@@ -56,11 +56,7 @@ async fn primary() -> (TestNode, Feed) {
 /// A relay that follows `primary`, once it has as much of the stream.
 async fn relay(primary: &TestNode, edge: u64) -> (TestNode, CancellationToken) {
     let node = TestNode::start("relay", None, Limits::default()).await;
-    let upstream = Upstream {
-        base: primary.url.parse().unwrap(),
-        fetcher: Fetcher::new().unwrap(),
-        listed: 6,
-    };
+    let upstream = Upstream::node(primary.url.parse().unwrap(), Fetcher::new().unwrap(), 6);
     let stop = CancellationToken::new();
     let (store, stopping) = (node.origin.store.clone(), stop.clone());
     tokio::spawn(upstream::run(upstream, store, stopping));

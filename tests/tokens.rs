@@ -346,11 +346,7 @@ async fn a_relay_with_the_same_keys_follows_a_node_that_asks_for_tokens() {
         .unwrap()
         .bearing(Arc::new(move || keys.errand()));
     let (store, stop) = (Store::default(), CancellationToken::new());
-    let upstream = Upstream {
-        base: primary.url.parse().unwrap(),
-        fetcher: bearing,
-        listed: 6,
-    };
+    let upstream = Upstream::node(primary.url.parse().unwrap(), bearing, 6);
     let following = tokio::spawn(upstream::run(upstream, store.clone(), stop.clone()));
     let arrived = async {
         loop {

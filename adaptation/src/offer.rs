@@ -128,6 +128,9 @@ pub struct Limits {
     pub ceiling: usize,
     /// The congestion price, in utility per Mbit/s; 0 where the node holds nobody down.
     pub price: f32,
+    /// The rungs, a bit each, that the node would have to fetch first, and how long that takes.
+    pub absent: u16,
+    pub wait: Duration,
 }
 
 impl Limits {
@@ -135,6 +138,8 @@ impl Limits {
     pub const NONE: Self = Self {
         ceiling: usize::MAX,
         price: 0.0,
+        absent: 0,
+        wait: Duration::ZERO,
     };
 
     /// No rung above this one.

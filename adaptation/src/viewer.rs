@@ -34,6 +34,8 @@ pub struct Decided<'a> {
     pub pin: Pin,
     /// What the rule was asked; `None` of a pin that is repeated.
     pub because: Option<Situation<'a>>,
+    /// What it would have, were it at hand.
+    pub wished: Option<usize>,
 }
 
 /// Half a kilobyte: a node may hold 100,000.
@@ -96,7 +98,11 @@ impl Viewer {
                 reason,
                 fresh: false,
             };
-            return Decided { pin, because: None };
+            return Decided {
+                pin,
+                because: None,
+                wished: None,
+            };
         }
         self.close |= place.is_some();
         self.buffer.asked(offer.number, offer.ahead, now);
@@ -104,6 +110,11 @@ impl Viewer {
         let situation = self.situation(offer, begun, limits, in_flight, now);
         let Choice { rung, reason } = rule.choose(&situation);
         let choice = situation.within(rung, reason);
+        let wished = (choice.reason == Reason::Absent).then(|| {
+            let mut at_hand = situation;
+            at_hand.viewer.absent = 0;
+            rule.choose(&at_hand).rung
+        });
         self.pin(&situation, choice, begun.is_some());
         let pin = Pin {
             rung: choice.rung,
@@ -113,6 +124,7 @@ impl Viewer {
         Decided {
             pin,
             because: Some(situation),
+            wished,
         }
     }
 
@@ -144,11 +156,24 @@ impl Viewer {
                 .min(self.playable(offer))
                 .min(shown.unwrap_or(top)),
             price: limits.price,
+            absent: if self.can_wait(limits.wait, now) {
+                0
+            } else {
+                limits.absent
+            },
         };
         Situation {
             offer: *offer,
             viewer,
         }
+    }
+
+    /// Whether it would still be playing after the node has fetched something. Who has nothing yet waits for
+    /// whatever it begins with.
+    fn can_wait(&self, wait: Duration, now: Instant) -> bool {
+        let spare = wait * 2 + AT_LEAST;
+        let level = self.buffer.level(now);
+        level.is_none_or(|level| level.media >= spare)
     }
 
     /// The dearest rung that the player wants, by its own word.
@@ -324,6 +349,9 @@ impl Viewer {
     }
 }
 
+/// What a viewer must have ahead beyond twice the time that a fetch usually takes.
+const AT_LEAST: Duration = Duration::from_millis(500);
+
 /// For so long evidence is as good as new: longer than any segment takes.
 const FRESH: Duration = Duration::from_secs(10);
 
@@ -405,6 +433,30 @@ mod tests {
             );
         }
         assert_eq!((viewer.current(), viewer.switches()), (Some(2), 1));
+    }
+
+    #[test]
+    fn who_cannot_wait_for_a_rung_gets_the_next_lower_that_is_at_hand() {
+        let (rule, mut viewer) = (Rate::default(), Viewer::new(None, now()));
+        let limits = Limits {
+            absent: 0b110,
+            wait: Duration::from_millis(100),
+            ..Limits::NONE
+        };
+        // Who has nothing yet waits for what it begins with.
+        let first = viewer.decide(&offer(7), limits, None, &rule, now());
+        assert_eq!((first.pin.rung, first.wished), (1, None));
+        delivered_in(&mut viewer, 200_000, Duration::from_millis(50));
+        viewer.has(7, MediaTime::from_seconds(2.0), now());
+        let ahead = viewer.decide(&offer(8), limits, None, &rule, now());
+        assert_eq!((ahead.pin.rung, ahead.wished), (2, None), "2 s last");
+        let slow = Limits {
+            wait: Duration::from_secs(1),
+            ..limits
+        };
+        let held = viewer.decide(&offer(9), slow, None, &rule, now());
+        assert_eq!((held.pin.rung, held.pin.reason), (0, Reason::Absent));
+        assert_eq!(held.wished, Some(2));
     }
 
     #[test]

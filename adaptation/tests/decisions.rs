@@ -37,7 +37,7 @@ proptest! {
                     ..Offer::new(segment as u64, sizes.this(), MediaTime::from_seconds(2.0))
                 };
                 let flight = in_flight.then_some(Flight { pace: Some(Bitrate::from_kbps(*elapsed)), left: *wait });
-                let decided = viewer.decide(&offer, Limits { ceiling, price }, flight, &*rule, now);
+                let decided = viewer.decide(&offer, Limits { ceiling, price, absent: 0b10 << (ceiling % 3), wait: Duration::from_millis(400) }, flight, &*rule, now);
                 let situation = decided.because.expect("it is new");
                 let choice = adaptation::Choice { rung: decided.pin.rung, reason: decided.pin.reason };
                 let begins = !parts || index == 0;

@@ -1,5 +1,5 @@
 //! What is inside a segment: reads CMAF (ISO/IEC 14496-12, 23000-19) with H.264 and AAC, makes the
-//! init section of a single rung from the one that all rungs share, MPEG-TS from a CMAF segment, and one
+//! init section of a single rung from the one that all rungs share, one that all share from that of one, MPEG-TS from a CMAF segment, and one
 //! picture of several.
 //!
 //! Pure: octets in, values or octets out. Octets are taken to come from anybody: whatever they are,
@@ -11,6 +11,7 @@ mod bits;
 pub mod boxes;
 mod error;
 pub mod fragment;
+mod inband;
 pub mod init;
 pub mod jpeg;
 mod rung;
@@ -20,6 +21,7 @@ mod ts;
 pub use boxes::Kind;
 pub use error::Error;
 pub use fragment::{Fragment, Run, Sample, fragments};
+pub use inband::in_band;
 pub use init::{Coding, Init, Track};
-pub use rung::init_of_rung;
+pub use rung::{init_in_band, init_of_rung};
 pub use ts::{transmux, transmux_nothing};

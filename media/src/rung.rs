@@ -42,6 +42,7 @@ pub fn init_of_rung(shared: &[u8], segment: &[u8]) -> Result<Vec<u8>, Error> {
         return Err(Error::NoTrack { wanted: "H.264" });
     };
     let rung = Rung {
+        entry: None,
         track: track.id,
         size: (fit(sps.width)?, fit(sps.height)?),
         shown: (
@@ -62,8 +63,33 @@ pub fn init_of_rung(shared: &[u8], segment: &[u8]) -> Result<Vec<u8>, Error> {
     Ok(own)
 }
 
+/// An init section for all rungs that are like the one whose section is `own`, once their parameter sets are [in
+/// band](crate::in_band); of pictures of this `size`, which is to be that of the largest.
+pub fn init_in_band(own: &[u8], size: (u16, u16)) -> Result<Vec<u8>, Error> {
+    let init = Init::parse(own)?;
+    let (track, config) = init.video().ok_or(Error::NoTrack { wanted: "H.264" })?;
+    let Coding::Avc { width, height, .. } = track.coding else {
+        return Err(Error::NoTrack { wanted: "H.264" });
+    };
+    let rung = Rung {
+        entry: Some(Kind(*b"avc3")),
+        track: track.id,
+        size,
+        shown: (
+            scaled(track.shown.0, u32::from(size.0), width),
+            scaled(track.shown.1, u32::from(size.1), height),
+        ),
+        config: config.clone(),
+    };
+    let mut shared = Vec::with_capacity(own.len());
+    rung.copy(own, &[], &mut shared)?;
+    Ok(shared)
+}
+
 /// What is different for the rung.
 struct Rung {
+    /// What the sample entry is called, if it is called otherwise.
+    entry: Option<Kind>,
     track: u32,
     size: (u16, u16),
     /// In 1/65536 pixels, as they are to be shown.
@@ -148,7 +174,7 @@ impl Rung {
                     _ => own.extend_from_slice(found.whole),
                 }
             }
-            boxes::write(entry.kind, &own, &mut content);
+            boxes::write(self.entry.unwrap_or(entry.kind), &own, &mut content);
         }
         Ok(content)
     }

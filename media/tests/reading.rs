@@ -247,3 +247,71 @@ proptest! {
         let _ = (avc::sps(&octets), avc::pps_ids(&octets), media::aac::Config::parse(&octets));
     }
 }
+
+/// What ffmpeg makes of a ladder is a rung with an init section of its own each: here from ours.
+#[test]
+fn rungs_with_an_init_section_each_can_follow_one_another_under_one() {
+    let own: Vec<_> = [LOW, HIGH]
+        .map(|segment| init_of_rung(INIT, segment).unwrap())
+        .into();
+    assert_ne!(own[0], own[1]);
+    let shared = media::init_in_band(&own[0], (256, 144)).unwrap();
+    let read = Init::parse(&shared).unwrap();
+    let (video, _) = read.video().unwrap();
+    let Coding::Avc {
+        entry,
+        width,
+        height,
+        ..
+    } = &video.coding
+    else {
+        panic!("{video:?}")
+    };
+    assert_eq!(
+        (entry.to_string(), *width, *height),
+        ("avc3".to_owned(), 256, 144)
+    );
+    for (own, segment) in own.iter().zip([LOW, HIGH]) {
+        let init = Init::parse(own).unwrap();
+        let changed = media::in_band(&init, segment).unwrap();
+        let (before, after) = (
+            fragments(segment, &init).unwrap(),
+            fragments(&changed, &read).unwrap(),
+        );
+        let (_, config) = init.video().unwrap();
+        let mut first = true;
+        for (before, after) in before.iter().zip(&after) {
+            for (before, after) in before.runs.iter().zip(&after.runs) {
+                assert_eq!((before.track, before.start), (after.track, after.start));
+                for (old, new) in before.samples.iter().zip(&after.samples) {
+                    assert_eq!(
+                        (old.time, old.duration, old.sync),
+                        (new.time, new.duration, new.sync)
+                    );
+                    let (old, new) = (&segment[old.data.clone()], &changed[new.data.clone()]);
+                    if before.track == 1 && std::mem::take(&mut first) {
+                        assert!(new.ends_with(old) && new.len() > old.len());
+                        // Decoded by what is in band, whatever the record says.
+                        let none = avc::Config {
+                            sps: vec![],
+                            pps: vec![],
+                            ..config.clone()
+                        };
+                        let sets = none.sets_of(new).unwrap();
+                        assert_eq!(
+                            (sets.sps, sets.pps),
+                            (&config.sps[0][..], &config.pps[0][..])
+                        );
+                    } else {
+                        assert_eq!(old, new);
+                    }
+                }
+            }
+        }
+        assert_eq!(
+            media::in_band(&init, &changed).unwrap(),
+            changed,
+            "once is enough"
+        );
+    }
+}

@@ -88,10 +88,12 @@ impl Window {
         let format = self.format();
         let left = format.segment - open.map_or(MediaTime::ZERO, Segment::duration);
         let rest = |rung: usize| {
-            let taken = past
-                .iter()
-                .flat_map(|segment| &segment.parts[there.min(segment.parts.len())..]);
-            let taken: u64 = taken.map(|part| part.media[rung].len() as u64).sum();
+            let taken = past.iter().map(|segment| {
+                let before = &segment.parts[..there.min(segment.parts.len())];
+                let before = before.iter().map(|part| part.media[rung].len() as u64);
+                segment.octets(rung).saturating_sub(before.sum())
+            });
+            let taken: u64 = taken.sum();
             match past.len() as u64 {
                 0 => format.ladder.rungs()[rung]
                     .average

@@ -273,6 +273,11 @@ impl State {
                     tag.program_date_time().timestamp_millis(),
                 ));
             }
+            Tag::Key(tag) if tag.method() != hls::EnumeratedString::Known(hls::Method::None) => {
+                return Err(ParseError::Unsupported {
+                    tag: "EXT-X-KEY (encrypted media)",
+                });
+            }
             Tag::Map(tag) => self.next.map = Some(tag.uri().to_owned()),
             Tag::Inf(tag) => {
                 self.next.duration = seconds(tag.duration());

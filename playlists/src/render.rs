@@ -117,14 +117,15 @@ fn write_media(
         return long::write(text, window, view, skipped > 0);
     }
     let format = window.format();
+    let parted = view.has_parts() && format.is_parted();
     let listed: Vec<_> = window.listed().map(|segment| &**segment).collect();
-    let open = window.open_segment().filter(|_| view.has_parts());
+    let open = window.open_segment().filter(|_| parted);
     let names = Names { view, format };
     let gaps = listed.iter().any(|segment| segment.gap);
     let ranges = window.has_ranges();
     let without = ranges && skip == Skip::Ranges;
     let head = Header {
-        parts: view.has_parts(),
+        parts: parted,
         skipped: Some(skipped),
         gaps,
         ranges: Some(without).filter(|_| ranges),
@@ -165,14 +166,14 @@ fn write_media(
     let mut before = None;
     let segments = listed.iter().copied().chain(open.map(|open| &**open));
     for (place, segment) in segments.enumerate().skip(skipped) {
-        let parts = view.has_parts() && place >= parts_from;
+        let parts = parted && place >= parts_from;
         write_segment(text, segment, before, &names, parts)?;
         before = Some(segment);
     }
     if window.has_ended() {
         return writeln!(text, "#EXT-X-ENDLIST");
     }
-    if view.has_parts() {
+    if parted {
         write_edge(text, window, &names)?;
     }
     Ok(())

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::{
     daterange::DateRange,
+    ladder::Ladder,
     rendition::{Kind, Renditions},
     still::Still,
     time::{MediaTime, WallTime},
@@ -34,7 +35,8 @@ pub struct Part {
     pub duration: MediaTime,
     /// This many rungs, the cheapest, start with a key frame; the others go on from the part before.
     pub open: usize,
-    /// One for every rung, cheapest first.
+    /// One for every rung, cheapest first. An empty one is not here: a relay takes only the rungs that somebody
+    /// watches, and brings another when it is asked for. The cheapest is always here.
     pub media: Vec<Bytes>,
     /// One for every rendition; of subtitles only a segment's last part has any.
     pub renditions: Vec<Bytes>,
@@ -44,6 +46,25 @@ impl Part {
     /// [`Part::open`], of whether each rung starts with a key frame, cheapest first.
     pub fn open_in(rungs: impl IntoIterator<Item = bool>) -> usize {
         rungs.into_iter().take_while(|starts| *starts).count()
+    }
+
+    /// Whether its octets in `rung` are not here.
+    pub fn lacks(&self, rung: usize) -> bool {
+        self.media.get(rung).is_some_and(Bytes::is_empty)
+    }
+
+    /// Its octets in `rung`; of what is not here, what the dearest rung that is makes one expect.
+    fn octets(&self, rung: usize, ladder: &Ladder) -> u64 {
+        let length = |rung: usize| self.media.get(rung).map_or(0, |media| media.len() as u64);
+        let known = (0..=rung).rev().find(|rung| length(*rung) > 0);
+        let rates = ladder.rungs();
+        match known.and_then(|known| Some((known, rates.get(known)?, rates.get(rung)?))) {
+            Some((known, at, wanted)) if known != rung => {
+                let times = wanted.average.bps() as f64 / at.average.bps().max(1) as f64;
+                (length(known) as f64 * times) as u64
+            }
+            _ => length(rung),
+        }
     }
 
     /// Starts with a key frame, whichever rung it is taken in.
@@ -79,7 +100,7 @@ pub struct Segment {
     pub stills: Vec<Still>,
     /// What was told while it was open, of this moment or of others.
     pub ranges: Vec<DateRange>,
-    /// Octets in every rung, cheapest first; what there is so far, if the segment is open.
+    /// Octets in every rung, cheapest first; what there is so far, if the segment is open. Reckoned, of what is not here.
     /// Summed once when a part comes, for it is asked for with every request.
     sizes: Vec<u64>,
 }
@@ -97,13 +118,43 @@ impl Segment {
         }
     }
 
-    pub fn push(&mut self, mut part: Part) {
+    /// Adds a part that is here in every rung.
+    pub fn push(&mut self, part: Part) {
+        let sizes: Vec<_> = part.media.iter().map(|media| media.len() as u64).collect();
+        self.add(part, &sizes);
+    }
+
+    /// Adds a part that may not be here in all rungs of `ladder`.
+    pub fn push_some(&mut self, part: Part, ladder: &Ladder) {
+        let rungs = 0..part.media.len();
+        let sizes: Vec<_> = rungs.map(|rung| part.octets(rung, ladder)).collect();
+        self.add(part, &sizes);
+    }
+
+    fn add(&mut self, mut part: Part, sizes: &[u64]) {
         part.open = part.open.min(part.media.len());
         self.sizes.resize(part.media.len(), 0);
-        for (size, media) in self.sizes.iter_mut().zip(&part.media) {
-            *size += media.len() as u64;
+        for (size, octets) in self.sizes.iter_mut().zip(sizes) {
+            *size += octets;
         }
         self.parts.push(part);
+    }
+
+    /// Whether some of its octets in `rung` are not here.
+    pub fn lacks(&self, rung: usize) -> bool {
+        self.parts.iter().any(|part| part.lacks(rung))
+    }
+
+    /// The same segment with all of it here in `rung`, as one stretch of octets.
+    pub fn with(&self, rung: usize, media: Bytes) -> Self {
+        let mut whole = self.clone();
+        let mut media = Some(media);
+        for part in &mut whole.parts {
+            if let Some(place) = part.media.get_mut(rung) {
+                *place = media.take().unwrap_or_default();
+            }
+        }
+        whole
     }
 
     /// A complete segment without anything in it. There are players that know no `EXT-X-GAP`, and ask
@@ -164,6 +215,7 @@ impl Segment {
         self.parts
             .iter()
             .filter_map(move |part| part.media.get(rung))
+            .filter(|media| !media.is_empty())
     }
 
     /// The segment's octets in a rendition; empty parts are left out.

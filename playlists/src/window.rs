@@ -43,6 +43,11 @@ impl Format {
         (self.segment.seconds().round() as u64).max(1)
     }
 
+    /// Whether segments come in parts; else there is nothing to tell of before one is complete.
+    pub fn is_parted(&self) -> bool {
+        self.part < self.segment
+    }
+
     /// The target duration as a length.
     pub fn target(&self) -> MediaTime {
         MediaTime::from_seconds(self.target_duration() as f64)
@@ -268,7 +273,7 @@ impl Window {
                 target,
             });
         }
-        segment.push(part);
+        segment.push_some(part, &self.format.ladder);
         Ok(())
     }
 

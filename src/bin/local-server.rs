@@ -14,7 +14,7 @@ use spillway::{
     node::{Node, NodeConfig, Role, STOPPING},
     origin::{Stance, reporter::Standing},
     runtime, shutdown,
-    source::upstream::{self, Upstream},
+    source::upstream::{self, Place, Upstream},
     store::Store,
     telemetry,
 };
@@ -41,9 +41,21 @@ struct Config {
     /// Region that this relay is for [default: any]
     #[arg(long, env = "SPILLWAY_REGION")]
     region: Option<String>,
-    /// Follow this node from the start, instead of waiting for the traffic manager's word
-    #[arg(long, env = "SPILLWAY_UPSTREAM", value_name = "URL")]
-    upstream: Option<Url>,
+    /// Follow this node from the start, instead of waiting for the traffic manager's word; or the HLS stream of any other
+    /// origin, by the URL of its playlist, as NAME=URL if it is not to be called as that file. Give it several times for
+    /// places that stand in when those before cannot be reached; a relay that waits for the manager's word has them
+    /// behind what it is told
+    #[arg(
+        long,
+        env = "SPILLWAY_UPSTREAM",
+        value_name = "URL|NAME=URL",
+        value_delimiter = ' '
+    )]
+    #[serde(default)]
+    upstream: Vec<String>,
+    /// Wait for the traffic manager's word, and follow --upstream only where what it says cannot be reached
+    #[arg(long, env = "SPILLWAY_STANDBY", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    standby: Option<bool>,
     /// Started by a traffic manager: ends when it is told to retire, or when it is of no use to anybody
     #[arg(long)]
     #[serde(skip)]
@@ -84,19 +96,33 @@ impl Config {
             self.node.manager = vec![url];
         }
         anyhow::ensure!(
-            !self.node.manager.is_empty() || self.upstream.is_some(),
+            !self.node.manager.is_empty() || !self.upstream.is_empty() && !self.waits(),
             "nothing to do; give a traffic manager to wait for, or an --upstream to follow"
         );
+        self.places()?;
         Ok(self)
+    }
+
+    /// Whether it does nothing before it is told.
+    fn waits(&self) -> bool {
+        self.upstream.is_empty() || self.standby.unwrap_or(false)
+    }
+
+    fn places(&self) -> anyhow::Result<Vec<Place>> {
+        let read = |text: &String| {
+            text.parse::<Place>()
+                .with_context(|| format!("upstream {text}"))
+        };
+        self.upstream.iter().map(read).collect()
     }
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     let stop = shutdown::on_signal().context("waiting for signals")?;
-    let state = if config.upstream.is_some() {
-        NodeState::Filling
-    } else {
+    let state = if config.waits() {
         NodeState::Standby
+    } else {
+        NodeState::Filling
     };
     let standing = Standing {
         state,
@@ -109,6 +135,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let node = Node::start(&config.node, role, Store::default(), &stop).await?;
     let mut relay = Relay {
+        places: config.places()?,
         node: &node,
         home: config.region.clone(),
         listed: config.node.listed()?,
@@ -116,8 +143,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         stop: stop.clone(),
     };
     ready(&node);
-    if let Some(upstream) = &config.upstream {
-        relay.stream_from(upstream.clone()).await;
+    if !config.waits() {
+        let places = relay.places.clone();
+        relay.stream_from(places).await;
     }
     relay.obey(config.launched).await;
     relay.standby().await;
@@ -134,6 +162,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 /// What a relay does with the directives it is given.
 struct Relay<'a> {
     node: &'a Node,
+    /// Where streams are to be had, beside where it is told.
+    places: Vec<Place>,
     /// The region it was set up for; in standby it is for this one again.
     home: Option<String>,
     listed: usize,
@@ -142,7 +172,7 @@ struct Relay<'a> {
 }
 
 struct Streaming {
-    upstream: Url,
+    places: Vec<Place>,
     tasks: Vec<JoinHandle<()>>,
     stop: CancellationToken,
 }
@@ -160,10 +190,13 @@ impl Relay<'_> {
                     region,
                     home,
                     keep,
-                } => match upstream.parse() {
+                } => match upstream.parse::<Url>() {
                     Ok(upstream) => {
                         tracing::info!(%upstream, region, "told to stream");
-                        self.stream_from(upstream).await;
+                        let told = Place::Node(upstream);
+                        let others = self.places.iter().filter(|place| **place != told);
+                        let places = [told.clone()].into_iter().chain(others.cloned());
+                        self.stream_from(places.collect()).await;
                         self.serve(region, home, keep);
                     }
                     Err(error) => {
@@ -224,27 +257,24 @@ impl Relay<'_> {
             .send_modify(|standing| standing.state = state);
     }
 
-    /// Follows `upstream`, if it does not do so already.
-    async fn stream_from(&mut self, upstream: Url) {
+    /// Follows the first of `places` that can be had, if it does not do so already.
+    async fn stream_from(&mut self, places: Vec<Place>) {
         if self
             .streaming
             .as_ref()
-            .is_some_and(|streaming| streaming.upstream == upstream)
+            .is_some_and(|streaming| streaming.places == places)
         {
             return;
         }
         self.standby().await;
-        self.node
-            .origin
-            .keeper
-            .store(Some(Arc::new(upstream.to_string())));
         self.stand(NodeState::Filling);
         let stop = self.stop.child_token();
-        let source = Upstream {
-            base: upstream.clone(),
-            fetcher: self.node.fetcher.clone(),
-            listed: self.listed,
-        };
+        let source = Upstream::new(places.clone(), self.node.fetcher.clone(), self.listed);
+        let keep = tokio::spawn(keep(
+            source.following.subscribe(),
+            self.node.origin.clone(),
+            stop.clone(),
+        ));
         let follow = tokio::spawn(upstream::run(
             source,
             self.node.origin.store.clone(),
@@ -256,8 +286,8 @@ impl Relay<'_> {
             stop.clone(),
         ));
         self.streaming = Some(Streaming {
-            upstream,
-            tasks: vec![follow, announce],
+            places,
+            tasks: vec![follow, announce, keep],
             stop,
         });
     }
@@ -277,6 +307,26 @@ impl Relay<'_> {
             state: NodeState::Standby,
             region,
         });
+    }
+}
+
+/// Whoever asks for what is not live is sent to the node that is followed now.
+async fn keep(
+    mut following: tokio::sync::watch::Receiver<Option<Url>>,
+    origin: Arc<spillway::origin::Origin>,
+    stop: CancellationToken,
+) {
+    loop {
+        let keeper = following.borrow_and_update().clone();
+        origin
+            .keeper
+            .store(keeper.map(|url| Arc::new(url.to_string())));
+        tokio::select! {
+            changed = following.changed() => if changed.is_err() {
+                return;
+            },
+            () = stop.cancelled() => return,
+        }
     }
 }
 

@@ -340,11 +340,7 @@ impl Clerk {
         self.publish();
     }
 
-    /// In standby nobody is told: another manager decides, and what becomes of things is seen when this one does.
     fn tell(&mut self, event: Event) {
-        if !self.tenure.is_active() {
-            return;
-        }
         if self.handle(event).is_ok_and(|acted| acted) {
             self.publish();
         }
@@ -352,6 +348,10 @@ impl Clerk {
 
     /// Has the balancer decide, writes down what, and carries it out; whether there was anything.
     fn handle(&mut self, event: Event) -> Result<bool, Refused> {
+        // A relay that was launched here may end while another manager decides.
+        if !self.tenure.is_active() {
+            return Ok(false);
+        }
         let now = self.now();
         let log = self.journal.as_ref();
         let logged = log.map(|log| {

@@ -31,6 +31,10 @@ pub enum FetchError {
     },
     #[error("{url}: longer than {MAX_BODY} octets")]
     TooLong { url: Box<Url> },
+    #[error(
+        "{url}: answered without a Content-Length and not in chunks, so that nobody can tell whether it is all there"
+    )]
+    Endless { url: Box<Url> },
     #[error("{url}: not text")]
     NotText { url: Box<Url> },
     #[error("{url}: no answer within {patience:?}")]
@@ -114,6 +118,28 @@ impl Fetcher {
         }
     }
 
+    /// The same of media, of which half is worse than nothing.
+    pub async fn media(&self, url: Url, patience: Duration) -> Result<Bytes, FetchError> {
+        let whole = async {
+            let mut incoming = self.open(url.clone()).await?;
+            if !incoming.ends_for_certain() {
+                return Err(FetchError::Endless {
+                    url: name(&incoming.url),
+                });
+            }
+            let mut body = BytesMut::with_capacity(incoming.length.unwrap_or(0) as usize);
+            while let Some(chunk) = incoming.chunk().await? {
+                body.extend_from_slice(&chunk);
+            }
+            Ok(body.freeze())
+        };
+        let late = |_| FetchError::Late {
+            url: name(&url),
+            patience,
+        };
+        tokio::time::timeout(patience, whole).await.map_err(late)?
+    }
+
     /// The same, as text.
     pub async fn text(&self, url: Url, patience: Duration) -> Result<(Url, String), FetchError> {
         let fetched = self.get(url, patience).await?;
@@ -126,10 +152,20 @@ impl Fetcher {
     }
 
     async fn get_in_time(&self, url: Url) -> Result<Fetched, FetchError> {
-        let transport = |error: reqwest::Error| FetchError::Transport {
-            url: name(error.url().unwrap_or(&url)),
-            why: cause(&error),
-        };
+        let mut incoming = self.open(url).await?;
+        let mut body = BytesMut::with_capacity(incoming.length.unwrap_or(0) as usize);
+        while let Some(chunk) = incoming.chunk().await? {
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Fetched {
+            url: incoming.url,
+            headers: incoming.headers,
+            body: body.freeze(),
+        })
+    }
+
+    /// The answer to a GET, as it comes. The caller sets the deadline.
+    pub async fn open(&self, url: Url) -> Result<Incoming, FetchError> {
         let mut request = self.client.get(url.clone());
         if let Some(bearer) = &self.bearer {
             request = request.bearer_auth(bearer());
@@ -137,41 +173,80 @@ impl Fetcher {
         if let Some((name, value)) = self.header {
             request = request.header(name, value);
         }
-        let mut answer = request.send().await.map_err(transport)?;
-        let (from, status, headers) = (
-            answer.url().clone(),
-            answer.status(),
-            answer.headers().clone(),
-        );
-        let expected = answer.content_length().unwrap_or(0);
-        if expected > MAX_BODY {
-            return Err(FetchError::TooLong { url: name(&from) });
-        }
-        let mut body = BytesMut::with_capacity(expected as usize);
-        // A body that breaks off is an error here: hyper knows its length.
-        while let Some(chunk) = answer.chunk().await.map_err(transport)? {
-            if body.len() + chunk.len() > MAX_BODY as usize {
-                return Err(FetchError::TooLong { url: name(&from) });
-            }
-            body.extend_from_slice(&chunk);
-        }
-        if !status.is_success() {
-            let said = String::from_utf8_lossy(&body)
-                .trim()
-                .chars()
-                .take(200)
-                .collect();
-            return Err(FetchError::Status {
-                url: name(&from),
-                status,
-                said,
+        let sent = request.send().await;
+        let answer = sent.map_err(|error| FetchError::Transport {
+            url: name(error.url().unwrap_or(&url)),
+            why: cause(&error),
+        })?;
+        let status = answer.status();
+        let mut incoming = Incoming {
+            url: answer.url().clone(),
+            headers: answer.headers().clone(),
+            length: answer.content_length(),
+            taken: 0,
+            answer,
+        };
+        if incoming.length.is_some_and(|length| length > MAX_BODY) {
+            return Err(FetchError::TooLong {
+                url: name(&incoming.url),
             });
         }
-        Ok(Fetched {
-            url: from,
-            headers,
-            body: body.freeze(),
+        if status.is_success() {
+            return Ok(incoming);
+        }
+        let mut said = BytesMut::new();
+        while let Ok(Some(chunk)) = incoming.chunk().await
+            && said.len() < SAID
+        {
+            said.extend_from_slice(&chunk);
+        }
+        Err(FetchError::Status {
+            url: name(&incoming.url),
+            status,
+            said: String::from_utf8_lossy(&said)
+                .trim()
+                .chars()
+                .take(SAID)
+                .collect(),
         })
+    }
+}
+
+/// An answer that is still coming.
+#[derive(Debug)]
+pub struct Incoming {
+    pub url: Url,
+    pub headers: reqwest::header::HeaderMap,
+    /// As it was announced.
+    pub length: Option<u64>,
+    taken: u64,
+    answer: reqwest::Response,
+}
+
+impl Incoming {
+    /// The next octets; `None` at the end. A body that breaks off is an error here: hyper knows its length.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
+        let chunk = self.answer.chunk().await;
+        let chunk = chunk.map_err(|error| FetchError::Transport {
+            url: name(&self.url),
+            why: cause(&error),
+        })?;
+        self.taken += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        if self.taken > MAX_BODY {
+            return Err(FetchError::TooLong {
+                url: name(&self.url),
+            });
+        }
+        Ok(chunk)
+    }
+
+    /// Whether its end is told: by its length or in chunks. Else an answer that breaks off looks like one that is
+    /// over, and may not be taken for all of something.
+    pub fn ends_for_certain(&self) -> bool {
+        self.length.is_some()
+            || self
+                .headers
+                .contains_key(reqwest::header::TRANSFER_ENCODING)
     }
 }
 
@@ -203,3 +278,6 @@ const CONNECT: Duration = Duration::from_secs(3);
 const IDLE: Duration = Duration::from_secs(15);
 
 const MAX_BODY: u64 = 64 << 20;
+
+/// So much is shown of what a node said beside an error.
+const SAID: usize = 200;

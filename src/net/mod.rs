@@ -30,7 +30,7 @@ pub use bind::{bind, bind_all};
 pub use caller::{Answer, Caller};
 pub use certificate::Files;
 pub use complaints::Complaints;
-pub use fetch::{FetchError, Fetched, Fetcher};
+pub use fetch::{FetchError, Fetched, Fetcher, Incoming};
 pub use front::{Front, FrontConfig};
 pub use http::Client;
 pub use limits::{Limits, PerAddress};

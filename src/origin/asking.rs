@@ -19,6 +19,9 @@ pub struct Ask<'a> {
     pub ceiling: usize,
     /// The congestion price.
     pub price: f32,
+    /// The rungs, a bit each, that have to be fetched first, and how long that usually takes.
+    pub absent: u16,
+    pub wait: Duration,
     /// The dearest rung on offer is the one that the viewer named, whatever its path.
     pub fixed: bool,
     /// When the node's egress was last shared out; `None` if there is enough for everybody.
@@ -124,6 +127,13 @@ pub(super) fn ask<'a>(
         },
         ceiling: ceiling.min(most),
         price: share.price() as f32,
+        // Who adapts by itself has its rung by name.
+        absent: if taken.is_some() {
+            0
+        } else {
+            absent(segment, brought.part)
+        },
+        wait: window.supply().takes(),
         fixed: profile.fixed(&format.ladder).is_some(),
         shared: share.at,
         known: brought.known,
@@ -138,6 +148,17 @@ pub(super) fn ask<'a>(
         whole: brought.whole,
         place: brought.place,
     }
+}
+
+/// The rungs of `segment`, or of one of its parts, that are not here, a bit each.
+fn absent(segment: &Segment, part: Option<usize>) -> u16 {
+    let part = part.and_then(|part| segment.parts.get(part));
+    let lacks = |rung: &usize| match part {
+        Some(part) => part.lacks(*rung),
+        None => segment.lacks(*rung),
+    };
+    let rungs = (0..segment.rungs().min(16)).filter(lacks);
+    rungs.fold(0, |absent, rung| absent | 1 << rung)
 }
 
 /// What there is of `segment` from one of its parts on.

@@ -15,7 +15,7 @@ use super::{
     delivery::Measure,
     meter::{Meter, Span},
 };
-use crate::store::{Consumer, Published, StreamName};
+use crate::store::{Consumer, Published, StreamName, Wanted};
 
 /// Blocking playlist reload and delta update (RFC 8216bis sections 6.2.5.1 and 6.2.5.2).
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -235,8 +235,22 @@ impl Growth {
             .ok_or_else(cut)?;
         let before = *taken;
         let parts = segment.parts.get(before..).ok_or_else(cut)?;
-        self.ready
-            .extend(parts.iter().map(|part| part.media[growing.rung].clone()));
+        let supply = window.supply();
+        for (index, part) in (before..).zip(parts) {
+            if !part.lacks(growing.rung) {
+                self.ready.extend(part.media.get(growing.rung).cloned());
+                continue;
+            }
+            let wanted = Wanted {
+                number: growing.number,
+                epoch: growing.epoch,
+                rung: growing.rung,
+                part: Some(index),
+            };
+            let brought = supply.bring(wanted).map_err(io::Error::other)?;
+            self.ready
+                .push_back(brought.whole().await.map_err(io::Error::other)?);
+        }
         self.taken = segment.parts.len();
         self.complete = segment.complete;
         let octets = self.ready.iter().map(|chunk| chunk.len() as u64).sum();

@@ -20,9 +20,11 @@ use super::{
     delivery::Measure,
     edge::{self, Growing},
     gate::Pass,
+    lacking,
     meter::Span,
     piece::Piece,
     playlist::{elsewhere, stream_of},
+    profile::Choosing,
     seat::{Seat, ViewerId},
     signalling,
     telling::{self, Told},
@@ -92,29 +94,86 @@ pub(super) async fn chosen(
         taken: None,
         place: origin.place(pass.as_ref()),
     };
-    let told = choose(&origin, &seat, (&window, segment), file, brought, asked);
+    let mut told = choose(&origin, &seat, (&window, segment), file, brought, asked);
     telling::pace(&origin, &window, &told.known, &connection);
-    let (chosen, rung) = (told.rung, told.name());
-    let mut response = if origin.terms.behind_cdn {
-        signalling::elsewhere(segment, rung, &name)
-    } else {
-        let measure = measure(&origin, &seat, connection, Span::of(segment, part));
-        if part.is_none() && !segment.complete {
-            growing(segment, consumer, chosen, Some(measure))
-        } else {
-            let instead = abandoning::instead(&origin, &seat, segment, chosen, &brought);
-            let measure = Measure { instead, ..measure };
-            let piece = object(&origin, &seat.stream, segment, file, (chosen, rung)).await?;
-            let piece = Piece {
-                cache: NO_STORE,
-                measure: Some(measure),
-                ..piece
-            };
-            there_now(&window, number, piece).await.answer(&headers)
-        }
+    if origin.terms.behind_cdn {
+        let mut response = signalling::elsewhere(segment, told.name(), &name);
+        told.put(&origin, &headers, response.headers_mut());
+        return Ok(response);
+    }
+    let ours = Ours {
+        origin: &origin,
+        seat: &seat,
+        consumer: &consumer,
+        connection: &connection,
+        headers: &headers,
+        brought: &brought,
     };
+    let mut lacks = lacking::Lacking {
+        window: &window,
+        segment,
+        file,
+        rung: told.rung,
+    };
+    let mut sent = ours.send(lacks, told.name()).await;
+    if sent.is_err() && lacks.lacks() && seat.viewer.profile.choosing == Choosing::AtGet {
+        // What is here is better than nothing, and another rung is no news to who is told of none.
+        lacks.rung = lacks.instead();
+        told.rung = lacks.rung;
+        sent = ours.send(lacks, told.name()).await;
+    }
+    let mut response = sent?;
     told.put(&origin, &headers, response.headers_mut());
     Ok(response)
+}
+
+/// One request for media, and who makes it.
+struct Ours<'a> {
+    origin: &'a Origin,
+    seat: &'a Seat,
+    consumer: &'a Consumer,
+    connection: &'a Arc<Connection>,
+    headers: &'a HeaderMap,
+    brought: &'a Brought,
+}
+
+impl Ours<'_> {
+    /// What is asked for in the rung of `asked`, which has this name; brought if it is not here.
+    async fn send(&self, asked: lacking::Lacking<'_>, rung: &str) -> Result<Response, Refusal> {
+        let lacking::Lacking {
+            window,
+            segment,
+            file,
+            rung: chosen,
+        } = asked;
+        let span = Span::of(segment, file.part);
+        let measure = measure(self.origin, self.seat, self.connection.clone(), span);
+        if asked.is_streamed(self.headers) {
+            let named = (tag(segment, rung, file.part), NO_STORE);
+            return asked.stream(named, Some(measure)).await;
+        }
+        if file.part.is_none() && !segment.complete {
+            let stream = self.consumer.clone();
+            return Ok(growing(segment, stream, chosen, Some(measure)));
+        }
+        let instead = abandoning::instead(self.origin, self.seat, segment, chosen, self.brought);
+        let measure = Measure { instead, ..measure };
+        let segment = &asked.supplied().await?;
+        let piece = object(
+            self.origin,
+            &self.seat.stream,
+            segment,
+            file,
+            (chosen, rung),
+        );
+        let piece = Piece {
+            cache: NO_STORE,
+            measure: Some(measure),
+            ..piece.await?
+        };
+        let piece = there_now(window, file.number, piece).await;
+        Ok(piece.answer(self.headers))
+    }
 }
 
 /// Chooses the rung of `segment`, or finds that it was chosen.
@@ -132,6 +191,10 @@ pub(super) fn choose<'a>(
     let (pin, known) = origin.viewers.decide(seat, &ask, asked);
     // A pin may be older than the ladder, if the stream began anew with a shorter one.
     let rung = pin.rung.min(segment.sizes().len() - 1);
+    window.supply().watched(rung);
+    if let Some(wished) = known.wished {
+        window.supply().watched(wished);
+    }
     let told = Told {
         window,
         pin,
@@ -193,9 +256,21 @@ pub async fn canonical(
         )));
     }
     tracing::debug!(%stream, epoch, rung, name, "canonical object");
+    window.supply().watched(rung_index);
+    let lacks = lacking::Lacking {
+        window: &window,
+        segment,
+        file,
+        rung: rung_index,
+    };
+    if lacks.is_streamed(&headers) {
+        let named = (tag(segment, &rung, part), FOREVER);
+        return lacks.stream(named, None).await;
+    }
     if part.is_none() && !segment.complete {
         return Ok(growing(segment, consumer, rung_index, None));
     }
+    let segment = &lacks.supplied().await?;
     let piece = object(&origin, &stream, segment, file, (rung_index, &rung));
     Ok(there_now(&window, number, piece.await?)
         .await
@@ -269,10 +344,18 @@ pub(super) struct File {
     pub(super) number: u64,
     pub(super) part: Option<usize>,
     /// MPEG-TS is wanted.
-    transport: bool,
+    pub(super) transport: bool,
 }
 
 impl File {
+    pub(super) fn whole(number: u64) -> Self {
+        Self {
+            number,
+            part: None,
+            transport: false,
+        }
+    }
+
     pub(super) fn named(name: &str) -> Result<Self, Refusal> {
         let (stem, transport) = signalling::container(name);
         let parsed = || {
@@ -290,7 +373,7 @@ impl File {
         parsed().ok_or_else(|| Refusal::not_found(format!("{name}: not a segment")))
     }
 
-    /// Whether all of it is in memory, as it will be sent.
+    /// Whether all of it is in memory in some rung, as it will be sent.
     pub(super) fn is_at_hand(self, window: &Published, segment: &Segment) -> bool {
         let there = match self.part {
             Some(part) => part < segment.parts.len(),
@@ -384,7 +467,7 @@ fn piece(chunks: Vec<Bytes>, tag: String) -> Piece {
 }
 
 /// A canonical name in short, for viewers too: what has the same is the same to the octet.
-fn tag(segment: &Segment, rung: &str, part: Option<usize>) -> String {
+pub(super) fn tag(segment: &Segment, rung: &str, part: Option<usize>) -> String {
     let (epoch, number) = (segment.head.epoch.0, segment.number());
     match part {
         _ if segment.gap => format!("gap-{number}"),

@@ -17,6 +17,7 @@ pub mod explain;
 mod flights;
 mod gate;
 pub mod journal;
+mod lacking;
 mod ledger;
 mod listening;
 pub mod media;

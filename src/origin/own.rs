@@ -21,7 +21,7 @@ use super::{
     cmcd::Cmcd,
     edge::{self, Reload},
     gate::Pass,
-    listening,
+    lacking, listening,
     media::{self, File},
     meter::Span,
     piece::Piece,
@@ -153,9 +153,20 @@ pub(super) async fn taken(
     tracing::debug!(viewer = %seat.viewer, number = file.number, part = ?file.part, %rung, ?known, "rung taken");
     let span = Span::of(segment, file.part);
     let measure = media::measure(&state, &seat, connection, span);
-    let mut response = if file.part.is_none() && !segment.complete {
+    window.supply().watched(index);
+    let lacks = lacking::Lacking {
+        window: &window,
+        segment,
+        file,
+        rung: index,
+    };
+    let mut response = if lacks.is_streamed(&headers) {
+        let named = (media::tag(segment, &rung, file.part), OWN);
+        lacks.stream(named, Some(measure)).await?
+    } else if file.part.is_none() && !segment.complete {
         media::growing(segment, consumer, index, Some(measure))
     } else {
+        let segment = &lacks.supplied().await?;
         let object = media::object(&state, &seat.stream, segment, file, (index, &rung));
         let piece = Piece {
             // A viewer's own cache may keep it; one for many has it by another name.

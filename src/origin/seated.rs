@@ -133,6 +133,7 @@ impl Seated {
         if let Some(hint) = &ask.hint {
             state.viewer.hinted(hint, ask.measured, now);
         }
+        let mut wished = None;
         let told = state.told.as_ref();
         let told = told
             .and_then(|told| told.rung(ask.offer.number))
@@ -140,7 +141,11 @@ impl Seated {
         let pin = match told {
             // It was chosen when it was listed, be it by another node.
             Some(rung) => state.viewer.repeat(rung),
-            None => self.choose(&mut state, ask, rules, now),
+            None => {
+                let (pin, wish) = self.choose(&mut state, ask, rules, now);
+                wished = wish;
+                pin
+            }
         };
         state.listens = false;
         self.counts(&mut state);
@@ -153,6 +158,7 @@ impl Seated {
             buffer: state.viewer.buffer(now),
             ceiling: state.ceiling.into(),
             held: state.viewer.is_held(),
+            wished,
             arm: self.arm,
             rule: match ask.taken {
                 Some(rung) => Taken(rung).name(),
@@ -194,7 +200,7 @@ impl Seated {
         let new: Vec<_> = segments.iter().filter(is_new).copied().collect();
         if !new.is_empty() {
             // One choice for all that are new, which is one segment but for the first playlist.
-            let pin = self.choose(&mut state, ask, rules, now);
+            let (pin, _) = self.choose(&mut state, ask, rules, now);
             for (number, stream_breaks) in new {
                 told.append(number, pin.rung, stream_breaks);
             }
@@ -208,7 +214,14 @@ impl Seated {
         timeline
     }
 
-    fn choose(&self, state: &mut State, ask: &Ask<'_>, rules: &Rules, now: Instant) -> Pin {
+    /// The pin, and what would have been pinned, were it at hand.
+    fn choose(
+        &self,
+        state: &mut State,
+        ask: &Ask<'_>,
+        rules: &Rules,
+        now: Instant,
+    ) -> (Pin, Option<usize>) {
         // Who came after the last sharing has no share yet, and must not take that of others.
         let newcomer = ask.shared.is_some_and(|shared| self.since > shared);
         let ceiling = if newcomer {
@@ -232,6 +245,8 @@ impl Seated {
         let limits = Limits {
             ceiling: ceiling.max(ask.taken.unwrap_or(0)),
             price: ask.price,
+            absent: ask.absent,
+            wait: ask.wait,
         };
         if ask.whole {
             let part = ask.offer.part.map(|part| part.index);
@@ -240,9 +255,9 @@ impl Seated {
         let decided = state
             .viewer
             .decide(&ask.offer, limits, in_flight, rule, now);
-        let pin = decided.pin;
+        let (pin, wished) = (decided.pin, decided.wished);
         let Some(because) = decided.because else {
-            return pin;
+            return (pin, wished);
         };
         state.segments += u32::from(begins);
         let parts = ask.offer.part.map_or(1, |part| u32::from(part.of.max(1)));
@@ -293,7 +308,7 @@ impl Seated {
                 ring.push(kept);
             }
         }
-        pin
+        (pin, wished)
     }
 
     fn rule<'a>(&self, ask: &Ask<'_>, rules: &'a Rules) -> &'a dyn Rule {

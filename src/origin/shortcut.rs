@@ -90,6 +90,17 @@ impl Sooner {
         };
         let now = Instant::now();
         let told = media::choose(origin, &seat, (&window, segment), file, brought, now);
+        let lacks = match file.part {
+            Some(part) => segment
+                .parts
+                .get(part)
+                .is_none_or(|part| part.lacks(told.rung)),
+            None => segment.lacks(told.rung),
+        };
+        if lacks {
+            // It is pinned, and the handler finds it so.
+            return None;
+        }
         telling::pace(origin, &window, &told.known, asked.connection);
         let piece = media::fragment(segment, file, (told.rung, told.name()));
         let span = Span::of(segment, file.part);

@@ -20,6 +20,8 @@ pub struct Known {
     pub ceiling: usize,
     /// It stands there, though its own path would allow more.
     pub held: bool,
+    /// The rung that it would have, were it at hand.
+    pub wished: Option<usize>,
     pub arm: Option<u8>,
     pub rule: &'static str,
 }

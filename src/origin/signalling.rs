@@ -19,7 +19,8 @@ use playlists::{
 use super::{
     NO_STORE, Origin, Refusal,
     asking::{self, Brought},
-    media::FOREVER,
+    lacking,
+    media::{self, FOREVER},
     piece::Piece,
     profile::{Choosing, Container, Profile, Signalling},
     seat::Seat,
@@ -273,6 +274,13 @@ pub(super) async fn init(
     let segment = segment.ok_or_else(|| {
         Refusal::not_found(format!("stream {stream} has no epoch {} any more", epoch.0))
     })?;
+    let lacks = lacking::Lacking {
+        window,
+        segment,
+        file: media::File::whole(segment.number()),
+        rung,
+    };
+    let segment = &lacks.supplied().await.unwrap_or_else(|_| segment.clone());
     let made = match origin.derived.init(stream, segment, rung).await {
         Ok(made) => made,
         Err(why) => {

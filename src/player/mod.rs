@@ -45,6 +45,8 @@ pub struct Config {
     pub node_patience: Duration,
     /// How long nothing at all may go well before the player ends.
     pub give_up: Duration,
+    /// Asks for playlists that are not there yet, where it is told that it may.
+    pub blocks_reload: bool,
 }
 
 impl Default for Config {
@@ -58,6 +60,7 @@ impl Default for Config {
             join_patience: Duration::from_secs(15),
             node_patience: Duration::from_secs(3),
             give_up: Duration::from_secs(30),
+            blocks_reload: true,
         }
     }
 }

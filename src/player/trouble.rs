@@ -55,12 +55,14 @@ impl Failure {
                 after: patience,
                 why: format!("{url} does not answer"),
             },
-            Self::Fetch(FetchError::NotText { url } | FetchError::TooLong { url }) => {
-                PlayerError::NotAPlaylist {
-                    url,
-                    why: "not a playlist: it is not text".into(),
-                }
-            }
+            Self::Fetch(
+                FetchError::NotText { url }
+                | FetchError::TooLong { url }
+                | FetchError::Endless { url },
+            ) => PlayerError::NotAPlaylist {
+                url,
+                why: "not a playlist: it is not text".into(),
+            },
             Self::Playlist { url, error } => PlayerError::NotAPlaylist {
                 url,
                 why: error.to_string(),

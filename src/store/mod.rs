@@ -5,6 +5,7 @@ mod intake;
 mod name;
 mod producer;
 mod published;
+mod supply;
 mod table;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -22,6 +23,7 @@ pub use self::{
     name::{StreamName, StreamNameError},
     producer::Producer,
     published::Published,
+    supply::{Bringer, Bringing, Filling, NotBrought, Reader, Supply, Wanted},
     table::Table,
 };
 
@@ -52,6 +54,7 @@ impl Store {
             window: None,
             kept: None,
             shelf: Shelf::default(),
+            supply: Arc::default(),
             sender,
             intake,
         })

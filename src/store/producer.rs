@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::pages::Shelf;
 
-use super::{Intake, Published, Store, StreamName};
+use super::{Intake, Published, Store, StreamName, Supply};
 use crate::archive::{Archive, Note};
 
 /// The one writer of a stream. Dropping it takes the stream off the node.
@@ -25,6 +25,7 @@ pub struct Producer {
     pub(super) window: Option<Window>,
     pub(super) kept: Option<Kept>,
     pub(super) shelf: Shelf,
+    pub(super) supply: Arc<Supply>,
     pub(super) sender: watch::Sender<Option<Arc<Published>>>,
     pub(super) intake: Arc<ArcSwap<Intake>>,
 }
@@ -130,6 +131,11 @@ impl Producer {
         self.window.as_ref()
     }
 
+    /// What is brought beyond what is published.
+    pub fn supply(&self) -> &Arc<Supply> {
+        &self.supply
+    }
+
     /// Opens a segment; readers see it with its first part.
     pub fn open(&mut self, head: Head) -> Result<(), WindowError> {
         let number = head.number;
@@ -144,7 +150,9 @@ impl Producer {
     /// Publishes the next part, and with the segment's last one the segment.
     pub fn push(&mut self, mut part: Part, last: bool) -> Result<(), WindowError> {
         for media in &mut part.media {
-            *media = self.shelf.keep(std::mem::take(media));
+            if !media.is_empty() {
+                *media = self.shelf.keep(std::mem::take(media));
+            }
         }
         let window = self.window.as_mut().ok_or(WindowError::NoSegment)?;
         window.push(part)?;
@@ -236,10 +244,17 @@ impl Producer {
         if let (Some(window), Some(kept)) = (&mut self.window, &mut self.kept) {
             kept.settle(window);
         }
+        let first = self
+            .window
+            .as_ref()
+            .and_then(|window| window.segments().next());
+        if let Some(first) = first {
+            self.supply.forget_before(first.number());
+        }
         let snapshot = self
             .window
             .clone()
-            .map(|window| Arc::new(Published::new(window)));
+            .map(|window| Arc::new(Published::new(window, self.supply.clone())));
         self.sender.send_replace(snapshot);
     }
 }

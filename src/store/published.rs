@@ -10,7 +10,7 @@ use playlists::{
     render::{self, Skip, Style, Taken, View},
 };
 
-use super::Table;
+use super::{Supply, Table};
 use crate::text::Text;
 
 /// A snapshot of a stream's window, and what is to be said of it: each worked out at most once, by
@@ -18,6 +18,7 @@ use crate::text::Text;
 #[derive(Debug)]
 pub struct Published {
     window: Window,
+    supply: Arc<Supply>,
     plain: Texts,
     parts: Texts,
     /// As MPEG-TS or not, to be begun at the beginning or not.
@@ -40,7 +41,7 @@ struct Texts {
 }
 
 impl Published {
-    pub(super) fn new(window: Window) -> Self {
+    pub(super) fn new(window: Window, supply: Arc<Supply>) -> Self {
         let rungs = window.format().ladder.rungs().len();
         let canonical = (0..rungs).map(|_| Texts::default()).collect();
         let transport = (0..=rungs).map(|_| Texts::default()).collect();
@@ -48,6 +49,7 @@ impl Published {
         let renditions = renditions.map(|_| Default::default()).collect();
         Self {
             window,
+            supply,
             plain: Texts::default(),
             parts: Texts::default(),
             long: Default::default(),
@@ -56,6 +58,11 @@ impl Published {
             renditions,
             table: OnceLock::new(),
         }
+    }
+
+    /// What can be had beyond what is in this snapshot.
+    pub fn supply(&self) -> &Arc<Supply> {
+        &self.supply
     }
 
     /// The media playlist of this snapshot; with `skip`, without what its reader has already.

@@ -5,6 +5,8 @@
 pub mod congest;
 pub mod drawing;
 pub mod link;
+#[cfg(feature = "load")]
+pub mod load;
 pub mod player;
 pub mod plot;
 pub mod program;

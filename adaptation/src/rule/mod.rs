@@ -59,6 +59,13 @@ pub struct Standing {
     /// The highest rung that the allocator allows, and its price.
     pub ceiling: usize,
     pub price: f32,
+    /// The rungs, a bit each, that it cannot wait for.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub absent: u16,
+}
+
+fn is_none(rungs: &u16) -> bool {
+    *rungs == 0
 }
 
 impl Situation<'_> {
@@ -108,6 +115,11 @@ impl Situation<'_> {
         } else {
             (wanted, reason)
         };
+        let absent = |rung: usize| self.viewer.absent >> rung.min(15) & 1 == 1;
+        let (rung, reason) = match (0..=rung).rev().find(|rung| !absent(*rung)) {
+            Some(here) if here != rung => (here, Reason::Absent),
+            _ => (rung, reason),
+        };
         match self.viewer.previous {
             Some(previous) if !self.may_begin(rung) => Choice {
                 rung: previous.min(self.top()),
@@ -152,6 +164,8 @@ pub enum Reason {
     Emergency,
     /// The viewer said so.
     Fixed,
+    /// The node would have to fetch the rung that it would have, and its buffer does not last for that.
+    Absent,
 }
 
 impl fmt::Display for Reason {
@@ -164,6 +178,7 @@ impl fmt::Display for Reason {
             Self::Ceiling => "ceiling",
             Self::Emergency => "emergency",
             Self::Fixed => "fixed",
+            Self::Absent => "absent",
         })
     }
 }

@@ -59,7 +59,7 @@ fn written(window: &Window, taken: Taken<'_>, style: Style, skipped: usize) -> S
         format: window.format(),
         taken,
         style: Style {
-            parts: style.parts && !style.transport,
+            parts: style.parts && !style.transport && window.format().is_parted(),
             ..style
         },
     };

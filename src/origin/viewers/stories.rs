@@ -27,6 +27,8 @@ fn ask(number: u64) -> Ask<'static> {
         offer: Offer::new(number, &SIZES, MediaTime::from_ticks(2, 1)),
         ceiling: 2,
         price: 0.0,
+        absent: 0,
+        wait: Duration::ZERO,
         fixed: false,
         shared: None,
         known: None,

@@ -79,10 +79,11 @@ impl Session {
     /// Reads a media playlist, and holds it against what was listed before.
     fn listed(&mut self, fetched: Fetched, asked: Instant) -> Result<List, Failure> {
         let from = fetched.url.clone();
-        let playlist = parse::media(text(&fetched)?).map_err(|error| Failure::Playlist {
+        let mut playlist = parse::media(text(&fetched)?).map_err(|error| Failure::Playlist {
             url: Box::new(from.clone()),
             error,
         })?;
+        playlist.can_block_reload &= self.config.blocks_reload;
         let list = List::new(playlist, from, asked, self.known.as_ref());
         for fault in sound::playlist(self.known.as_ref(), &list.playlist) {
             self.fault(fault);

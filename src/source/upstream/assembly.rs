@@ -1,71 +1,89 @@
 //! What the followers of one stream bring, put together again: a part is published once every rung
 //! and all sound have brought their share of it, a segment once its subtitles are here as well.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use playlists::{
-    DateRange, Epoch, Format, Head, Init, MediaTime, Part, WallTime, Window, parse::ListedSegment,
+    DateRange, Epoch, Format, Head, Init, MediaTime, Part, Window, parse::ListedSegment,
     rendition::Kind,
 };
 use reqwest::Url;
-use tokio::sync::mpsc;
 
 use super::{
-    Lost, PATIENCE,
+    Lost, PATIENCE, Start,
     describe::{epoch_in, exact},
     join,
+    lanes::{Followers, Lane, is_watched},
+    now,
+    plain::Mold,
     rung::{Item, Share},
 };
 use crate::{net::Fetcher, store::Producer};
 
-type Queue = mpsc::Receiver<Item>;
-
 pub(super) struct Assembly<'a> {
     producer: &'a mut Producer,
-    /// Of every rung, then of all sound: these go part by part.
-    parts: Vec<Queue>,
+    followers: Followers,
+    /// Of every rung that is followed. The first always is, and goes before the others.
+    rungs: Vec<Rung>,
+    /// Of all sound, which goes part by part as the rungs do.
+    sounds: Vec<Lane>,
     /// Of subtitles, which go segment by segment.
-    texts: Vec<Queue>,
+    texts: Vec<Lane>,
     format: Arc<Format>,
     inits: Inits,
     /// What is to be told with the first part.
     told: Vec<DateRange>,
 }
 
+#[derive(Default)]
+struct Rung {
+    lane: Option<Lane>,
+    /// It failed, and is not tried again before this segment.
+    rests: u64,
+}
+
 impl<'a> Assembly<'a> {
-    /// `queues`: of every rung, then of every rendition, in the order of the format that `producer` has begun.
+    /// Follows what is watched, and what is needed to publish at all, in the order of the format that `producer` has
+    /// begun: every rung, then every rendition.
     pub(super) fn new(
-        mut queues: Vec<Queue>,
-        fetcher: Fetcher,
-        index: Url,
+        mut followers: Followers,
+        start: Start,
+        (index, mold): (Url, Option<Mold>),
         producer: &'a mut Producer,
-    ) -> Self {
-        let format = producer
-            .window()
-            .expect("a stream is followed once it has begun")
-            .format()
-            .clone();
-        let beside = queues.split_off(format.ladder.rungs().len().min(queues.len()));
-        let (mut parts, mut texts) = (queues, Vec::new());
-        for (rendition, queue) in format.renditions.others.iter().zip(beside) {
+    ) -> Option<Self> {
+        let format = producer.window()?.format().clone();
+        let count = format.ladder.rungs().len();
+        let mut rungs = Vec::new();
+        for rung in 0..count {
+            let watched = is_watched(producer.supply(), rung);
+            let lane = watched.then(|| followers.follow(rung, start)).flatten();
+            rungs.push(Rung { lane, rests: 0 });
+        }
+        let (mut sounds, mut texts) = (Vec::new(), Vec::new());
+        for (place, rendition) in (count..).zip(&format.renditions.others) {
+            let lane = followers.follow(place, start)?;
             match rendition.kind {
-                Kind::Audio => parts.push(queue),
-                Kind::Subtitles => texts.push(queue),
+                Kind::Audio => sounds.push(lane),
+                Kind::Subtitles => texts.push(lane),
             }
         }
-        Self {
+        let fetcher = followers.fetcher.clone();
+        Some(Self {
             producer,
-            parts,
+            followers,
+            rungs,
+            sounds,
             texts,
             format,
             inits: Inits {
                 fetcher,
                 index,
+                mold,
                 known: BTreeMap::new(),
             },
             told: Vec::new(),
-        }
+        })
     }
 
     /// Beside what comes, tells of these.
@@ -76,24 +94,117 @@ impl<'a> Assembly<'a> {
     /// Until the stream has ended.
     pub(super) async fn run(mut self) -> Result<(), Lost> {
         loop {
-            let mut items = Vec::with_capacity(self.parts.len());
-            for queue in &mut self.parts {
-                items.push(next(queue).await);
-            }
-            if items.iter().all(|item| matches!(item, Item::Ended)) {
+            let items = self.items().await?;
+            if matches!(items.lead, Item::Ended) {
                 return Ok(());
             }
             match shares(items)? {
-                Joined::Part(shares) => self.publish(shares).await?,
-                Joined::Complete(number) => self.complete(number).await?,
+                Joined::Part(shares, sounds) => {
+                    let number = shares[0].as_ref().map_or(0, |lead| lead.segment.number);
+                    self.publish(shares, sounds).await?;
+                    self.attend(number);
+                }
+                Joined::Complete(number) => {
+                    self.complete(number).await?;
+                    self.leave();
+                }
             }
         }
     }
 
-    async fn publish(&mut self, mut shares: Vec<Share>) -> Result<(), Lost> {
-        let rungs = self.format.ladder.rungs().len();
-        let sounds = shares.split_off(rungs);
-        let lead = &shares[0];
+    /// What comes next, of every rung that is followed and of all sound.
+    async fn items(&mut self) -> Result<Items, Lost> {
+        let Self {
+            followers,
+            rungs,
+            sounds,
+            ..
+        } = self;
+        let Some((
+            Rung {
+                lane: Some(lead), ..
+            },
+            others,
+        )) = rungs.split_first_mut()
+        else {
+            return Err(Lost::Follower);
+        };
+        let lead = followers.next(lead).await?;
+        let (number, _) = place(&lead);
+        let patience = self.format.segment.duration().max(AT_LEAST);
+        let mut items = Vec::with_capacity(others.len());
+        for (rung, Rung { lane, rests }) in (1..).zip(others) {
+            let Some(follower) = lane.as_mut().filter(|lane| lane.from <= number) else {
+                items.push(None);
+                continue;
+            };
+            let next = tokio::time::timeout(patience, followers.next(follower)).await;
+            let item = match next {
+                Ok(Ok(item)) if place(&item) == place(&lead) => Ok(item),
+                Ok(Ok(_)) => Err("it is not made of the same parts as the cheapest".to_owned()),
+                Ok(Err(lost)) => Err(lost.to_string()),
+                Err(_) => Err(format!("it is more than {patience:?} behind the cheapest")),
+            };
+            items.push(match item {
+                Ok(item) => Some(item),
+                Err(why) => {
+                    // The others go on. Whoever wants this one has it brought.
+                    let rung = self.format.ladder.rungs().get(rung);
+                    let rung = rung.map(|rung| rung.name.to_string());
+                    tracing::warn!(stream = %self.producer.name(), rung, why, "a rung is not followed for a while");
+                    *lane = None;
+                    *rests = number.saturating_add(RESTS);
+                    while followers.forgive().is_some() {}
+                    None
+                }
+            });
+        }
+        let mut beside = Vec::with_capacity(sounds.len());
+        for lane in sounds {
+            beside.push(followers.next(lane).await?);
+        }
+        Ok(Items {
+            lead,
+            others: items,
+            sounds: beside,
+        })
+    }
+
+    /// Begins to follow what is watched, from the segment behind `number` on.
+    fn attend(&mut self, number: u64) {
+        let from = number.saturating_add(1);
+        let start = Start {
+            from,
+            parts_from: from,
+        };
+        let supply = self.producer.supply().clone();
+        for (place, rung) in self.rungs.iter_mut().enumerate() {
+            if rung.lane.is_none() && rung.rests <= from && is_watched(&supply, place) {
+                rung.lane = self.followers.follow(place, start);
+                tracing::debug!(stream = %self.producer.name(), rung = place, from, "a rung is followed");
+            }
+        }
+    }
+
+    /// Ends to follow what nobody watches any more.
+    fn leave(&mut self) {
+        let supply = self.producer.supply().clone();
+        for (place, rung) in self.rungs.iter_mut().enumerate() {
+            if rung.lane.is_some() && !is_watched(&supply, place) {
+                rung.lane = None;
+                tracing::debug!(stream = %self.producer.name(), rung = place, "a rung is not followed any more");
+            }
+        }
+    }
+
+    async fn publish(
+        &mut self,
+        shares: Vec<Option<Share>>,
+        sounds: Vec<Share>,
+    ) -> Result<(), Lost> {
+        let Some(Some(lead)) = shares.first() else {
+            return Err(Lost::Follower);
+        };
         if lead.part == 0 {
             let head = self.head(&lead.segment, &sounds).await?;
             self.producer.open(head)?;
@@ -105,7 +216,11 @@ impl<'a> Assembly<'a> {
             self.producer.mark(range.clone())?;
         }
         let duration = self.exact(lead.duration);
-        let open = Part::open_in(shares.iter().map(|share| share.independent));
+        // Any rung can be begun with a segment.
+        let open = Part::open_in(shares.iter().map(|share| match share {
+            Some(share) => share.independent,
+            None => lead.part == 0,
+        }));
         let mut sounds = sounds.into_iter().map(|share| share.media);
         let renditions = self.format.renditions.others.iter();
         let renditions = renditions.map(|rendition| match rendition.kind {
@@ -114,16 +229,20 @@ impl<'a> Assembly<'a> {
         });
         let mut renditions: Vec<_> = renditions.collect();
         // Published as such, so that nobody is told of a further part.
-        let last = shares.iter().any(|share| share.last);
+        let last = shares.iter().flatten().any(|share| share.last);
         if last {
-            for (place, text) in self.captions(lead.segment.number).await? {
+            let number = lead.segment.number;
+            for (place, text) in self.captions(number).await? {
                 renditions[place] = text;
             }
         }
         let part = Part {
             duration,
             open,
-            media: shares.into_iter().map(|share| share.media).collect(),
+            media: shares
+                .into_iter()
+                .map(|share| share.map(|share| share.media).unwrap_or_default())
+                .collect(),
             renditions,
         };
         Ok(self.producer.push(part, last)?)
@@ -147,9 +266,9 @@ impl<'a> Assembly<'a> {
         let mut captions = Vec::new();
         let places = self.format.renditions.others.iter().enumerate();
         let places = places.filter(|(_, rendition)| rendition.kind == Kind::Subtitles);
-        for ((place, _), queue) in places.zip(&mut self.texts) {
+        for ((place, _), lane) in places.zip(&mut self.texts) {
             loop {
-                match next(queue).await {
+                match self.followers.next(lane).await? {
                     Item::Part(share) if share.segment.number == number => {
                         captions.push((place, share.media));
                     }
@@ -177,18 +296,18 @@ impl<'a> Assembly<'a> {
             .uri
             .as_deref()
             .or(segment.parts.first().map(|part| part.uri.as_str()));
+        let init = self.init(segment, sounds).await?;
+        let named = uri.filter(|_| self.inits.mold.is_none());
         Ok(Head {
             number,
-            epoch: uri.and_then(epoch_in).unwrap_or(Epoch(timeline)),
-            init: self.init(segment, sounds).await?,
+            // What has names of others is as its init section is.
+            epoch: named.and_then(epoch_in).unwrap_or(init.epoch),
+            init,
             // Its number counts this break; where the window begins with it there is nothing to break with,
             // but players that come from another node must find the same.
             discontinuity: segment.discontinuity,
             timeline,
-            date_time: segment
-                .date_time
-                .or(follows_on)
-                .unwrap_or(WallTime::from_millis(0)),
+            date_time: segment.date_time.or(follows_on).unwrap_or_else(now),
         })
     }
 
@@ -217,48 +336,59 @@ impl<'a> Assembly<'a> {
     }
 }
 
-async fn next(queue: &mut Queue) -> Item {
-    match queue.recv().await {
-        Some(item) => item,
-        // Its follower failed; why is on its way.
-        None => std::future::pending().await,
-    }
+/// What every rung that is followed brought, and all sound.
+struct Items {
+    lead: Item,
+    /// Of the rungs above the first.
+    others: Vec<Option<Item>>,
+    sounds: Vec<Item>,
 }
 
 enum Joined {
-    Part(Vec<Share>),
+    /// Of every rung that is followed, and of all sound.
+    Part(Vec<Option<Share>>, Vec<Share>),
     /// The segment has no more parts.
     Complete(u64),
 }
 
-/// What every rung brought: its share of one part, or the word that the segment is complete.
-fn shares(items: Vec<Item>) -> Result<Joined, Lost> {
-    let place = |item: &Item| match item {
+/// Of which segment it is, and of which part.
+fn place(item: &Item) -> (u64, Option<usize>) {
+    match item {
         Item::Part(share) => (share.segment.number, Some(share.part)),
         Item::Complete { number } => (*number, None),
         Item::Ended => (u64::MAX, None),
-    };
-    let (number, _) = place(&items[0]);
-    if items.iter().any(|item| place(item) != place(&items[0])) {
+    }
+}
+
+/// Shares of one part, or the word that the segment is complete.
+fn shares(items: Items) -> Result<Joined, Lost> {
+    let at = place(&items.lead);
+    if items.sounds.iter().any(|item| place(item) != at) {
         return Err(Lost::Segment {
-            number,
-            why: "its rungs are not made of the same parts",
+            number: at.0,
+            why: "its sound is not made of the same parts",
         });
     }
-    let shares = items.into_iter().map(|item| match item {
+    let share = |item: Item| match item {
         Item::Part(share) => Some(share),
         Item::Complete { .. } | Item::Ended => None,
-    });
-    Ok(match shares.collect() {
-        Some(shares) => Joined::Part(shares),
-        None => Joined::Complete(number),
-    })
+    };
+    let Some(lead) = share(items.lead) else {
+        return Ok(Joined::Complete(at.0));
+    };
+    let others = items.others.into_iter().map(|item| share(item?));
+    Ok(Joined::Part(
+        [Some(lead)].into_iter().chain(others).collect(),
+        items.sounds.into_iter().filter_map(share).collect(),
+    ))
 }
 
 /// The init sections seen so far, by URI; there are as many as the upstream had different encoders.
 struct Inits {
     fetcher: Fetcher,
     index: Url,
+    /// How the rungs' is made, if it is not theirs as it is.
+    mold: Option<Mold>,
     known: BTreeMap<(String, Vec<Option<String>>), Arc<Init>>,
 }
 
@@ -281,9 +411,14 @@ impl Inits {
                 None => Bytes::new(),
             });
         }
+        let media = self.fetch(&key.0).await?;
+        let (epoch, media) = match &self.mold {
+            Some(mold) => mold.of(media)?,
+            None => (epoch_in(&key.0).unwrap_or(Epoch(timeline)), media),
+        };
         let init = Arc::new(Init {
-            epoch: epoch_in(&key.0).unwrap_or(Epoch(timeline)),
-            media: self.fetch(&key.0).await?,
+            epoch,
+            media,
             renditions,
         });
         self.known.insert(key, init.clone());
@@ -292,6 +427,12 @@ impl Inits {
 
     async fn fetch(&self, uri: &str) -> Result<Bytes, Lost> {
         let url = join(&self.index, uri)?;
-        Ok(self.fetcher.get(url, PATIENCE).await?.body)
+        Ok(self.fetcher.media(url, PATIENCE).await?)
     }
 }
+
+/// So much a rung may be behind the cheapest, however short segments are.
+const AT_LEAST: Duration = Duration::from_secs(1);
+
+/// For so many segments a rung that failed is left alone.
+const RESTS: u64 = 3;

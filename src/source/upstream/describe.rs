@@ -23,11 +23,21 @@ pub(super) fn rung_of(variant: &Variant) -> Result<Rung, LadderError> {
     })
 }
 
+/// How renditions get their names.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Named {
+    /// As their playlists are called, by a node of ours.
+    ByFile,
+    /// By their kind and number. One that is there for several groups of variants is taken once.
+    ByPlace,
+}
+
 /// The renditions beside the variants, and where each one's playlist is. What is called as nothing
 /// of ours could be is left out.
 pub(super) fn renditions(
     alternatives: &[Alternative],
     closed: Option<Vec<Closed>>,
+    named: Named,
 ) -> (Renditions, Vec<String>) {
     let mut main = Track::default();
     let (mut others, mut uris) = (Vec::new(), Vec::new());
@@ -42,7 +52,16 @@ pub(super) fn renditions(
             main = track.clone();
             continue;
         };
-        match name_of(uri) {
+        let known = |other: &Rendition| (other.kind, &other.track) == (*kind, track);
+        let name = match named {
+            Named::ByFile => name_of(uri),
+            Named::ByPlace if others.iter().any(known) => continue,
+            Named::ByPlace => RungName::try_from(match kind {
+                Kind::Audio => format!("audio-{}", others.len()),
+                Kind::Subtitles => format!("text-{}", others.len()),
+            }),
+        };
+        match name {
             Ok(name) => {
                 others.push(Rendition {
                     kind: *kind,
@@ -210,7 +229,8 @@ mod tests {
             let text = render::all_variants(&[], &renditions, "", "");
             let variants = parse::multivariant(&text).unwrap();
             assert!(variants.iter().all(Variant::is_sound), "{text}");
-            let mut read = super::renditions(&parse::alternatives(&text).unwrap(), None);
+            let mut read =
+                super::renditions(&parse::alternatives(&text).unwrap(), None, Named::ByFile);
             listen(&variants[0], &mut read).unwrap();
             let names = |renditions: &Renditions| {
                 let all = renditions.others.iter();

@@ -1,17 +1,18 @@
 //! One rung of an upstream stream: its playlist is reloaded as it grows, and each object that it
-//! lists is fetched once, in order.
+//! lists is fetched once, in order. The part that comes next is asked for before it is there, where the playlist
+//! names it.
 
-use std::time::Duration;
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use playlists::{
     MediaTime,
-    parse::{self, ListedPart, ListedSegment, MediaPlaylist},
+    parse::{ListedPart, ListedSegment, MediaPlaylist},
 };
 use reqwest::Url;
 use tokio::sync::mpsc;
 
-use super::{Lost, PATIENCE, Start, join};
+use super::{Lost, PATIENCE, Start, join, lists, plain::Shape};
 use crate::net::Fetcher;
 
 /// What a rung has come to. Every rung of a stream comes to the same in the same order.
@@ -39,10 +40,13 @@ pub(super) struct Share {
     pub media: Bytes,
 }
 
+#[derive(Debug)]
 pub(super) struct Follower {
     pub url: Url,
     pub fetcher: Fetcher,
     pub start: Start,
+    /// What is made of its segments, and how it counts them; `None` of a node's, which are as they have to be.
+    pub shape: Option<Arc<Shape>>,
 }
 
 /// What was fetched last.
@@ -53,6 +57,12 @@ struct Place {
     parts: usize,
 }
 
+/// A part that was asked for before it was listed.
+struct Ahead {
+    uri: String,
+    media: Bytes,
+}
+
 impl Follower {
     /// Sends everything from the start on, until the stream has ended or nobody listens.
     pub(super) async fn run(self, items: mpsc::Sender<Item>) -> Result<(), Lost> {
@@ -60,9 +70,9 @@ impl Follower {
             number: self.start.from,
             parts: 0,
         };
-        let mut url = self.url.clone();
+        let (mut url, mut hint) = (self.url.clone(), None);
         loop {
-            let list = self.list(url, PATIENCE * 2).await?;
+            let (list, mut ahead) = self.look(url, hint.take()).await?;
             let before = (place.number, place.parts);
             if let Some(first) = list.segments.first()
                 && first.number > place.number
@@ -70,6 +80,14 @@ impl Follower {
                 return Err(Lost::Segment {
                     number: place.number,
                     why: "it is not listed any more",
+                });
+            }
+            if let Some(last) = list.segments.last()
+                && last.number + REWOUND < place.number
+            {
+                return Err(Lost::Rewound {
+                    last: last.number,
+                    wanted: place.number,
                 });
             }
             for segment in list
@@ -80,7 +98,11 @@ impl Follower {
                 if segment.number < place.number {
                     continue;
                 }
-                if self.fetch(segment, &mut place, &items).await?.is_none() {
+                if self
+                    .fetch(segment, &mut place, &mut ahead, &items)
+                    .await?
+                    .is_none()
+                {
                     return Ok(());
                 }
             }
@@ -89,28 +111,59 @@ impl Follower {
                 let _ = items.send(Item::Ended).await;
                 return Ok(());
             }
-            if !list.can_block_reload && before == (place.number, place.parts) {
-                tokio::time::sleep(Duration::from_secs(list.target_duration.max(1)) / 2).await;
+            if !list.can_block_reload {
+                tokio::time::sleep(pause(&list, before != (place.number, place.parts))).await;
             }
             url = self.next(&list, place);
+            hint = list.hint.filter(|_| list.can_block_reload);
+        }
+    }
+
+    /// The playlist, and the part that was hinted at if it came.
+    async fn look(
+        &self,
+        url: Url,
+        hint: Option<String>,
+    ) -> Result<(MediaPlaylist, Option<Ahead>), Lost> {
+        let hinted = async {
+            let uri = hint?;
+            let url = join(&self.url, &uri).ok()?;
+            // What came to nothing is fetched again if it is listed all the same.
+            let media = self.fetcher.media(url, PATIENCE).await.ok()?;
+            Some(Ahead { uri, media })
+        };
+        let (mut hinted, mut list) = (pin!(hinted), pin!(self.list(url, PATIENCE * 2)));
+        tokio::select! {
+            ahead = &mut hinted => Ok((list.await?, ahead)),
+            list = &mut list => {
+                // It was there before the playlist could say so, or it has come to nothing.
+                let ahead = tokio::time::timeout(HINTED, hinted).await;
+                Ok((list?, ahead.ok().flatten()))
+            }
         }
     }
 
     async fn list(&self, url: Url, patience: Duration) -> Result<MediaPlaylist, Lost> {
-        let (url, text) = self.fetcher.text(url, patience).await?;
-        parse::media(&text).map_err(|error| Lost::Playlist {
-            url: url.into(),
-            error,
-        })
+        let mut list = lists(&self.fetcher, url, patience).await?;
+        if let Some(shape) = &self.shape {
+            shape.count(&mut list, &self.url);
+        }
+        Ok(list)
     }
 
     /// What to ask for next: the playlist that has one part more (RFC 8216bis section 6.2.5.2).
     fn next(&self, list: &MediaPlaylist, place: Place) -> Url {
         let mut url = self.url.clone();
         if list.can_block_reload {
+            let shape = self.shape.as_ref();
+            let number = shape.map_or(place.number, |shape| shape.theirs(place.number));
             let query = match list.part_target {
-                Some(_) => format!("_HLS_msn={}&_HLS_part={}", place.number, place.parts),
-                None => format!("_HLS_msn={}", place.number),
+                Some(_) => format!("_HLS_msn={number}&_HLS_part={}", place.parts),
+                None => format!("_HLS_msn={number}"),
+            };
+            let query = match url.query() {
+                Some(own) => format!("{own}&{query}"),
+                None => query,
             };
             url.set_query(Some(&query));
         }
@@ -122,6 +175,7 @@ impl Follower {
         &self,
         segment: &ListedSegment,
         place: &mut Place,
+        ahead: &mut Option<Ahead>,
         items: &mpsc::Sender<Item>,
     ) -> Result<Option<()>, Lost> {
         let number = segment.number;
@@ -142,11 +196,21 @@ impl Follower {
             });
         }
         for part in &parts[place.parts..] {
-            let media = self
-                .fetcher
-                .get(join(&self.url, &part.uri)?, PATIENCE)
-                .await?
-                .body;
+            let media = match ahead.take_if(|ahead| ahead.uri == part.uri) {
+                Some(ahead) => ahead.media,
+                None => {
+                    let url = join(&self.url, &part.uri)?;
+                    self.fetcher.media(url, PATIENCE).await?
+                }
+            };
+            let media = match &self.shape {
+                Some(shape) => {
+                    shape
+                        .media(&self.fetcher, &self.url, segment, media)
+                        .await?
+                }
+                None => media,
+            };
             let share = Share {
                 last: segment.uri.is_some() && place.parts + 1 == parts.len(),
                 part: place.parts,
@@ -170,3 +234,20 @@ impl Follower {
         Ok(Some(()))
     }
 }
+
+/// Until a playlist that cannot be waited for is worth another look (RFC 8216bis section 6.3.4): about when its
+/// next segment is due; half a target duration if there was nothing new.
+fn pause(list: &MediaPlaylist, news: bool) -> Duration {
+    let target = Duration::from_secs(list.target_duration.max(1));
+    let last = list.segments.last().map(|last| last.duration.duration());
+    match last {
+        Some(last) if news => last.clamp(target / 2, target),
+        _ => target / 2,
+    }
+}
+
+/// A playlist that ends so far before what was fetched last has begun anew; less may be an old copy from a cache.
+const REWOUND: u64 = 3;
+
+/// For a hinted part, once it is listed or is not to be.
+const HINTED: Duration = Duration::from_millis(500);

@@ -237,6 +237,7 @@ impl Node {
                 origin.limits = Limits {
                     ceiling,
                     price: allocation.price as f32,
+                    ..Limits::NONE
                 };
             }
         }

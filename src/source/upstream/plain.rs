@@ -1,0 +1,381 @@
+//! An HLS origin that is none of ours: its ladder is read from its multivariant playlist, its rungs get names, and its
+//! segments are made such that any rung can follow any other.
+//!
+//! Others give each rung an init section of its own, which most players do not survive a change of. So a rung's
+//! parameter sets are put into its segments, and one init section stands for all. That takes H.264 in CMAF
+//! (or fragmented MP4): MPEG-TS, other codecs and encrypted media are refused, and it is said.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering::Relaxed},
+    },
+};
+
+use bytes::Bytes;
+use media::{Coding, Init};
+use playlists::{
+    Bitrate, Epoch, Ladder, Rung, RungName, WallTime,
+    parse::{self, ListedSegment, MediaPlaylist, ParseError, Variant},
+};
+use reqwest::Url;
+use sha2::{Digest, Sha256};
+
+use super::{Glance, Lost, PATIENCE, describe, join, lists};
+use crate::net::Fetcher;
+
+/// What one rung's playlist and segments have to be made into.
+#[derive(Debug, Default)]
+pub(super) struct Shape {
+    /// Its parameter sets go into its segments.
+    in_band: bool,
+    /// A segment of the rung that all others are counted by.
+    mark: Option<(u64, WallTime)>,
+    /// What our numbers are ahead of its own, once that is known; else [`UNKNOWN`].
+    ahead: AtomicI64,
+    /// Its init sections, by URI.
+    inits: Mutex<BTreeMap<String, Arc<Init>>>,
+}
+
+/// How the init section that all rungs share is made.
+#[derive(Clone, Debug)]
+pub(super) struct Mold {
+    in_band: bool,
+    /// Of the largest picture.
+    size: (u16, u16),
+    /// So that an origin that begins anew with the same numbers gets other names.
+    salt: u64,
+}
+
+impl Mold {
+    pub(super) fn of(&self, own: Bytes) -> Result<(Epoch, Bytes), Lost> {
+        let shared = match self.in_band {
+            true => media::init_in_band(&own, self.size)
+                .map_err(|error| Lost::Unfit(error.to_string()))?
+                .into(),
+            false => own,
+        };
+        let mut hash = Sha256::new();
+        hash.update(&shared);
+        hash.update(self.salt.to_be_bytes());
+        let hash = hash.finalize();
+        let first = hash
+            .iter()
+            .take(8)
+            .fold(0, |all: u64, octet| all << 8 | u64::from(*octet));
+        // As JSON's numbers go.
+        Ok((Epoch(first >> 11), shared))
+    }
+}
+
+impl Shape {
+    /// Numbers the segments as the first rung does: some origins count each rung for itself.
+    /// URIs of init sections count from `base` there, and from nowhere afterwards.
+    pub(super) fn count(&self, list: &mut MediaPlaylist, base: &Url) {
+        if self.ahead.load(Relaxed) == UNKNOWN {
+            let ahead = self.mark.and_then(|mark| ahead(list, mark)).unwrap_or(0);
+            self.ahead.store(ahead, Relaxed);
+        }
+        let ahead = self.ahead.load(Relaxed);
+        for segment in &mut list.segments {
+            segment.number = segment.number.saturating_add_signed(ahead);
+            let map = segment.map.take();
+            segment.map = map.map(|map| base.join(&map).map_or(map, String::from));
+        }
+    }
+
+    /// What it calls the segment of this number.
+    pub(super) fn theirs(&self, number: u64) -> u64 {
+        match self.ahead.load(Relaxed) {
+            UNKNOWN => number,
+            ahead => number.saturating_add_signed(-ahead),
+        }
+    }
+
+    /// A segment as it is published here. URIs count from `base`.
+    pub(super) async fn media(
+        &self,
+        fetcher: &Fetcher,
+        base: &Url,
+        segment: &ListedSegment,
+        octets: Bytes,
+    ) -> Result<Bytes, Lost> {
+        let number = segment.number;
+        if octets.first() == Some(&TS_SYNC) {
+            return Err(Lost::Unfit(TS.to_owned()));
+        }
+        if !self.in_band {
+            return Ok(octets);
+        }
+        let uri = segment.map.as_ref().ok_or(Lost::Segment {
+            number,
+            why: "no EXT-X-MAP",
+        })?;
+        let known = self
+            .inits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(uri)
+            .cloned();
+        let init = match known {
+            Some(init) => init,
+            None => {
+                let octets = fetcher.media(join(base, uri)?, PATIENCE).await?;
+                Arc::new(self.learn(uri, &octets)?)
+            }
+        };
+        let unfit = |error: media::Error| Lost::Unfit(format!("segment {number}: {error}"));
+        Ok(media::in_band(&init, &octets).map_err(unfit)?.into())
+    }
+
+    fn learn(&self, uri: &str, octets: &[u8]) -> Result<Init, Lost> {
+        let init = Init::parse(octets).map_err(|error| Lost::Unfit(error.to_string()))?;
+        let mut inits = self.inits.lock().unwrap_or_else(PoisonError::into_inner);
+        // There are as many as it has had encoders.
+        while inits.len() >= INITS {
+            inits.pop_first();
+        }
+        inits.insert(uri.to_owned(), Arc::new(init.clone()));
+        Ok(init)
+    }
+}
+
+/// By the dates: how far the number of the segment that was live at the mark's time is behind the mark's.
+fn ahead(list: &MediaPlaylist, (number, time): (u64, WallTime)) -> Option<i64> {
+    let near = |segment: &&ListedSegment| {
+        let off = segment
+            .date_time
+            .map(|own| (own.millis() - time.millis()).abs());
+        off.is_some_and(|off| off * 2 < segment.duration.duration().as_millis() as i64)
+    };
+    let same = list.segments.iter().find(near)?;
+    i64::try_from(number)
+        .ok()?
+        .checked_sub(i64::try_from(same.number).ok()?)
+}
+
+/// Learns the ladder of the stream at `url`, and where it stands.
+pub(super) async fn look(fetcher: &Fetcher, url: &Url, salt: u64) -> Result<Glance, Lost> {
+    let (index, text) = fetcher.text(url.clone(), PATIENCE).await?;
+    let said = |error| Lost::Playlist {
+        url: index.clone().into(),
+        error,
+    };
+    let (variants, alternatives, closed) = match parse::multivariant(&text) {
+        Ok(variants) => {
+            let alternatives = parse::alternatives(&text).map_err(said)?;
+            (variants, alternatives, parse::closed(&text).map_err(said)?)
+        }
+        // A stream of one rung may have no more than its media playlist.
+        Err(ParseError::NotMultivariant) => (vec![only(&index)], Vec::new(), None),
+        Err(error) => return Err(said(error)),
+    };
+    let (ladder, uris) = ladder(&variants)?;
+    let mut from = Vec::new();
+    for uri in &uris {
+        from.push(join(&index, uri)?);
+    }
+    let list = lists(fetcher, from[0].clone(), PATIENCE).await?;
+    let (mold, shapes) = shapes(fetcher, &from, &list, &ladder, salt).await?;
+    let mut urls: Vec<_> = from.into_iter().zip(shapes.into_iter().map(Some)).collect();
+    let (renditions, uris) = describe::renditions(&alternatives, closed, describe::Named::ByPlace);
+    for uri in &uris {
+        let shape = Shape {
+            mark: mark(&list),
+            ahead: AtomicI64::new(UNKNOWN),
+            ..Shape::default()
+        };
+        urls.push((join(&index, uri)?, Some(Arc::new(shape))));
+    }
+    Ok(Glance {
+        index,
+        ladder,
+        renditions,
+        urls,
+        list,
+        mold: Some(mold),
+    })
+}
+
+/// Of each rung what has to be made of it, and of what all share. Each rung's init section is looked at once.
+async fn shapes(
+    fetcher: &Fetcher,
+    from: &[Url],
+    lead: &MediaPlaylist,
+    ladder: &Ladder,
+    salt: u64,
+) -> Result<(Mold, Vec<Arc<Shape>>), Lost> {
+    let (mut inits, mut shapes) = (Vec::<(Bytes, Init)>::new(), Vec::new());
+    for (place, url) in from.iter().enumerate() {
+        let own = match place {
+            0 => lead.clone(),
+            _ => lists(fetcher, url.clone(), PATIENCE).await?,
+        };
+        let listed = own
+            .segments
+            .iter()
+            .rev()
+            .find(|segment| segment.uri.is_some());
+        let listed = listed.ok_or_else(|| Lost::Unfit(format!("{url} lists no segment")))?;
+        let uri = listed
+            .map
+            .as_ref()
+            .ok_or_else(|| Lost::Unfit(TS.to_owned()))?;
+        let uri = join(url, uri)?;
+        let octets = fetcher.media(uri.clone(), PATIENCE).await?;
+        let shape = Shape {
+            mark: mark(lead).filter(|_| place > 0),
+            ahead: AtomicI64::new(if place == 0 { 0 } else { UNKNOWN }),
+            ..Shape::default()
+        };
+        let init = shape.learn(uri.as_str(), &octets)?;
+        if let Some((_, first)) = inits.first() {
+            alike(first, &init).map_err(|what| {
+                let rung = ladder.rungs().get(place).map_or("?", |rung| rung.name.as_str());
+                Lost::Unfit(format!("rung {rung} has {what} than the cheapest; a player could not go from one to the other"))
+            })?;
+        }
+        inits.push((octets, init));
+        shapes.push(shape);
+    }
+    let in_band = inits.iter().any(|(octets, _)| *octets != inits[0].0);
+    let size = inits
+        .iter()
+        .filter_map(|(_, init)| size(init))
+        .max()
+        .unwrap_or_default();
+    shapes.iter_mut().for_each(|shape| shape.in_band = in_band);
+    let mold = Mold {
+        in_band,
+        size,
+        salt,
+    };
+    Ok((mold, shapes.into_iter().map(Arc::new).collect()))
+}
+
+fn mark(list: &MediaPlaylist) -> Option<(u64, WallTime)> {
+    let last = list
+        .segments
+        .iter()
+        .rev()
+        .find(|segment| segment.uri.is_some())?;
+    Some((last.number, last.date_time?))
+}
+
+fn size(init: &Init) -> Option<(u16, u16)> {
+    match &init.video()?.0.coding {
+        Coding::Avc { width, height, .. } => Some((*width, *height)),
+        _ => None,
+    }
+}
+
+/// Whether segments under the one can follow those under the other; else what is different.
+fn alike(one: &Init, other: &Init) -> Result<(), &'static str> {
+    if one.tracks.len() != other.tracks.len() {
+        return Err("other tracks");
+    }
+    for (one, other) in one.tracks.iter().zip(&other.tracks) {
+        if one.id != other.id
+            || std::mem::discriminant(&one.coding) != std::mem::discriminant(&other.coding)
+        {
+            return Err("other tracks");
+        }
+        if one.timescale != other.timescale {
+            return Err("another timescale");
+        }
+        if let (Coding::Avc { config: one, .. }, Coding::Avc { config: other, .. }) =
+            (&one.coding, &other.coding)
+            && one.length_size != other.length_size
+        {
+            return Err("NAL units with lengths of another size");
+        }
+    }
+    Ok(())
+}
+
+/// The rungs, cheapest first, and the URI of each. Variants of sound alone and those that differ in their renditions only
+/// are left out.
+fn ladder(variants: &[Variant]) -> Result<(Ladder, Vec<String>), Lost> {
+    let pictured = variants.iter().any(|variant| variant.resolution.is_some());
+    let (mut seen, mut names, mut rungs) = (HashSet::new(), HashSet::new(), Vec::new());
+    for variant in variants {
+        if pictured && variant.resolution.is_none() || !seen.insert(&variant.uri) {
+            continue;
+        }
+        let codecs = variant.codecs.clone().unwrap_or_default();
+        if let Some(other) = codecs
+            .split(',')
+            .map(str::trim)
+            .find(|codec| !codec.is_empty() && !FIT.iter().any(|fit| codec.starts_with(fit)))
+        {
+            return Err(Lost::Unfit(format!(
+                "{}: codec {other:?}; a relay takes H.264 with AAC",
+                variant.uri
+            )));
+        }
+        let (width, height) = variant.resolution.unwrap_or_default();
+        let kbps = variant.bandwidth.kbps();
+        let usual = if height > 0 {
+            format!("{height}p")
+        } else {
+            format!("{kbps}k")
+        };
+        let name = [
+            usual.clone(),
+            format!("{usual}-{kbps}"),
+            format!("{usual}-{kbps}-{}", rungs.len()),
+        ]
+        .into_iter()
+        .find(|name| names.insert(name.clone()))
+        .unwrap_or(usual);
+        rungs.push((
+            Rung {
+                name: RungName::try_from(name)?,
+                width,
+                height,
+                bandwidth: variant.bandwidth,
+                average: variant.average.unwrap_or(variant.bandwidth),
+                // Its parameter sets are in band from here on.
+                codecs: codecs.replace("avc1.", "avc3."),
+                frame_rate: variant.frame_rate.unwrap_or_default(),
+                score: variant.score,
+            },
+            variant.uri.clone(),
+        ));
+    }
+    let ladder = Ladder::new(rungs.iter().map(|(rung, _)| rung.clone()).collect())?;
+    let uri = |rung: &Rung| {
+        rungs
+            .iter()
+            .find(|(own, _)| own.name == rung.name)
+            .map(|(_, uri)| uri.clone())
+    };
+    let uris = ladder.rungs().iter().filter_map(uri).collect();
+    Ok((ladder, uris))
+}
+
+/// Of a stream that does not say what it takes.
+fn only(index: &Url) -> Variant {
+    Variant {
+        uri: index.to_string(),
+        bandwidth: Bitrate::from_kbps(4000),
+        average: None,
+        codecs: None,
+        resolution: None,
+        frame_rate: None,
+        score: None,
+    }
+}
+
+const FIT: [&str; 3] = ["avc1", "avc3", "mp4a"];
+
+/// Why MPEG-TS is refused: viewers of one stream may get any rung and any container, all of which is made from CMAF.
+const TS: &str = "its segments are MPEG-TS, or have no EXT-X-MAP; a relay takes CMAF (fragmented MP4). Have the origin package it so, or take the stream in with `primary`, which decodes anything";
+
+/// The first octet of each packet.
+const TS_SYNC: u8 = 0x47;
+
+const INITS: usize = 8;
+
+const UNKNOWN: i64 = i64::MIN;
