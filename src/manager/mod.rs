@@ -13,6 +13,7 @@
 pub mod address;
 mod clerk;
 mod desk;
+mod exposed;
 pub mod launcher;
 mod report;
 mod routes;

@@ -26,10 +26,11 @@ use tokio::sync::broadcast;
 use super::{
     address,
     desk::{Closed, Desk, Join, Joined},
+    exposed::exposed,
     report,
     view::{Decision, NodeView, Overview, RegionView},
 };
-use crate::control::HeartbeatReply;
+use crate::{control::HeartbeatReply, metrics::Exposition};
 
 pub(super) fn router(desk: Desk) -> Router {
     Router::new()
@@ -39,6 +40,7 @@ pub(super) fn router(desk: Desk) -> Router {
             post(heartbeat).layer(DefaultBodyLimit::max(HEARTBEAT_LIMIT)),
         )
         .route("/v1/overview", get(overview))
+        .route("/metrics", get(metrics))
         .route("/v1/regions", get(regions))
         .route("/v1/nodes", get(nodes))
         .route("/v1/decisions", get(decisions))
@@ -135,6 +137,10 @@ async fn heartbeat(
 
 async fn overview(State(desk): State<Desk>) -> Result<Json<Overview>, Problem> {
     Ok(Json(desk.overview().await?))
+}
+
+async fn metrics(State(desk): State<Desk>) -> Result<Exposition, Problem> {
+    Ok(exposed(&desk.overview().await?))
 }
 
 async fn regions(State(desk): State<Desk>) -> Result<Json<Vec<RegionView>>, Problem> {
