@@ -19,6 +19,7 @@ const MODULES: &[(&str, &[&str], &[&str])] = &[
     ("shutdown", &[], &[]),
     ("pages", &[], &[]),
     ("config", &[], &[]),
+    ("metrics", &[], &[]),
     ("text", &[], &[]),
     ("token", &[], &[]),
     ("assets", &["text"], &[]),
@@ -35,12 +36,12 @@ const MODULES: &[(&str, &[&str], &[&str])] = &[
     ("source", &["net", "store"], &["playlists", "segmenter"]),
     (
         "origin",
-        &["control", "net", "store", "text", "token"],
+        &["control", "metrics", "net", "store", "text", "token"],
         &["playlists", "adaptation", "media"],
     ),
     (
         "manager",
-        &["assets", "control", "net"],
+        &["assets", "control", "metrics", "net"],
         &["playlists", "adaptation"],
     ),
     (

@@ -25,13 +25,16 @@ use tokio::sync::broadcast;
 use super::{
     address,
     desk::{Closed, Desk, Join, Joined},
+    exposed::exposed,
     view::{Decision, NodeView, Overview, RegionView},
 };
+use crate::metrics::Exposition;
 
 pub(super) fn router(desk: Desk) -> Router {
     Router::new()
         .route("/watch/{playlist}", get(watch))
         .route("/v1/overview", get(overview))
+        .route("/metrics", get(metrics))
         .route("/v1/regions", get(regions))
         .route("/v1/nodes", get(nodes))
         .route("/v1/decisions", get(decisions))
@@ -106,6 +109,10 @@ fn split(query: &str) -> (&str, String) {
 
 async fn overview(State(desk): State<Desk>) -> Result<Json<Overview>, Problem> {
     Ok(Json(desk.overview().await?))
+}
+
+async fn metrics(State(desk): State<Desk>) -> Result<Exposition, Problem> {
+    Ok(exposed(&desk.overview().await?))
 }
 
 async fn regions(State(desk): State<Desk>) -> Result<Json<Vec<RegionView>>, Problem> {

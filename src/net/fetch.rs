@@ -1,6 +1,13 @@
 //! HTTP GETs to other nodes: with a deadline, a bound on length, and errors that say who and what.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use bytes::{Bytes, BytesMut};
@@ -12,6 +19,15 @@ pub struct Fetcher {
     client: Client,
     bearer: Option<Bearer>,
     header: Option<(&'static str, &'static str)>,
+    counts: Arc<Counts>,
+}
+
+/// Of a client and all its clones.
+#[derive(Debug, Default)]
+struct Counts {
+    fetched: AtomicU64,
+    failed: AtomicU64,
+    octets: AtomicU64,
 }
 
 /// Makes the token of a request.
@@ -83,6 +99,7 @@ impl Fetcher {
                 client,
                 bearer: None,
                 header: None,
+                counts: Arc::default(),
             })
             .map_err(|error| FetchError::Client { why: cause(&error) })
     }
@@ -105,13 +122,36 @@ impl Fetcher {
 
     /// The body of `url`, in full, within `patience`.
     pub async fn get(&self, url: Url, patience: Duration) -> Result<Fetched, FetchError> {
-        match tokio::time::timeout(patience, self.get_in_time(url.clone())).await {
+        let fetched = match tokio::time::timeout(patience, self.get_in_time(url.clone())).await {
             Ok(result) => result,
             Err(_) => Err(FetchError::Late {
                 url: name(&url),
                 patience,
             }),
+        };
+        match &fetched {
+            Ok(fetched) => {
+                self.counts.fetched.fetch_add(1, Relaxed);
+                let octets = fetched.body.len() as u64;
+                self.counts.octets.fetch_add(octets, Relaxed);
+            }
+            Err(_) => _ = self.counts.failed.fetch_add(1, Relaxed),
         }
+        fetched
+    }
+
+    /// GETs that succeeded, ones that failed, and octets that came.
+    pub fn counts(&self) -> (u64, u64, u64) {
+        let Counts {
+            fetched,
+            failed,
+            octets,
+        } = &*self.counts;
+        (
+            fetched.load(Relaxed),
+            failed.load(Relaxed),
+            octets.load(Relaxed),
+        )
     }
 
     /// The same, as text.
