@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 #![allow(clippy::print_stdout, reason = "it is what a bench is for")]
 
+#[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../tests/ingest/rtmp.rs"]
 mod rtmp;
 
@@ -205,7 +206,7 @@ fn report(sent: &[Instant], fetched: &[(MediaTime, Instant)]) {
     for (began, there) in fetched {
         let first = (began.seconds() * 30.0).round() as usize;
         // What waited for the beginning to be understood says nothing.
-        if began.seconds() < 3.0 || first >= sent.len() {
+        if began.seconds() < 6.0 || first >= sent.len() {
             continue;
         }
         late.push(there.saturating_duration_since(sent[first]).as_secs_f64());

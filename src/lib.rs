@@ -10,6 +10,7 @@ pub mod config;
 pub mod control;
 pub mod ingest;
 pub mod manager;
+pub mod metrics;
 pub mod net;
 pub mod node;
 pub mod origin;

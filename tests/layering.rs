@@ -19,6 +19,7 @@ const MODULES: &[(&str, &[&str], &[&str])] = &[
     ("shutdown", &[], &[]),
     ("pages", &[], &[]),
     ("config", &[], &[]),
+    ("metrics", &[], &[]),
     ("text", &[], &[]),
     ("token", &[], &[]),
     ("assets", &["text"], &[]),
@@ -39,12 +40,12 @@ const MODULES: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "origin",
-        &["control", "net", "store", "text", "token"],
+        &["control", "metrics", "net", "store", "text", "token"],
         &["playlists", "adaptation", "media"],
     ),
     (
         "manager",
-        &["assets", "control", "net"],
+        &["assets", "control", "metrics", "net"],
         &["playlists", "adaptation"],
     ),
     (

@@ -57,7 +57,8 @@ impl Config {
         })
     }
 
-    pub(crate) fn write(&self) -> Vec<u8> {
+    /// The content of an `avcC` that says this.
+    pub fn write(&self) -> Vec<u8> {
         let mut content = vec![
             1,
             self.profile,

@@ -7,19 +7,15 @@ use media::{
     aac,
     avc::{self, Config, Sps, unit},
 };
-use playlists::MediaTime;
 use segmenter::cutter::AAC_FRAME;
 
-/// One encoded picture of the source. Times are the source's own.
+/// What a packet of the source is to be for the muxer: NAL units behind lengths of four octets.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Coded {
-    /// NAL units behind start codes.
-    pub(crate) octets: Vec<u8>,
+pub(crate) struct Made {
     /// An IDR picture, which can be decoded by the sets that were there when the source was opened.
     pub(crate) key: bool,
-    pub(crate) shown: MediaTime,
-    /// `None`: nobody knows.
-    pub(crate) decoded: Option<MediaTime>,
+    /// `None`: it is that already.
+    pub(crate) octets: Option<Vec<u8>>,
 }
 
 /// What the source's pictures are decoded by.
@@ -70,6 +66,27 @@ impl Sets {
         octets
     }
 
+    /// What the muxer is told of them (`avcC`).
+    pub(crate) fn record(&self) -> Vec<u8> {
+        let first = self.first();
+        let profile = first.map_or(0, |sps| sps.profile);
+        // What is passed on has 8 bits and 4:2:0 (ISO/IEC 14496-15 section 5.3.3.1.2).
+        let extension = match profile {
+            66 | 77 | 88 => Vec::new(),
+            _ => vec![0xfd, 0xf8, 0xf8, 0],
+        };
+        let config = Config {
+            profile,
+            compatibility: first.map_or(0, |sps| sps.compatibility),
+            level: first.map_or(0, |sps| sps.level),
+            length_size: LENGTH,
+            sps: self.sps.clone(),
+            pps: self.pps.clone(),
+            extension,
+        };
+        config.write()
+    }
+
     /// Numbers that are taken, of SPS and PPS alike.
     pub(crate) fn ids(&self) -> Vec<u32> {
         let sps = self.sps.iter().filter_map(|set| avc::sps(set).ok());
@@ -83,39 +100,39 @@ impl Sets {
     }
 
     /// A packet as the muxer takes it. Sets that nobody was told of make its picture no key frame that anybody can begin with.
-    pub(crate) fn coded(
-        &self,
-        packet: &[u8],
-        shown: MediaTime,
-        decoded: Option<MediaTime>,
-    ) -> Result<Coded, String> {
-        let (mut units, mut known, mut idr) = (Vec::new(), true, false);
-        self.each(packet, |unit| match avc::kind(unit) {
-            unit::SPS => known &= self.sps.iter().any(|set| set == unit),
-            unit::PPS => known &= self.pps.iter().any(|set| set == unit),
-            unit::DELIMITER | FILLER | 0 => {}
-            kind => {
-                idr |= kind == unit::IDR;
-                units.push(unit);
+    pub(crate) fn made(&self, packet: &[u8]) -> Result<Made, String> {
+        let (mut units, mut known, mut idr, mut left_out) = (Vec::new(), true, false, false);
+        self.each(packet, |unit| {
+            let kind = avc::kind(unit);
+            match kind {
+                unit::SPS => known &= self.sps.iter().any(|set| set == unit),
+                unit::PPS => known &= self.pps.iter().any(|set| set == unit),
+                unit::DELIMITER | FILLER | 0 => {}
+                _ => {
+                    idr |= kind == unit::IDR;
+                    units.push(unit);
+                    return;
+                }
             }
+            left_out = true;
         })?;
         if units.is_empty() {
             return Err("there is no picture in it".into());
         }
         let key = idr && known;
-        let mut octets = match key {
-            true => self.octets(),
-            false => Vec::new(),
-        };
-        octets.reserve(packet.len() + 4 * units.len());
-        for unit in units {
-            put(&mut octets, unit);
+        let lengths = self.lengths.as_ref().map(|config| config.length_size);
+        if !key && !left_out && lengths == Some(LENGTH) {
+            return Ok(Made { key, octets: None });
         }
-        Ok(Coded {
-            octets,
+        let sets = self.sps.iter().chain(&self.pps).map(Vec::as_slice);
+        let mut octets = Vec::with_capacity(packet.len() + 256);
+        for unit in sets.filter(|_| key).chain(units) {
+            octets.extend_from_slice(&(unit.len() as u32).to_be_bytes());
+            octets.extend_from_slice(unit);
+        }
+        Ok(Made {
             key,
-            shown,
-            decoded,
+            octets: Some(octets),
         })
     }
 
@@ -130,13 +147,6 @@ impl Sets {
         }
         Ok(())
     }
-}
-
-/// One frame of the source's own AAC, and when it is heard.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Frame {
-    pub(crate) octets: Vec<u8>,
-    pub(crate) time: MediaTime,
 }
 
 /// How the source's AAC is decoded, as the container or the first frame says.
@@ -203,6 +213,8 @@ fn put(octets: &mut Vec<u8>, unit: &[u8]) {
     octets.extend_from_slice(unit);
 }
 
+/// Octets of a length.
+const LENGTH: usize = 4;
 /// Filler data (ITU-T H.264 table 7-1): bits that were paid for by whoever sent them, and by nobody else.
 const FILLER: u8 = 12;
 
@@ -244,37 +256,41 @@ mod tests {
     #[test]
     fn both_ways_of_writing_come_to_the_same() {
         let sets = [behind_codes(&[SPS, PPS]), avcc()].map(|said| Sets::read(&said).unwrap());
-        let zero = MediaTime::ZERO;
-        for (sets, write) in sets.iter().zip([
+        let written = [
             behind_codes as fn(&[&[u8]]) -> Vec<u8>,
             behind_lengths as fn(&[&[u8]]) -> Vec<u8>,
-        ]) {
+        ];
+        for (sets, write) in sets.iter().zip(written) {
             assert_eq!(sets.octets(), behind_codes(&[SPS, PPS]));
             assert_eq!(sets.ids(), [0, 0]);
+            assert_eq!(Sets::read(&sets.record()).unwrap().octets(), sets.octets());
             let sps = sets.first().unwrap();
             assert_eq!((sps.width, sps.height, sps.frames_only), (1280, 720, true));
-            let key = sets.coded(&write(&[&[9, 0xf0], IDR]), zero, None).unwrap();
+            for packet in [&[&[9, 0xf0], IDR][..], &[SPS, PPS, IDR]] {
+                let key = sets.made(&write(packet)).unwrap();
+                let wanted = Some(behind_lengths(&[SPS, PPS, IDR]));
+                assert_eq!((key.key, key.octets), (true, wanted));
+            }
+            let other = sets.made(&write(&[SLICE, &[12, 0xff, 0x80]])).unwrap();
             assert_eq!(
-                (key.key, key.octets),
-                (true, behind_codes(&[SPS, PPS, IDR]))
+                (other.key, other.octets),
+                (false, Some(behind_lengths(&[SLICE])))
             );
-            let key = sets.coded(&write(&[SPS, PPS, IDR]), zero, None).unwrap();
-            assert_eq!(
-                (key.key, key.octets),
-                (true, behind_codes(&[SPS, PPS, IDR]))
-            );
-            let other = sets
-                .coded(&write(&[SLICE, &[12, 0xff, 0x80]]), zero, None)
-                .unwrap();
-            assert_eq!((other.key, other.octets), (false, behind_codes(&[SLICE])));
         }
+    }
+
+    #[test]
+    fn what_is_as_it_has_to_be_is_not_copied() {
+        let sets = Sets::read(&avcc()).unwrap();
+        let made = sets.made(&behind_lengths(&[SLICE, SLICE])).unwrap();
+        assert_eq!((made.key, made.octets), (false, None));
     }
 
     #[test]
     fn nobody_begins_with_sets_that_nobody_was_told_of() {
         let sets = Sets::read(&avcc()).unwrap();
         let packet = behind_lengths(&[SPS, &[0x68, 0xeb, 0xe3], IDR]);
-        assert!(!sets.coded(&packet, MediaTime::ZERO, None).unwrap().key);
+        assert!(!sets.made(&packet).unwrap().key);
     }
 
     #[test]
@@ -303,7 +319,7 @@ mod tests {
             assert!(Sets::read(said).is_err(), "{said:?}");
         }
         let sets = Sets::read(&avcc()).unwrap();
-        let read = |packet: &[u8]| sets.coded(packet, MediaTime::ZERO, None).map(|_| ());
+        let read = |packet: &[u8]| sets.made(packet).map(|_| ());
         assert!(read(&[0, 0, 0, 9, 0x65]).is_err());
         assert!(read(&[]).is_err());
         assert!(read(&behind_lengths(&[SPS])).is_err());

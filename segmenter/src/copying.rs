@@ -17,13 +17,13 @@ use segmenter::{
 
 use crate::{
     cadence::whole_rate,
-    coded::{self, Coded, Voice},
+    coded::Voice,
     config::{CLOCK, Config},
     crew::{AAC_LC, SOURCE},
     error::Error,
     feed::{self, Feed, Said},
     ladder::{self, Promise},
-    libav::{self, About, Event, Muxer, Original, Setup, Sound},
+    libav::{self, About, Coded, Event, Muxer, Original, Setup, Sound},
     order::{Order, Times},
     overload::Overload,
     writer::{Progress, Pulse, Stdout},
@@ -32,7 +32,7 @@ use crate::{
 /// Plays `config`'s input to its end.
 pub(crate) fn run(config: &Config) -> Result<Stdout, Error> {
     let progress = Arc::new(Progress::of(false));
-    let (queue, heard) = feed::queue();
+    let (queue, heard) = feed::queue(config.passthrough);
     let feed = Feed {
         who: OnAir::Main,
         config: config.clone(),
@@ -140,7 +140,7 @@ struct Copied {
     due: Option<MediaTime>,
     /// The end of the last frame.
     until: MediaTime,
-    waiting: Vec<(coded::Frame, MediaTime)>,
+    waiting: Vec<(libav::Frame, MediaTime)>,
 }
 
 impl Copying {
@@ -363,7 +363,7 @@ impl Copying {
         };
         let usual = times.decoded + self.step.to_ticks(CLOCK);
         let long = next.unwrap_or(usual) - times.decoded;
-        self.muxer.original(&coded, times, long.max(1))
+        self.muxer.original(coded, times, long.max(1))
     }
 
     /// Ends the part at run time `end`.
@@ -407,7 +407,7 @@ impl Speaker {
             Self::Copied(copied) => {
                 let count = copied.waiting.partition_point(|(_, time)| *time < end);
                 for (frame, time) in copied.waiting.drain(..count) {
-                    muxer.frame(&frame, &copied.voice, time)?;
+                    muxer.frame(frame, &copied.voice, time)?;
                 }
             }
             Self::Made { sound, missing } => {
@@ -424,7 +424,7 @@ impl Speaker {
 }
 
 impl Copied {
-    fn put(&mut self, frame: coded::Frame, time: MediaTime) {
+    fn put(&mut self, frame: libav::Frame, time: MediaTime) {
         let due = self.due.filter(|due| {
             let off = time - *due;
             off < STEP && MediaTime::ZERO - off < STEP

@@ -10,13 +10,12 @@ use playlists::MediaTime;
 use segmenter::wire::OnAir;
 
 use crate::{
-    coded::Coded,
     config::{Config, Source},
     crew,
     error::Error,
     feed::{Message, Said},
     ladder,
-    libav::{About, Event, Look, Picture},
+    libav::{About, Coded, Event, Look, Picture},
     pipeline::{EARLY, Heard},
     slate::Slate,
 };

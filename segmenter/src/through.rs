@@ -10,10 +10,10 @@ use playlists::MediaTime;
 use segmenter::{Grid, cutter::Span};
 
 use crate::{
-    coded::{Coded, Sets},
+    coded::Sets,
     config::CLOCK,
     error::Error,
-    libav::{Muxer, Packet},
+    libav::{Coded, Muxer, Packet},
     order::{Order, Times},
 };
 
@@ -207,7 +207,7 @@ impl Through {
         self.muxer.skip()?;
         for (waiting, times) in self.waiting.drain(..count).zip(times.windows(2)) {
             let long = times[1].decoded - times[0].decoded;
-            self.muxer.original(&waiting.coded, times[0], long.max(1))?;
+            self.muxer.original(waiting.coded, times[0], long.max(1))?;
         }
         for packet in sound {
             self.muxer.sound(packet)?;

@@ -249,15 +249,26 @@ pub enum WireError {
 impl Frame {
     /// Appends this frame to `out`.
     pub fn encode(&self, out: &mut BytesMut) -> Result<(), WireError> {
+        let media = self.encode_head(out)?;
+        out.put_slice(&media);
+        Ok(())
+    }
+
+    /// Appends this frame to `out`, but for the media of a part, which follows it: so that it need not be copied.
+    pub fn encode_head(&self, out: &mut BytesMut) -> Result<Bytes, WireError> {
         let start = out.len();
         out.put_u32(0);
+        let mut media = Bytes::new();
         match self {
             Self::Hello(hello) => json(out, HELLO, "hello", hello)?,
             Self::Init(media) => {
                 out.put_u8(INIT);
                 out.put_slice(media);
             }
-            Self::Part(part) => part.encode(out),
+            Self::Part(part) => {
+                part.encode_head(out);
+                media = part.media.clone();
+            }
             Self::Still { segment, still } => put_still(out, *segment, still),
             Self::Captions(closed) => json(out, CAPTIONS, "captions", closed)?,
             Self::Mark(mark) => json(out, MARK, "mark", mark)?,
@@ -265,13 +276,13 @@ impl Frame {
             Self::Health(health) => json(out, HEALTH, "health", health)?,
             Self::End(end) => json(out, END, "end", end)?,
         }
-        let length = out.len() - start - LENGTH;
+        let length = out.len() - start - LENGTH + media.len();
         if length > MAX_FRAME {
             out.truncate(start);
             return Err(WireError::Length { length });
         }
         out[start..start + LENGTH].copy_from_slice(&(length as u32).to_be_bytes());
-        Ok(())
+        Ok(media)
     }
 
     /// Takes the first whole frame off `input`; `None` when more octets are needed.
@@ -321,7 +332,7 @@ impl Hello {
 }
 
 impl Part {
-    fn encode(&self, out: &mut BytesMut) {
+    fn encode_head(&self, out: &mut BytesMut) {
         out.put_u8(PART);
         out.put_u8(self.rung);
         out.put_u8(u8::from(self.independent) | u8::from(self.last) << 1);
@@ -329,7 +340,6 @@ impl Part {
         out.put_u64(self.segment);
         out.put_i64(self.start.flicks());
         out.put_i64(self.duration.flicks());
-        out.put_slice(&self.media);
     }
 
     fn decode(mut body: Bytes) -> Result<Self, WireError> {

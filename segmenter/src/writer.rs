@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{self, IsTerminal, Write},
+    io::{self, IoSlice, IsTerminal, Write},
     os::fd::AsFd,
     sync::{
         Arc,
@@ -55,14 +55,28 @@ impl Stdout {
 
     pub(crate) fn write(&mut self, frame: &Frame) -> Result<(), Error> {
         self.buffer.clear();
-        frame.encode(&mut self.buffer)?;
-        self.file
-            .write_all(&self.buffer)
-            .map_err(|why| match why.kind() {
-                io::ErrorKind::BrokenPipe => Error::ReaderGone,
-                _ => Error::Stdout(why),
-            })
+        let media = frame.encode_head(&mut self.buffer)?;
+        let mut slices = [IoSlice::new(&self.buffer), IoSlice::new(&media)];
+        write_all(&mut self.file, &mut slices).map_err(|why| match why.kind() {
+            io::ErrorKind::BrokenPipe => Error::ReaderGone,
+            _ => Error::Stdout(why),
+        })
     }
+}
+
+/// As one write, if the pipe takes it.
+fn write_all(file: &mut File, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+    // Those that are empty are nothing to wait for.
+    IoSlice::advance_slices(&mut slices, 0);
+    while !slices.is_empty() {
+        match file.write_vectored(slices) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut slices, written),
+            Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+            Err(why) => return Err(why),
+        }
+    }
+    Ok(())
 }
 
 /// What a run counts, for `Health`. Each count has one writer.

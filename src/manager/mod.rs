@@ -13,6 +13,7 @@
 pub mod address;
 mod clerk;
 mod desk;
+mod exposed;
 mod gate;
 mod hearing;
 pub mod journal;

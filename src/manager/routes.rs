@@ -25,12 +25,13 @@ use tokio::sync::broadcast;
 use super::{
     address,
     desk::{Closed, Desk, Join, Joined},
+    exposed::exposed,
     lease::Tenure,
     places::Places,
     sessions,
     view::{Decision, NodeView, Overview, RegionView},
 };
-use crate::net::Client;
+use crate::{metrics::Exposition, net::Client};
 
 /// What joins need.
 #[derive(Clone)]
@@ -47,6 +48,7 @@ pub(super) fn router(desk: Desk, places: Arc<Places>, operator: Router) -> Route
     let joins = Router::new().route("/watch/{playlist}", get(watch));
     Router::new()
         .route("/v1/overview", get(overview))
+        .route("/metrics", get(metrics))
         .route("/v1/regions", get(regions))
         .route("/v1/nodes", get(nodes))
         .route("/v1/decisions", get(decisions))
@@ -154,6 +156,10 @@ impl<'a> Asked<'a> {
 
 async fn overview(State(desk): State<Desk>) -> Result<Json<Overview>, Problem> {
     Ok(Json(desk.overview().await?))
+}
+
+async fn metrics(State(desk): State<Desk>) -> Result<Exposition, Problem> {
+    Ok(exposed(&desk.overview().await?))
 }
 
 async fn regions(State(desk): State<Desk>) -> Result<Json<Vec<RegionView>>, Problem> {

@@ -1,6 +1,13 @@
 //! HTTP GETs to other nodes: with a deadline, a bound on length, and errors that say who and what.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use bytes::{Bytes, BytesMut};
@@ -12,6 +19,46 @@ pub struct Fetcher {
     client: Client,
     bearer: Option<Bearer>,
     header: Option<(&'static str, &'static str)>,
+    counts: Arc<Counts>,
+}
+
+/// Of a client and all its clones.
+#[derive(Debug, Default)]
+struct Counts {
+    fetched: AtomicU64,
+    failed: AtomicU64,
+    octets: AtomicU64,
+}
+
+/// How one GET goes. One that is given up has failed.
+#[derive(Debug)]
+struct Tally {
+    counts: Arc<Counts>,
+    over: bool,
+}
+
+impl Tally {
+    fn came(&self, octets: u64) {
+        if !self.over {
+            self.counts.octets.fetch_add(octets, Relaxed);
+        }
+    }
+
+    fn end(&mut self, well: bool) {
+        if !std::mem::replace(&mut self.over, true) {
+            let count = match well {
+                true => &self.counts.fetched,
+                false => &self.counts.failed,
+            };
+            count.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        self.end(false);
+    }
 }
 
 /// Makes the token of a request.
@@ -87,6 +134,7 @@ impl Fetcher {
                 client,
                 bearer: None,
                 header: None,
+                counts: Arc::default(),
             })
             .map_err(|error| FetchError::Client { why: cause(&error) })
     }
@@ -116,6 +164,20 @@ impl Fetcher {
                 patience,
             }),
         }
+    }
+
+    /// GETs that succeeded, ones that failed, and octets that came.
+    pub fn counts(&self) -> (u64, u64, u64) {
+        let Counts {
+            fetched,
+            failed,
+            octets,
+        } = &*self.counts;
+        (
+            fetched.load(Relaxed),
+            failed.load(Relaxed),
+            octets.load(Relaxed),
+        )
     }
 
     /// The same of media, of which half is worse than nothing.
@@ -166,6 +228,10 @@ impl Fetcher {
 
     /// The answer to a GET, as it comes. The caller sets the deadline.
     pub async fn open(&self, url: Url) -> Result<Incoming, FetchError> {
+        let tally = Tally {
+            counts: self.counts.clone(),
+            over: false,
+        };
         let mut request = self.client.get(url.clone());
         if let Some(bearer) = &self.bearer {
             request = request.bearer_auth(bearer());
@@ -184,6 +250,7 @@ impl Fetcher {
             headers: answer.headers().clone(),
             length: answer.content_length(),
             taken: 0,
+            tally,
             answer,
         };
         if incoming.length.is_some_and(|length| length > MAX_BODY) {
@@ -194,6 +261,7 @@ impl Fetcher {
         if status.is_success() {
             return Ok(incoming);
         }
+        incoming.tally.end(false);
         let mut said = BytesMut::new();
         while let Ok(Some(chunk)) = incoming.chunk().await
             && said.len() < SAID
@@ -220,6 +288,7 @@ pub struct Incoming {
     /// As it was announced.
     pub length: Option<u64>,
     taken: u64,
+    tally: Tally,
     answer: reqwest::Response,
 }
 
@@ -231,7 +300,12 @@ impl Incoming {
             url: name(&self.url),
             why: cause(&error),
         })?;
-        self.taken += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        let octets = chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        self.taken += octets;
+        self.tally.came(octets);
+        if chunk.is_none() {
+            self.tally.end(true);
+        }
         if self.taken > MAX_BODY {
             return Err(FetchError::TooLong {
                 url: name(&self.url),

@@ -10,10 +10,12 @@ pub mod beside;
 mod cadence;
 pub mod cmcd;
 pub mod cmsd;
+mod counted;
 pub mod delivery;
 pub mod derived;
 pub mod edge;
 pub mod explain;
+mod exposed;
 mod flights;
 mod gate;
 pub mod journal;
@@ -57,6 +59,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::{
     Router,
     http::{HeaderName, HeaderValue, StatusCode, header},
+    middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -66,6 +69,7 @@ use tower_http::cors::{Any, CorsLayer};
 
 use self::{
     admission::Overflow,
+    counted::Requests,
     derived::Derived,
     profile::Latency,
     pulled::Pulled,
@@ -145,6 +149,7 @@ pub struct Origin {
     pub keeper: ArcSwapOption<String>,
     /// What is taken from there when it is asked for.
     pub pulled: Pulled,
+    pub requests: Arc<Requests>,
 }
 
 impl Origin {
@@ -170,6 +175,7 @@ impl Origin {
             address: OnceLock::new(),
             keeper: ArcSwapOption::empty(),
             pulled: Pulled::default(),
+            requests: Arc::default(),
         })
     }
 
@@ -230,7 +236,8 @@ pub fn public(origin: Arc<Origin>) -> App {
         None => inside,
     };
     // Outermost, so that a page may read why it was refused, and asks before without a token.
-    let router = router.layer(cors);
+    let requests = middleware::from_fn_with_state(origin.requests.clone(), counted::counting);
+    let router = router.layer(cors).layer(requests);
     match Sooner::of(&origin) {
         Some(sooner) => App::new(router, Arc::new(sooner)),
         None => router.into(),

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Origin, Stance,
+    Origin, Stance, exposed,
     journal::Journal,
     viewers::{Mark, ViewerReport},
 };
@@ -23,6 +23,7 @@ pub fn private(origin: Arc<Origin>) -> Router {
     Router::new()
         .route("/health", get(async || "ok\n"))
         .route("/ready", get(ready))
+        .route("/metrics", get(exposed::metrics))
         .route("/v1/streams", get(streams))
         .route("/v1/viewers", get(viewers))
         .route("/v1/viewers/{viewer}", get(viewer))

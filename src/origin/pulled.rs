@@ -43,6 +43,14 @@ impl Default for Pulled {
 
 impl Pulled {
     /// From now on it is taken by this.
+    /// Requests that succeeded and that failed, and octets, of all that this node takes from others.
+    pub(super) fn fetches(&self) -> (u64, u64, u64) {
+        let fetcher = self.fetcher.load();
+        fetcher
+            .as_ref()
+            .map_or((0, 0, 0), |fetcher| fetcher.counts())
+    }
+
     pub fn by(&self, fetcher: Fetcher) {
         self.fetcher.store(Some(Arc::new(fetcher)));
     }

@@ -25,7 +25,12 @@ pub(super) struct Room {
     ledger: Ledger,
     pub watching: AtomicU32,
     pub moved: AtomicU32,
+    /// How often each rung was chosen here, cheapest first; the last is of all above.
+    pub decided: [AtomicU64; RUNGS],
 }
+
+/// More than any ladder has.
+pub(super) const RUNGS: usize = 16;
 
 /// A region's viewers, over all streams.
 #[derive(Debug)]
@@ -53,6 +58,7 @@ impl Room {
             ledger: Ledger::default(),
             watching: AtomicU32::new(0),
             moved: AtomicU32::new(0),
+            decided: Default::default(),
         }
     }
 

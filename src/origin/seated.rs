@@ -21,7 +21,7 @@ use super::{
     ledger::Line,
     meter::{Meter, Outcome, Progress},
     own::Taken,
-    room::{Crowd, Room},
+    room::{Crowd, RUNGS, Room},
     seat::ViewerId,
     shown::{Known, ViewerReport},
     viewers::{Ask, Newcomer, Rules},
@@ -259,6 +259,10 @@ impl Seated {
         let Some(because) = decided.because else {
             return (pin, wished);
         };
+        if ask.taken.is_none() {
+            let decided = &self.room.decided[pin.rung.min(RUNGS - 1)];
+            decided.fetch_add(1, Relaxed);
+        }
         state.segments += u32::from(begins);
         let parts = ask.offer.part.map_or(1, |part| u32::from(part.of.max(1)));
         let length = ask.offer.duration.duration().as_millis();

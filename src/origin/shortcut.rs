@@ -8,12 +8,13 @@
 
 use std::{sync::Arc, time::Instant};
 
-use axum::body::Body;
+use axum::{body::Body, http::StatusCode};
 use playlists::render::{Skip, View};
 
 use super::{
     EXPOSED, NO_STORE, Origin, abandoning,
     asking::Brought,
+    counted::Kind,
     delivery::{Delivery, Measure},
     media::{self, File},
     meter::Span,
@@ -128,9 +129,12 @@ impl Shortcut for Sooner {
         if v != "v" || names.next().is_some() || !self.origin.keeps_all() {
             return None;
         }
-        match file {
+        let short = match file {
             "index.m3u8" => self.playlist(stream, viewer, asked.gzip),
             file => self.media(stream, viewer, file, asked),
-        }
+        }?;
+        let requests = &self.origin.requests;
+        requests.count(Kind::of(asked.path), StatusCode::OK);
+        Some(short)
     }
 }

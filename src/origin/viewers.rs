@@ -22,7 +22,7 @@ use super::{
     arms::ArmReport,
     explain::{Explained, Places},
     meter::{Meter, Progress},
-    room::{Crowd, Room, Seating},
+    room::{Crowd, RUNGS, Room, Seating},
     rounds::Rounds,
     seat::Seat,
     seated::Seated,
@@ -296,6 +296,13 @@ impl Viewers {
             joins: self.joins(),
             arrivals: self.arrivals(),
         }
+    }
+
+    /// How often each rung of a stream was chosen, cheapest first; `None` if nobody has watched it.
+    pub(super) fn decided(&self, stream: &StreamName) -> Option<[u64; RUNGS]> {
+        let rooms = self.rooms.load();
+        let decided = &rooms.get(stream)?.decided;
+        Some(std::array::from_fn(|rung| decided[rung].load(Relaxed)))
     }
 
     /// Who is watching, by region and by stream, and how many are only still asking.

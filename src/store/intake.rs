@@ -2,7 +2,8 @@
 //!
 //! Kept here since a source and who asks about it do not know each other. What is done about it is the source's business.
 
-use segmenter::wire::Health;
+/// What a report is made of, for those who know no segmenter.
+pub use segmenter::wire::{Alert, Health, InputHealth, InputState, OnAir};
 use serde::Serialize;
 
 /// The last that was heard of a source.

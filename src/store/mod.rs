@@ -19,7 +19,7 @@ use crate::pages::Shelf;
 pub use crate::archive::populate;
 
 pub use self::{
-    intake::Intake,
+    intake::{Alert, Health, InputHealth, InputState, Intake, OnAir},
     name::{StreamName, StreamNameError},
     producer::Producer,
     published::Published,

@@ -121,14 +121,14 @@ impl Publisher {
     }
 
     /// What is sent from now on is of this time, in milliseconds.
-    #[allow(dead_code, reason = "each of those who publish uses a part of this")]
+    #[allow(dead_code, reason = "it is for a bench")]
     pub(crate) fn at(&mut self, millis: u32) {
-        self.clock = millis.saturating_sub(40);
+        self.clock = millis.wrapping_sub(40);
     }
 
     /// Sends a message of video, 40 ms after the one before.
     pub(crate) async fn video(&mut self, octets: &[u8]) -> io::Result<()> {
-        self.clock += 40;
+        self.clock = self.clock.wrapping_add(40);
         let time = RtmpTimestamp::new(self.clock);
         let packet = self
             .session

@@ -12,13 +12,13 @@ use ffmpeg_next as ff;
 use playlists::{Bitrate, MediaTime, rendition};
 
 use super::{
-    About, Event, Original, Packet, Picture, Recipe, Samples, failed, media_time,
+    About, Coded, Event, Frame, Original, Packet, Picture, Recipe, Samples, failed, media_time,
     patience::Patience, raw, wants_more,
 };
 use crate::{
     captions::{Cue, Writing},
     clock::{self, Clock, Heard, Reading},
-    coded::{Frame, Sets, Voice},
+    coded::{Made, Sets, Voice},
     config::{self, Config, Passthrough},
     error::Error,
     gauge::Gauge,
@@ -245,7 +245,7 @@ impl Demuxed {
             self.patience.start();
             let read = self.gauge.waiting(|| packet.read(&mut self.input));
             match read {
-                Ok(()) => self.decode(&packet)?,
+                Ok(()) => self.decode(packet)?,
                 Err(ff::Error::Eof) => return self.at_the_end(),
                 Err(ff::Error::InvalidData) => self.damage("packet")?,
                 Err(ff::Error::Other { errno }) if errno == ff::util::error::EAGAIN => {
@@ -268,36 +268,33 @@ impl Demuxed {
         }
     }
 
-    fn decode(&mut self, packet: &Packet) -> Result<(), Error> {
+    fn decode(&mut self, packet: Packet) -> Result<(), Error> {
         let index = packet.stream();
         self.gauge.octets(packet.size());
         if index == self.video.index {
-            self.count_key(packet);
-            self.read_clock(packet);
-            self.pass_on(packet);
-            if self.undecoded && self.original.is_some() {
+            self.count_key(&packet);
+            self.read_clock(&packet);
+            let passed = self.undecoded && self.original.is_some();
+            if passed {
                 self.pictures += 1;
-                return Ok(());
-            }
-            if self.video.decoder.send_packet(packet).is_err() {
+            } else if self.video.decoder.send_packet(&packet).is_err() {
                 self.damage("picture")?;
             }
-            self.drain_video();
+            self.pass_on(packet);
+            if !passed {
+                self.drain_video();
+            }
         } else if let Some(place) = self.audio.iter().position(|track| track.index == index) {
-            if let Some(voice) = self.voice.as_ref().filter(|_| place == 0) {
-                let octets = voice.frame(packet.data().unwrap_or_default()).to_vec();
-                let time = packet.pts().or(packet.dts()).filter(|_| !octets.is_empty());
-                let time = time.map(|ticks| media_time(ticks, self.audio[0].base));
-                let frame = time.map(|time| Event::Frame(Frame { octets, time }));
-                self.ready.extend(frame);
+            if self.voice.is_some() && place == 0 {
+                self.pass_sound_on(packet);
                 return Ok(());
             }
-            if self.audio[place].decoder.send_packet(packet).is_err() {
+            if self.audio[place].decoder.send_packet(&packet).is_err() {
                 self.damage("sound frame")?;
             }
             self.drain_audio(place);
         } else if let Some(place) = self.subtitles.iter().position(|text| text.index == index) {
-            let cue = self.subtitles[place].cue(packet);
+            let cue = self.subtitles[place].cue(&packet);
             self.ready
                 .extend(cue.map(|cue| Event::Cue { track: place, cue }));
         } else if let Some(notes) = self.notes.iter().find(|notes| notes.index == index) {
@@ -323,18 +320,40 @@ impl Demuxed {
     }
 
     /// What is damaged, or has no time, is left out: whoever decodes it sees that from what refers to it.
-    fn pass_on(&mut self, packet: &Packet) {
-        let (Some(sets), Some(octets)) = (&self.original, packet.data()) else {
+    fn pass_on(&mut self, packet: Packet) {
+        let Some(sets) = &self.original else {
             return;
         };
         let time = |ticks: Option<i64>| ticks.map(|ticks| media_time(ticks, self.video.base));
-        let Some(shown) = time(packet.pts().or(packet.dts())) else {
+        let (Some(shown), decoded) = (time(packet.pts().or(packet.dts())), time(packet.dts()))
+        else {
             return;
         };
-        match sets.coded(octets, shown, time(packet.dts())) {
-            Ok(coded) => self.ready.push_back(Event::Coded(coded)),
+        match sets.made(packet.data().unwrap_or_default()) {
+            Ok(Made { key, octets }) => self.ready.push_back(Event::Coded(Coded {
+                packet: octets.map_or(packet, |octets| Packet::copy(&octets)),
+                key,
+                shown,
+                decoded,
+            })),
             Err(why) => tracing::debug!(input = %self.name, why, "not passed on"),
         }
+    }
+
+    fn pass_sound_on(&mut self, packet: Packet) {
+        let (Some(voice), Some(track)) = (&self.voice, self.audio.first()) else {
+            return;
+        };
+        let octets = voice.frame(packet.data().unwrap_or_default());
+        let Some(ticks) = packet.pts().or(packet.dts()).filter(|_| !octets.is_empty()) else {
+            return;
+        };
+        let packet = match octets.len() == packet.size() {
+            true => packet,
+            false => Packet::copy(octets),
+        };
+        let time = media_time(ticks, track.base);
+        self.ready.push_back(Event::Frame(Frame { packet, time }));
     }
 
     /// Where the packet says when it was made (of RTP: by its sender's reports).

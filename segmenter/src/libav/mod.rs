@@ -24,7 +24,7 @@ pub(crate) use mux::{Muxer, Setup, codec_name};
 pub(crate) use raw::{caption, captions, share};
 pub(crate) use shape::{Colours, Look, Scaler, Shaper};
 pub(crate) use sound::Sound;
-pub(crate) use source::{About, Event, Original, Recipe, Source};
+pub(crate) use source::{About, Coded, Event, Frame, Original, Recipe, Source};
 pub(crate) use still::{StillEncoder, codes};
 pub(crate) use video::{Common, VideoEncoder};
 

@@ -10,9 +10,9 @@ use ff::{Dictionary, format};
 use ffmpeg_next as ff;
 use playlists::MediaTime;
 
-use super::{Packet, Recipe, Sound, VideoEncoder, failed, raw};
+use super::{Coded, Frame, Packet, Recipe, Sound, VideoEncoder, failed, raw};
 use crate::{
-    coded::{Coded, Frame, Voice},
+    coded::{Sets, Voice},
     config::CLOCK,
     error::Error,
     order::Times,
@@ -158,14 +158,15 @@ impl Muxer {
     /// A picture that is passed on, so many ticks of `CLOCK` long in the order of decoding.
     pub(crate) fn original(
         &mut self,
-        coded: &Coded,
+        coded: Coded,
         times: Times,
         duration: i64,
     ) -> Result<(), Error> {
-        let mut packet = Packet::copy(&coded.octets);
-        if coded.key {
-            packet.set_flags(ff::packet::Flags::KEY);
-        }
+        let mut packet = coded.packet;
+        packet.set_flags(match coded.key {
+            true => ff::packet::Flags::KEY,
+            false => ff::packet::Flags::empty(),
+        });
         let origin = self.setup.origin.to_ticks(CLOCK);
         packet.set_duration(duration);
         packet.set_pts(Some(origin + times.shown));
@@ -176,11 +177,11 @@ impl Muxer {
     /// A frame of sound that is passed on, which is heard at run time `time`.
     pub(crate) fn frame(
         &mut self,
-        frame: &Frame,
+        frame: Frame,
         voice: &Voice,
         time: MediaTime,
     ) -> Result<(), Error> {
-        let mut packet = Packet::copy(&frame.octets);
+        let mut packet = frame.packet;
         packet.set_flags(ff::packet::Flags::KEY);
         packet.set_duration(i64::from(voice.frame));
         self.write(
@@ -230,7 +231,11 @@ fn add_original(
     recipe: &Recipe,
     parameter_sets: &[u8],
 ) -> Result<(), Error> {
-    let mut stream = add_copied(output, recipe, parameter_sets)?;
+    let sets = Sets::read(parameter_sets).map_err(|why| Error::Libav {
+        doing: "telling the muxer the parameter sets".into(),
+        why,
+    })?;
+    let mut stream = add_copied(output, recipe, &sets.record())?;
     stream.set_time_base((1, CLOCK as i32));
     Ok(())
 }

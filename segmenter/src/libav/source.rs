@@ -7,7 +7,7 @@ use ffmpeg_next as ff;
 use playlists::{Bitrate, MediaTime, rendition};
 
 use super::{
-    Picture, Samples,
+    Packet, Picture, Samples,
     demux::Demuxed,
     failed,
     filter::{PICTURES, SOUND, build},
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     captions::Cue,
     clock::Reading,
-    coded::{Coded, Frame, Sets, Voice},
+    coded::{Sets, Voice},
     config::{self, Config},
     error::Error,
     gauge::Gauge,
@@ -50,6 +50,22 @@ pub(crate) enum Event {
     /// The input starts over.
     Restart,
     End,
+}
+
+/// One encoded picture of the source, as a muxer takes it. Times are the source's own.
+pub(crate) struct Coded {
+    pub(super) packet: Packet,
+    /// Whoever has the source's parameter sets can begin with it.
+    pub(crate) key: bool,
+    pub(crate) shown: MediaTime,
+    /// `None`: nobody knows.
+    pub(crate) decoded: Option<MediaTime>,
+}
+
+/// One frame of the source's own AAC, and when it is heard.
+pub(crate) struct Frame {
+    pub(super) packet: Packet,
+    pub(crate) time: MediaTime,
 }
 
 /// What is known of a source before its first picture.
