@@ -81,6 +81,12 @@ pub struct Load {
     pub budget: Option<Bitrate>,
     /// Congestion price, utility per Mbit/s; 0 when no viewer is held down by the node.
     pub price: f64,
+    /// Viewers that the node takes at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seats: Option<u32>,
+    /// Why nobody should be sent there if it can be helped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 impl Load {
@@ -103,6 +109,12 @@ pub struct HeartbeatReply {
     pub directive: Directive,
     /// When to report again.
     pub interval_ms: u64,
+    /// Of the manager's lease. A node obeys the newest that it has heard; 0 where there are no leases.
+    #[serde(default)]
+    pub epoch: u64,
+    /// This manager only listens: its directive is none.
+    #[serde(default)]
+    pub standby: bool,
 }
 
 /// What a node is to do from now on; repeated in every reply, so that a lost one does no harm.
@@ -112,7 +124,16 @@ pub enum Directive {
     /// Go on as you are.
     Continue,
     /// Follow `upstream` (the base URL of a node) and serve viewers of `region`.
-    Activate { upstream: String, region: String },
+    Activate {
+        upstream: String,
+        region: String,
+        /// Where viewers are who were sent back; `None` while nobody can be sent anywhere.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        home: Option<String>,
+        /// Viewers beyond so many are sent there, since there is room; `None`: all may stay.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keep: Option<u32>,
+    },
     /// Take no new viewers; send those you have to `to` (the base URL of a node).
     Drain { to: String },
     /// Stop streaming. A launched node ends, another waits in standby.

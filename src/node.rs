@@ -27,7 +27,7 @@ use crate::{
         admission::Overflow,
         journal, ops,
         profile::Latency,
-        reporter::{self, Identity, Line, Standing},
+        reporter::{self, Identity, Line, Standing, Word},
         viewers::{EXPLAINED, Rules},
     },
     store::Store,
@@ -50,9 +50,15 @@ pub struct NodeConfig {
     /// What this node is called; keep it over restarts [default: `primary`, or `relay-HOST-PORT`]
     #[arg(long, env = "SPILLWAY_NAME")]
     pub name: Option<String>,
-    /// Base URL of the traffic manager to report to [default: none]
-    #[arg(long, env = "SPILLWAY_MANAGER", value_name = "URL")]
-    pub manager: Option<Url>,
+    /// Base URL of the traffic manager to report to; of each, where several share a lease [default: none]
+    #[arg(
+        long,
+        env = "SPILLWAY_MANAGER",
+        value_delimiter = ',',
+        value_name = "URL"
+    )]
+    #[serde(default)]
+    pub manager: Vec<Url>,
     /// Egress to share among all viewers, in Mbit/s; `auto` finds out what the link carries, once it is
     /// full [default: unlimited]
     #[arg(long, env = "SPILLWAY_EGRESS_MBPS", value_name = "MBPS|auto")]
@@ -125,8 +131,8 @@ pub struct NodeConfig {
 }
 
 impl NodeConfig {
-    /// `None`: there is no traffic manager to report to.
-    fn line(&self) -> anyhow::Result<Option<Line>> {
+    /// To each traffic manager.
+    fn lines(&self) -> anyhow::Result<Vec<Line>> {
         let line = |manager: &Url| {
             let trust = Trusted {
                 authorities: self.ca_file.clone(),
@@ -135,7 +141,7 @@ impl NodeConfig {
             let encoding = self.control_encoding.unwrap_or_default();
             Line::new(manager.clone(), &self.control, encoding, trust)
         };
-        self.manager.as_ref().map(line).transpose()
+        self.manager.iter().map(line).collect()
     }
 
     fn terms(&self) -> anyhow::Result<Terms> {
@@ -259,13 +265,13 @@ impl Node {
         let (address, private_address) = (listener.local_addr()?, private.local_addr()?);
         let url = match &config.public_url {
             Some(url) => url.clone(),
-            None => front.url(address, reached(address, config.manager.as_ref()))?,
+            None => front.url(address, reached(address, config.manager.first()))?,
         };
         let name = config
             .name
             .clone()
             .unwrap_or_else(|| default_name(role.kind, &url));
-        let line = config.line()?;
+        let lines = config.lines()?;
         let (rules, journal) = config.rules().await?;
         let origin = Origin::ruled_by(rules, name, store, config.terms()?);
         let mut fetcher = Fetcher::trusting(config.ca_file.as_deref())?;
@@ -292,26 +298,22 @@ impl Node {
             fetcher = fetcher.bearing(Arc::new(move || keys.errand()));
         }
         origin.pulled.by(fetcher.clone());
-        if let Some(line) = line {
+        let word = Arc::new(Word::new(directive_sender));
+        let instance = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_millis() as u64;
+        for line in lines {
             let identity = Identity {
                 node: origin.node.clone(),
-                instance: SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .unwrap_or_default()
-                    .as_millis() as u64,
+                instance,
                 kind: role.kind,
                 url: url.as_str().trim_end_matches('/').to_owned(),
                 launched: role.launched,
             };
             let (origin, stop) = (origin.clone(), stop.clone());
-            tasks.spawn(reporter::run(
-                identity,
-                origin,
-                line,
-                standings,
-                directive_sender,
-                stop,
-            ));
+            let (standings, word) = (standings.clone(), word.clone());
+            tasks.spawn(reporter::run(identity, origin, line, standings, word, stop));
         }
         tracing::info!(node = %origin.node, %url, private = %private_address, "serving");
         Ok(Self {

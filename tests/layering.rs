@@ -103,9 +103,28 @@ const FENCES: &[(&str, &[&str], &str)] = &[
         "others see our own types",
     ),
     (
+        "kube",
+        &[
+            "src/manager/launcher/kubernetes.rs",
+            "src/manager/launcher/kubernetes/",
+            "src/manager/lease/kubernetes.rs",
+        ],
+        "a manager without a cluster is built without it",
+    ),
+    (
         "rust_embed",
         &["src/assets.rs"],
         "one place knows what is embedded",
+    ),
+    (
+        "maxminddb",
+        &["src/manager/places/geo.rs"],
+        "one place knows what a GeoIP database looks like",
+    ),
+    (
+        "tokio_postgres",
+        &["src/manager/lease/postgres.rs"],
+        "a lease is all that is kept in a database",
     ),
     (
         "unsafe",

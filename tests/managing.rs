@@ -328,7 +328,10 @@ async fn the_overview_has_the_shape_that_the_page_expects() {
         value.as_object().unwrap().keys().cloned().collect()
     };
     let expected = [
+        "active",
         "decisions",
+        "dry_run",
+        "epoch",
         "nodes",
         "ready",
         "regions",
@@ -340,8 +343,10 @@ async fn the_overview_has_the_shape_that_the_page_expects() {
         "egress_bps",
         "on_primary",
         "on_relays",
+        "pinned",
         "region",
         "relays",
+        "rise",
         "state",
         "threshold",
         "viewers",
@@ -350,19 +355,23 @@ async fn the_overview_has_the_shape_that_the_page_expects() {
     let node = &all["nodes"][0];
     let expected = [
         "budget_bps",
+        "closed",
         "egress_bps",
         "heard_ms",
         "kind",
         "launched",
+        "moved",
         "node",
         "price",
         "region",
         "software",
         "state",
         "streams",
+        "trouble",
         "uptime_s",
         "url",
         "viewers",
+        "weight",
     ];
     assert_eq!(sorted(keys(node)), expected);
     assert_eq!(

@@ -5,95 +5,54 @@
 //!
 //! A relay's life: launching -> filling -> active -> draining -> retired.
 
+mod allegiance;
 mod area;
+mod balance;
 mod balancer;
+mod config;
+mod fleet;
 mod life;
 mod name;
 mod node;
+mod operator;
+mod pick;
+mod rehearsal;
 mod route;
 #[cfg(test)]
 mod stories;
+mod trend;
+mod views;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
+use playlists::Bitrate;
+use serde::{Deserialize, Serialize};
+
+pub use allegiance::Allegiance;
 pub use area::Mood;
 pub use balancer::Balancer;
+pub use config::{Config, Terms};
 pub use name::Region;
 pub use node::Standing;
-pub use route::{Order, Route};
+pub use operator::{Override, Pin};
+pub use rehearsal::Rehearsal;
+pub use route::{Ask, Order, Route};
 
-/// The operator's word on when and how far to spill.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Viewers of one region on the primary from which on the region gets a relay. At least 1.
-    pub threshold: u32,
-    /// Viewers of one relay; `None`: as many as come.
-    pub relay_viewers: Option<u32>,
-    pub relays_per_region: usize,
-    /// Relays in use at a time, all regions together.
-    pub relays: usize,
-    /// How long a region must be quiet before a relay drains, and how long after that no other is
-    /// started for it (a drained one that is still there may come back at once).
-    pub cooldown: Duration,
-    /// How often nodes report.
-    pub heartbeat: Duration,
-    /// From asking for a relay until it serves; then the attempt has failed.
-    pub launch_deadline: Duration,
-    /// From the word to drain until viewers that are still there are left to themselves.
-    pub drain_deadline: Duration,
-    /// From the word to drain until players that were sent elsewhere, but still ask the old node
-    /// for the way, are left to themselves. Most ask for as long as they play, and a node that
-    /// only points the way costs next to nothing.
-    pub moved_deadline: Duration,
-    /// Whether relays can be started at all; if not, only standby nodes are put to use.
-    pub launcher: bool,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            threshold: 100,
-            relay_viewers: None,
-            relays_per_region: 4,
-            relays: 16,
-            cooldown: Duration::from_secs(10),
-            heartbeat: Duration::from_secs(2),
-            launch_deadline: Duration::from_secs(30),
-            drain_deadline: Duration::from_secs(120),
-            moved_deadline: Duration::from_secs(6 * 3600),
-            launcher: true,
-        }
-    }
-}
-
-impl Config {
-    /// Without a word for this long, a node is lost: three heartbeats missed.
-    pub(crate) fn patience(&self) -> Duration {
-        self.heartbeat * 3 + self.heartbeat / 2
-    }
-
-    /// Total of a region at or below which `relays` relays are one too many: 70 % of what would
-    /// be left without it, and at least one viewer less, so that the next join changes nothing.
-    /// `limit` is what the primary takes of the region.
-    pub(crate) fn low(&self, limit: u32, relays: usize) -> u32 {
-        let others = u32::try_from(relays.saturating_sub(1)).unwrap_or(u32::MAX);
-        // Without a known capacity nobody can say that fewer relays would do before the primary does.
-        let others = self.relay_viewers.unwrap_or(0).saturating_mul(others);
-        let room = limit.saturating_add(others);
-        (u64::from(room) * 7 / 10)
-            .min(u64::from(room.saturating_sub(1)))
-            .try_into()
-            .unwrap_or(u32::MAX)
-    }
-}
+/// A moment, as the time since the manager was started: it can be written down, and read again elsewhere.
+pub type Moment = Duration;
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Event {
     /// A node reported.
     Heartbeat(Report),
     /// A viewer of `region` was sent to `node` ([`Balancer::route`] said so).
     Joined { region: Region, node: String },
+    /// A viewer of `region` waits for a relay that is on its way.
+    Waiting { region: Region },
+    /// The operator wants it otherwise.
+    Override(Override),
     /// The relay asked for by [`What::Launch`] runs; it will report by itself.
     Launched { node: String },
     /// The relay asked for by [`What::Launch`] could not be started.
@@ -105,7 +64,7 @@ pub enum Event {
 }
 
 /// What a node says of itself.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     pub node: String,
     /// Grows with each start of the node.
@@ -121,15 +80,49 @@ pub struct Report {
     pub moved: u32,
     /// Congestion price, utility per Mbit/s; above 0 while its egress holds viewers down.
     pub price: f64,
+    /// What it sends now.
+    pub egress: Bitrate,
+    /// What it may send; `None` is unlimited.
+    pub budget: Option<Bitrate>,
+    /// Viewers that it takes at most, by its own word.
+    pub seats: Option<u32>,
+    /// Viewers by stream.
+    pub streams: BTreeMap<String, u32>,
+    /// Why nobody should be sent there if it can be helped.
+    pub trouble: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+impl Report {
+    /// Of a node that has nobody and is well.
+    pub fn new(node: &str, instance: u64, kind: Kind, state: State) -> Self {
+        Self {
+            node: node.into(),
+            instance,
+            kind,
+            state,
+            region: None,
+            launched: false,
+            regions: BTreeMap::new(),
+            moved: 0,
+            price: 0.0,
+            egress: Bitrate::ZERO,
+            budget: None,
+            seats: None,
+            streams: BTreeMap::new(),
+            trouble: None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     Primary,
     Relay,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum State {
     Standby,
     Filling,
@@ -138,7 +131,7 @@ pub enum State {
 }
 
 /// One region's viewers at one node.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Load {
     /// Watching now.
     pub viewers: u32,
@@ -148,7 +141,7 @@ pub struct Load {
 
 /// Something decided, and why. Only a launch, a retirement and a failure need doing (a process is to be started,
 /// or seen to its end); the rest reaches nodes through [`Balancer::order`].
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Action {
     pub what: What,
     pub region: Option<Region>,
@@ -157,7 +150,8 @@ pub struct Action {
     pub reason: String,
 }
 
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum What {
     /// Start a relay under the name `node`. Answered by `Launched` or `LaunchFailed`.
     Launch,
@@ -178,6 +172,10 @@ pub enum What {
     Gone,
     /// The region needs a relay and there is none to be had.
     Short,
+    /// It is not heard, but it is the last that its region has: it is not marked down.
+    Doubt,
+    /// The operator said so.
+    Override,
 }
 
 impl What {
@@ -193,6 +191,8 @@ impl What {
             Self::Failed => "failed",
             Self::Gone => "gone",
             Self::Short => "short",
+            Self::Doubt => "doubt",
+            Self::Override => "override",
         }
     }
 }
@@ -203,7 +203,7 @@ impl fmt::Display for What {
     }
 }
 
-/// Why a report was not taken. The node is to be told; nothing has changed.
+/// Why a report, or an operator's word, was not taken. Who sent it is to be told; nothing has changed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Refused {
     /// A younger run of the same node has reported.
@@ -222,6 +222,18 @@ pub enum Refused {
     },
     Full {
         limit: usize,
+    },
+    /// The operator named a node that is not known.
+    Unknown {
+        node: String,
+    },
+    /// The operator wanted the primary drained.
+    Primary {
+        node: String,
+    },
+    /// The operator named something that cannot be.
+    Wrong {
+        why: String,
     },
 }
 
@@ -242,6 +254,12 @@ impl fmt::Display for Refused {
                 )
             }
             Self::Full { limit } => write!(f, "{limit} nodes are known, which is the limit"),
+            Self::Unknown { node } => write!(f, "no node is called {node}; /v1/nodes lists them"),
+            Self::Primary { node } => write!(
+                f,
+                "{node} is the primary, which everything comes from: it is never drained"
+            ),
+            Self::Wrong { why } => f.write_str(why),
         }
     }
 }

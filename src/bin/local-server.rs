@@ -1,7 +1,7 @@
 //! `local-server`: a relay. Follows an upstream node once it is told to, and serves a region's
 //! viewers with its own adaptation; waits in standby before, and drains when the peak is over.
 
-use std::{net::IpAddr, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{net::IpAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -44,6 +44,10 @@ struct Config {
     /// Follow this node from the start, instead of waiting for the traffic manager's word
     #[arg(long, env = "SPILLWAY_UPSTREAM", value_name = "URL")]
     upstream: Option<Url>,
+    /// When told to stop (SIGTERM), send viewers to the upstream node first and wait so long for them to go
+    /// [default: 0; they are left to come back by themselves]
+    #[arg(long, env = "SPILLWAY_DRAIN_SECONDS", value_name = "SECONDS")]
+    drain_seconds: Option<u32>,
     /// Started by a traffic manager: ends when it is told to retire, or when it is of no use to anybody
     #[arg(long)]
     #[serde(skip)]
@@ -80,10 +84,11 @@ impl Config {
         }
         if let Some(ip) = &self.manager_ip {
             let url = format!("http://{ip}:{}/", self.manager_port.unwrap_or(9000));
-            self.node.manager = Some(url.parse().with_context(|| format!("{url} is not a URL"))?);
+            let url = url.parse().with_context(|| format!("{url} is not a URL"))?;
+            self.node.manager = vec![url];
         }
         anyhow::ensure!(
-            self.node.manager.is_some() || self.upstream.is_some(),
+            !self.node.manager.is_empty() || self.upstream.is_some(),
             "nothing to do; give a traffic manager to wait for, or an --upstream to follow"
         );
         Ok(self)
@@ -91,7 +96,7 @@ impl Config {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
-    let stop = shutdown::on_signal().context("waiting for signals")?;
+    let (leave, stop) = (shutdown::on_signal()?, CancellationToken::new());
     let state = if config.upstream.is_some() {
         NodeState::Filling
     } else {
@@ -112,6 +117,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         home: config.region.clone(),
         listed: config.node.listed()?,
         streaming: None,
+        leave,
         stop: stop.clone(),
     };
     ready(&node);
@@ -119,6 +125,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         relay.stream_from(upstream.clone()).await;
     }
     relay.obey(config.launched).await;
+    let drain = Duration::from_secs(config.drain_seconds.unwrap_or(0).into());
+    relay.leave(drain).await;
     relay.standby().await;
     stop.cancel();
     if tokio::time::timeout(STOPPING, node.stopped())
@@ -137,6 +145,8 @@ struct Relay<'a> {
     home: Option<String>,
     listed: usize,
     streaming: Option<Streaming>,
+    /// The word to stop, before anything does.
+    leave: CancellationToken,
     stop: CancellationToken,
 }
 
@@ -154,7 +164,9 @@ impl Relay<'_> {
             let directive = directives.borrow_and_update().clone();
             match directive {
                 Directive::Continue => {}
-                Directive::Activate { upstream, region } => match upstream.parse() {
+                Directive::Activate {
+                    upstream, region, ..
+                } => match upstream.parse() {
                     Ok(upstream) => {
                         tracing::info!(%upstream, region, "told to stream");
                         self.stream_from(upstream).await;
@@ -184,11 +196,40 @@ impl Relay<'_> {
             tokio::select! {
                 changed = directives.changed() => if changed.is_err() {
                     // No manager: nobody will say anything, and the relay streams on.
-                    self.stop.cancelled().await;
+                    self.leave.cancelled().await;
                     return;
                 },
-                () = self.stop.cancelled() => return,
+                () = self.leave.cancelled() => return,
             }
+        }
+    }
+
+    /// Sends viewers away and waits until they have gone, if they do within the time. The manager hears of it, and
+    /// sends nobody any more.
+    async fn leave(&self, within: Duration) {
+        let origin = &self.node.origin;
+        let to = match &**origin.stance.load() {
+            Stance::Draining { to } => Some(to.clone()),
+            _ => origin.keeper.load().as_deref().cloned(),
+        };
+        let viewers = origin.viewers.count();
+        let Some(to) = to.filter(|_| viewers > 0 && !within.is_zero()) else {
+            return;
+        };
+        let to = to.trim_end_matches('/').to_owned();
+        tracing::info!(viewers, to, ?within, "leaving; sending viewers on");
+        origin.stance.store(Arc::new(Stance::Draining { to }));
+        self.stand(NodeState::Draining);
+        // Most players who were sent on ask here for the way as long as they play.
+        let left = || (origin.viewers.count(), origin.viewers.census().moved);
+        let gone = async {
+            while left() != (0, 0) {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        if tokio::time::timeout(within, gone).await.is_err() {
+            let (left, moved) = left();
+            tracing::warn!(left, moved, ?within, "not all viewers went in time");
         }
     }
 
@@ -283,7 +324,7 @@ async fn announce(
                     return;
                 }
             }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     tokio::select! {
@@ -299,6 +340,8 @@ async fn announce(
         () = stop.cancelled() => {}
     }
 }
+
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 #[expect(
     clippy::print_stdout,

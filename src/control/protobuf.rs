@@ -58,6 +58,10 @@ pub struct WireLoad {
     budget_bps: Option<u64>,
     #[prost(double, tag = "6")]
     price: f64,
+    #[prost(uint32, optional, tag = "7")]
+    seats: Option<u32>,
+    #[prost(string, optional, tag = "8")]
+    trouble: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
@@ -76,6 +80,10 @@ pub struct WireReply {
     interval_ms: u64,
     #[prost(oneof = "WireDirective", tags = "3, 4, 5, 6")]
     directive: Option<WireDirective>,
+    #[prost(uint64, tag = "7")]
+    epoch: u64,
+    #[prost(bool, tag = "8")]
+    standby: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -99,6 +107,10 @@ pub(super) struct WireActivate {
     upstream: String,
     #[prost(string, tag = "2")]
     region: String,
+    #[prost(string, optional, tag = "3")]
+    home: Option<String>,
+    #[prost(uint32, optional, tag = "4")]
+    keep: Option<u32>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -204,6 +216,8 @@ impl From<Load> for WireLoad {
             egress,
             budget,
             price,
+            seats,
+            trouble,
         } = load;
         let regions = regions.into_iter().map(|(name, region)| {
             let RegionLoad { viewers, arrivals } = region;
@@ -216,6 +230,8 @@ impl From<Load> for WireLoad {
             egress_bps: egress.bps(),
             budget_bps: budget.map(Bitrate::bps),
             price,
+            seats,
+            trouble,
         }
     }
 }
@@ -233,6 +249,8 @@ impl From<WireLoad> for Load {
             egress: Bitrate::from_bps(wire.egress_bps),
             budget: wire.budget_bps.map(Bitrate::from_bps),
             price: wire.price,
+            seats: wire.seats,
+            trouble: wire.trouble,
         }
     }
 }
@@ -243,12 +261,22 @@ impl From<HeartbeatReply> for WireReply {
             version,
             directive,
             interval_ms,
+            epoch,
+            standby,
         } = reply;
         let directive = match directive {
             Directive::Continue => WireDirective::Continue(WireNothing {}),
-            Directive::Activate { upstream, region } => {
-                WireDirective::Activate(WireActivate { upstream, region })
-            }
+            Directive::Activate {
+                upstream,
+                region,
+                home,
+                keep,
+            } => WireDirective::Activate(WireActivate {
+                upstream,
+                region,
+                home,
+                keep,
+            }),
             Directive::Drain { to } => WireDirective::Drain(WireDrain { to }),
             Directive::Retire => WireDirective::Retire(WireNothing {}),
         };
@@ -256,6 +284,8 @@ impl From<HeartbeatReply> for WireReply {
             version: version.into(),
             interval_ms,
             directive: Some(directive),
+            epoch,
+            standby,
         }
     }
 }
@@ -269,9 +299,17 @@ impl TryFrom<WireReply> for HeartbeatReply {
             .ok_or("it has no directive that is known here")?
         {
             WireDirective::Continue(WireNothing {}) => Directive::Continue,
-            WireDirective::Activate(WireActivate { upstream, region }) => {
-                Directive::Activate { upstream, region }
-            }
+            WireDirective::Activate(WireActivate {
+                upstream,
+                region,
+                home,
+                keep,
+            }) => Directive::Activate {
+                upstream,
+                region,
+                home,
+                keep,
+            },
             WireDirective::Drain(WireDrain { to }) => Directive::Drain { to },
             WireDirective::Retire(WireNothing {}) => Directive::Retire,
         };
@@ -279,6 +317,8 @@ impl TryFrom<WireReply> for HeartbeatReply {
             version: version(wire.version)?,
             directive,
             interval_ms: wire.interval_ms,
+            epoch: wire.epoch,
+            standby: wire.standby,
         })
     }
 }

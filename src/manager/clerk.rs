@@ -1,7 +1,8 @@
 //! The task that owns everything the manager knows: hears messages, time, and what becomes of
-//! launches; has the balancer decide; carries it out.
+//! launches; has the balancer decide; carries it out. While another manager holds the lease it only listens.
 
 mod overview;
+mod relays;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -9,32 +10,42 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use adaptation::region::{self, Action, Balancer, Event, Refused, Region, Route, What};
+use adaptation::region::{
+    self, Action, Ask, Balancer, Event, Moment, Override, Refused, Region, Rehearsal, Route, What,
+};
 use tokio::{
     sync::{broadcast, mpsc, watch},
-    task::{JoinError, JoinSet},
+    task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Config, Routing,
     desk::{Join, Joined, Message},
-    launcher::{Ended, Launcher, Order},
+    journal::{self, Journal},
+    launcher::Launcher,
+    lease::Tenure,
     report,
+    sessions::Sessions,
     view::{self, Decision},
 };
-use crate::control::{Directive, Heartbeat, HeartbeatReply, NodeKind, VERSION};
+use crate::control::{Directive, Heartbeat, HeartbeatReply, VERSION};
 
 /// Who sits at the desk.
 pub(super) struct Clerk {
     config: Config,
+    tenure: Tenure,
     balancer: Balancer,
     launcher: Option<Arc<dyn Launcher>>,
-    /// The last heartbeat of each node that the balancer knows.
-    nodes: BTreeMap<String, Heartbeat>,
+    /// Decides without doing: what would become of it.
+    rehearsal: Option<Rehearsal>,
+    journal: Option<Journal>,
+    sessions: Sessions,
+    /// The last heartbeat of each node, and when it came.
+    nodes: BTreeMap<String, (Heartbeat, Moment)>,
     /// Relays launched by this manager and not known to have ended.
-    relays: BTreeMap<String, Launched>,
-    work: JoinSet<(String, Outcome)>,
+    relays: BTreeMap<String, relays::Launched>,
+    work: JoinSet<(String, relays::Outcome)>,
     /// Newest first.
     history: VecDeque<Arc<Decision>>,
     decisions: broadcast::Sender<Arc<Decision>>,
@@ -42,47 +53,48 @@ pub(super) struct Clerk {
     started: Instant,
 }
 
-struct Launched {
-    stop: CancellationToken,
-    /// Told to retire; made to end if it is still there then.
-    overdue: Option<Instant>,
-}
-
-enum Outcome {
-    Runs(Ended),
-    Failed(String),
-    Ended(String),
-    /// An earlier manager's, and nowhere to be found.
-    Stray,
+/// How a clerk speaks to those who do not ask.
+pub(super) struct Voices {
+    pub(super) decisions: broadcast::Sender<Arc<Decision>>,
+    pub(super) routing: watch::Sender<Arc<Routing>>,
+    pub(super) journal: Option<Journal>,
 }
 
 impl Clerk {
     pub(super) fn new(
-        config: Config,
+        mut config: Config,
         launcher: Option<Arc<dyn Launcher>>,
-        decisions: broadcast::Sender<Arc<Decision>>,
-        routing: watch::Sender<Arc<Routing>>,
+        voices: Voices,
+        tenure: Tenure,
     ) -> Self {
-        let balancer = region::Config {
-            launcher: launcher.is_some(),
-            ..config.balancer.clone()
-        };
+        // What is only rehearsed needs no means.
+        config.balancer.launcher = launcher.is_some() || config.dry_run;
+        let started = Instant::now();
         Self {
-            balancer: Balancer::new(balancer, Instant::now()),
+            balancer: Balancer::new(config.balancer.clone(), Moment::ZERO),
+            rehearsal: config.dry_run.then(Rehearsal::default),
             config,
+            tenure,
             launcher,
+            journal: voices.journal,
+            sessions: Sessions::new(started),
             nodes: BTreeMap::new(),
             relays: BTreeMap::new(),
             work: JoinSet::new(),
             history: VecDeque::new(),
-            decisions,
-            routing,
-            started: Instant::now(),
+            decisions: voices.decisions,
+            routing: voices.routing,
+            started,
         }
     }
 
     /// Until `stop`, and then until all relays launched here have ended.
-    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>, stop: CancellationToken) {
+    pub(super) async fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<Message>,
+        mut tenures: watch::Receiver<Tenure>,
+        stop: CancellationToken,
+    ) {
         // Four looks per heartbeat: silence and deadlines are noticed soon enough.
         let period = (self.config.balancer.heartbeat / 4).max(Duration::from_millis(10));
         let mut ticks = tokio::time::interval(period);
@@ -92,11 +104,20 @@ impl Clerk {
                 Some(message) = inbox.recv() => self.answer(message),
                 Some(done) = self.work.join_next() => self.done(done),
                 _ = ticks.tick() => self.tick(),
+                Ok(()) = tenures.changed() => {
+                    let tenure = tenures.borrow_and_update().clone();
+                    self.take_office(tenure);
+                }
                 () = stop.cancelled() => break,
             }
         }
         // Handlers find the queue closed and fall back to the snapshot.
         drop(inbox);
+        let outlives = |launcher: &Arc<dyn Launcher>| launcher.outlives();
+        if self.config.leased || self.launcher.as_ref().is_some_and(outlives) {
+            // Whoever decides next finds them running, and adopts them.
+            return self.leave_relays();
+        }
         self.end_relays().await;
     }
 
@@ -109,44 +130,107 @@ impl Clerk {
             Message::Join(join, reply) => {
                 let _ = reply.send(self.join(&join));
             }
+            Message::Override(wanted, reply) => {
+                let _ = reply.send(self.obey(wanted));
+            }
             Message::Overview(reply) => {
                 let _ = reply.send(self.overview());
             }
         }
     }
 
-    fn hear(&mut self, heartbeat: Heartbeat) -> Result<HeartbeatReply, Refused> {
-        let event = Event::Heartbeat(report::of(&heartbeat));
-        self.balancer.handle(event, Instant::now())?;
-        let name = heartbeat.node.clone();
-        if let Some(old) = self.nodes.insert(name.clone(), heartbeat) {
-            let new = &self.nodes[&name];
-            if (old.state, old.instance) != (new.state, new.instance) {
-                tracing::info!(node = name, state = ?new.state, url = new.url, "node reports a new state");
+    /// Whole microseconds, which is what is written down.
+    fn now(&self) -> Moment {
+        let micros = self.started.elapsed().as_micros();
+        Moment::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+
+    /// Begins to decide, or ceases to. What nodes said lately is known; what another manager decided is not,
+    /// and is seen from what they do.
+    fn take_office(&mut self, tenure: Tenure) {
+        let begins = tenure.is_active() && tenure != self.tenure;
+        self.tenure = tenure;
+        if begins {
+            let now = self.now();
+            self.balancer = Balancer::new(self.config.balancer.clone(), now);
+            if let Some(journal) = &self.journal {
+                journal.begin();
             }
-        } else {
-            let new = &self.nodes[&name];
-            tracing::info!(node = name, kind = ?new.kind, state = ?new.state, url = new.url, "node heard");
-            if new.launched {
-                self.adopt(name.clone());
+            let patience = self.config.balancer.heartbeat * 3;
+            let known = self.nodes.values();
+            let fresh = known.filter(|(_, heard)| now.saturating_sub(*heard) < patience);
+            let reports: Vec<_> = fresh.map(|(heartbeat, _)| report::of(heartbeat)).collect();
+            for report in reports {
+                let _ = self.handle(Event::Heartbeat(report));
             }
+            let launched = self.nodes.values().filter(|(node, _)| node.launched);
+            let launched: Vec<_> = launched.map(|(node, _)| node.node.clone()).collect();
+            launched.into_iter().for_each(|node| self.adopt(node));
         }
-        self.act();
         self.publish();
+    }
+
+    fn hear(&mut self, heartbeat: Heartbeat) -> Result<HeartbeatReply, Refused> {
+        let now = self.now();
+        let name = heartbeat.node.clone();
+        let mut acted = false;
+        if self.tenure.is_active() {
+            let mut report = report::of(&heartbeat);
+            if let Some(rehearsal) = &self.rehearsal {
+                report = rehearsal.hear(report, &self.balancer);
+            }
+            acted = self.handle(Event::Heartbeat(report))?;
+        }
+        let news = match self.nodes.get(&name) {
+            Some((old, _))
+                if (old.state, old.instance) == (heartbeat.state, heartbeat.instance) =>
+            {
+                false
+            }
+            Some(_) => {
+                tracing::info!(node = name, state = ?heartbeat.state, url = heartbeat.url, "node reports a new state");
+                true
+            }
+            None => {
+                tracing::info!(node = name, kind = ?heartbeat.kind, state = ?heartbeat.state, url = heartbeat.url, "node heard");
+                true
+            }
+        };
+        let launched = heartbeat.launched;
+        let known = self.nodes.insert(name.clone(), (heartbeat, now));
+        if known.is_none() && launched && self.tenure.is_active() {
+            self.adopt(name.clone());
+        }
+        // Heartbeats are many, and say little new about where joins go.
+        if acted || news {
+            self.publish();
+        }
+        let (epoch, standby) = match self.tenure {
+            Tenure::Active { epoch } => (epoch, self.config.dry_run),
+            Tenure::Standby { .. } => (0, true),
+        };
+        let interval = self.config.balancer.heartbeat.as_millis();
         Ok(HeartbeatReply {
             version: VERSION,
-            directive: self.directive(&name),
-            interval_ms: u64::try_from(self.config.balancer.heartbeat.as_millis())
-                .unwrap_or(u64::MAX),
+            directive: match standby {
+                true => Directive::Continue,
+                false => self.directive(&name),
+            },
+            interval_ms: u64::try_from(interval).unwrap_or(u64::MAX),
+            epoch,
+            standby,
         })
     }
 
     fn directive(&self, node: &str) -> Directive {
+        let primary = self.balancer.primary_name();
         match self.balancer.order(node) {
             region::Order::Continue => Directive::Continue,
-            region::Order::Activate { region } => Directive::Activate {
+            region::Order::Activate { region, keep } => Directive::Activate {
                 upstream: self.primary_url().to_owned(),
                 region: region.to_string(),
+                home: primary.map(|primary| self.url(Some(primary)).to_owned()),
+                keep,
             },
             region::Order::Drain { to } => Directive::Drain {
                 to: self.url(to.as_deref()).to_owned(),
@@ -156,163 +240,153 @@ impl Clerk {
     }
 
     fn join(&mut self, join: &Join) -> Joined {
-        let now = Instant::now();
+        if let Tenure::Standby { active } = &self.tenure {
+            return Joined::Elsewhere(active.clone());
+        }
+        let now = self.now();
         let primary = self.balancer.primary_name();
         let heard = primary.and_then(|name| self.nodes.get(name));
-        let streams = heard.map(|heartbeat| &heartbeat.load.streams);
+        let streams = heard.map(|(heartbeat, _)| &heartbeat.load.streams);
         if streams.is_some_and(|known| !known.is_empty() && !known.contains_key(&join.stream)) {
             return Joined::NoStream;
         }
         let region = self.balancer.known(&join.region);
-        let route = if join.patient {
-            self.balancer.route(&region, now)
-        } else {
-            self.balancer.route_now(&region, now)
+        let session = join.session.as_deref();
+        let before = session.and_then(|session| self.sessions.node(session));
+        let ask = Ask {
+            region: &region,
+            stream: Some(&join.stream),
+            before,
         };
+        // In a rehearsal no relay is on its way that anybody could wait for.
+        let patient = join.patient && self.rehearsal.is_none();
+        let route = match patient {
+            true => self.balancer.route(ask, now),
+            false => self.balancer.route_now(ask, now),
+        };
+        self.log_join(ask, patient, &route, now);
         let node = match &route {
-            Route::Wait => return Joined::Wait,
+            Route::Wait => {
+                if join.counts && join.first {
+                    self.tell(Event::Waiting { region });
+                }
+                return Joined::Wait;
+            }
             Route::Primary { .. } => primary.map(str::to_owned),
             Route::Relay { node } => Some(node.clone()),
         };
         let url = self.url(node.as_deref()).to_owned();
         tracing::debug!(stream = join.stream, %region, ?route, url, "join");
         if let Some(node) = node.filter(|_| join.counts) {
+            if let Some(session) = session {
+                self.sessions.sent(session, &node, Instant::now());
+            }
             let region = region.clone();
             self.tell(Event::Joined { region, node });
         }
         Joined::To { url, region }
     }
 
-    fn tick(&mut self) {
-        let now = Instant::now();
-        for relay in self.relays.values_mut() {
-            if relay.overdue.is_some_and(|at| now >= at) {
-                relay.overdue = None;
-                relay.stop.cancel();
-            }
-        }
-        let _ = self.balancer.handle(Event::Tick, now);
-        self.nodes
-            .retain(|name, _| self.balancer.heard(name).is_some());
-        self.act();
-        self.publish();
+    fn log_join(&self, ask: Ask<'_>, patient: bool, route: &Route, now: Moment) {
+        let Some(journal) = &self.journal else { return };
+        let join = journal::Join {
+            region: ask.region.clone(),
+            stream: ask.stream.map(str::to_owned),
+            before: ask.before.map(str::to_owned),
+            patient,
+        };
+        journal.prepare(&self.balancer, now);
+        journal.join(&join, route, now);
     }
 
-    fn done(&mut self, done: Result<(String, Outcome), JoinError>) {
-        let (node, outcome) = match done {
-            Ok(done) => done,
-            Err(error) => return tracing::error!(%error, "a launcher failed"),
-        };
-        match outcome {
-            Outcome::Runs(ended) => {
-                let name = node.clone();
-                let work = async move { (name, Outcome::Ended(ended.await)) };
-                self.work.spawn(work);
-                self.tell(Event::Launched { node });
+    fn obey(&mut self, wanted: Override) -> Result<(), Refused> {
+        if let Tenure::Standby { active } = &self.tenure {
+            let who = active.as_deref().unwrap_or("another one");
+            let why = format!("this manager is in standby; {who} decides");
+            return Err(Refused::Wrong { why });
+        }
+        let done = self.handle(Event::Override(wanted));
+        self.publish();
+        done.map(drop)
+    }
+
+    fn tick(&mut self) {
+        let now = self.now();
+        self.end_overdue();
+        if self.tenure.is_active() {
+            if let Some(rehearsal) = &mut self.rehearsal {
+                let known = self.balancer.primary_node();
+                let known = known.and_then(|name| self.nodes.get(name));
+                let regions = known.map(|(heartbeat, _)| report::of(heartbeat).regions);
+                let viewers = regions.unwrap_or_default().into_iter();
+                let real = viewers
+                    .map(|(region, load)| (region, load.viewers))
+                    .collect();
+                let events = rehearsal.beat(&self.balancer, &real, now);
+                for event in events {
+                    let _ = self.handle(event);
+                }
             }
-            Outcome::Failed(why) => {
-                self.relays.remove(&node);
-                self.tell(Event::LaunchFailed { node, why });
-            }
-            Outcome::Ended(why) => {
-                self.relays.remove(&node);
-                self.tell(Event::Ended { node, why });
-            }
-            Outcome::Stray => drop(self.relays.remove(&node)),
+            let _ = self.handle(Event::Tick);
+            self.nodes
+                .retain(|name, _| self.balancer.heard(name).is_some());
+        } else {
+            let heard = |at: Moment| now.saturating_sub(at) < FORGOTTEN;
+            self.nodes.retain(|_, (_, at)| heard(*at));
         }
         self.publish();
     }
 
     fn tell(&mut self, event: Event) {
-        let _ = self.balancer.handle(event, Instant::now());
-        if self.act() {
+        if self.handle(event).is_ok_and(|acted| acted) {
             self.publish();
         }
     }
 
-    /// Carries out what was decided; whether anything was.
-    fn act(&mut self) -> bool {
-        let mut acted = false;
-        while let Some(action) = self.balancer.poll() {
-            acted = true;
-            self.record(&action);
-            let Some(node) = action.node else { continue };
-            match action.what {
-                What::Launch => self.launch(node, action.region.unwrap_or_default()),
-                What::Retire => {
-                    let at = Instant::now() + self.config.retire_deadline;
-                    if let Some(relay) = self.relays.get_mut(&node) {
-                        relay.overdue = Some(at);
-                    }
-                }
-                What::Failed | What::Gone => {
-                    if let Some(relay) = self.relays.get(&node) {
-                        relay.stop.cancel();
-                    }
-                }
-                What::Activate
-                | What::Adopt
-                | What::Drain
-                | What::Lost
-                | What::Press
-                | What::Short => {}
-            }
+    /// Has the balancer decide, writes down what, and carries it out; whether there was anything.
+    fn handle(&mut self, event: Event) -> Result<bool, Refused> {
+        let now = self.now();
+        let log = self.journal.as_ref();
+        let logged = log.map(|log| {
+            log.prepare(&self.balancer, now);
+            event.clone()
+        });
+        let done = self.balancer.handle(event, now);
+        let decided: Vec<_> = std::iter::from_fn(|| self.balancer.poll()).collect();
+        if let Some((log, event)) = log.zip(logged) {
+            log.event(&event, &decided, now);
         }
-        acted
+        let acted = !decided.is_empty();
+        decided.into_iter().for_each(|action| self.act(action));
+        done.map(|()| acted)
     }
 
-    fn launch(&mut self, node: String, region: Region) {
-        let Some(launcher) = &self.launcher else {
-            return;
-        };
-        let stop = CancellationToken::new();
-        let order = Order {
-            node: node.clone(),
-            region: region.to_string(),
-            upstream: self.primary_url().to_owned(),
-        };
-        let launch = launcher.launch(order, stop.clone());
-        let relay = Launched {
-            stop,
-            overdue: None,
-        };
-        self.relays.insert(node.clone(), relay);
-        self.work.spawn(async move {
-            match launch.await {
-                Ok(ended) => (node, Outcome::Runs(ended)),
-                Err(error) => (node, Outcome::Failed(format!("{error:#}"))),
-            }
-        });
-    }
-
-    /// A relay that an earlier manager launched is ended and seen to its end as those launched here.
-    fn adopt(&mut self, node: String) {
-        let Some(launcher) = &self.launcher else {
-            return;
-        };
-        if self.relays.contains_key(&node) {
-            return;
+    fn act(&mut self, action: Action) {
+        self.record(&action);
+        if let Some(rehearsal) = &mut self.rehearsal {
+            return rehearsal.act(&action);
         }
-        let stop = CancellationToken::new();
-        let adopted = launcher.adopt(node.clone(), stop.clone());
-        let relay = Launched {
-            stop,
-            overdue: None,
-        };
-        self.relays.insert(node.clone(), relay);
-        self.work.spawn(async move {
-            match adopted.await {
-                Some(ended) => (node, Outcome::Ended(ended.await)),
-                None => (node, Outcome::Stray),
-            }
-        });
+        let Some(node) = action.node else { return };
+        match action.what {
+            What::Launch => self.launch(node, action.region.unwrap_or_default()),
+            What::Retire => self.expect_end(&node),
+            What::Failed | What::Gone => self.end(&node),
+            What::Activate
+            | What::Adopt
+            | What::Doubt
+            | What::Drain
+            | What::Lost
+            | What::Override
+            | What::Press
+            | What::Short => {}
+        }
     }
 
     fn record(&mut self, action: &Action) {
         let (node, region) = (action.node.as_deref(), action.region.as_ref());
         let (region, what) = (region.map(Region::as_str), action.what.name());
         match action.what {
-            What::Lost | What::Failed | What::Short | What::Press => {
+            What::Doubt | What::Lost | What::Failed | What::Short | What::Press => {
                 tracing::warn!(region, node, reason = action.reason, "{what}");
             }
             _ => tracing::info!(region, node, reason = action.reason, "{what}"),
@@ -332,7 +406,7 @@ impl Clerk {
 
     /// Shows readers where joins go, if that has changed.
     fn publish(&mut self) {
-        let now = Instant::now();
+        let now = self.now();
         let regions = self.balancer.regions().map(|region| {
             let route = self.balancer.route(region, now);
             let node = match &route {
@@ -344,7 +418,8 @@ impl Clerk {
         });
         let routing = Routing {
             primary: self.primary_url().to_owned(),
-            ready: self.balancer.ready(now),
+            ready: self.tenure.is_active() && self.balancer.ready(now),
+            tenure: self.tenure.clone(),
             regions: regions.collect(),
         };
         self.routing.send_if_modified(|old| {
@@ -359,54 +434,19 @@ impl Clerk {
     /// Base URL of a node; of the primary if it is not known.
     fn url(&self, node: Option<&str>) -> &str {
         let known = node.and_then(|node| self.nodes.get(node));
-        known.map_or_else(|| self.primary_url(), |heartbeat| &heartbeat.url)
+        known.map_or_else(|| self.primary_url(), |(heartbeat, _)| &heartbeat.url)
     }
 
     /// As the primary says itself, also when it is silent; before, as the operator said.
     fn primary_url(&self) -> &str {
-        self.nodes
-            .values()
-            .find(|heartbeat| heartbeat.kind == NodeKind::Primary)
-            .map_or(&self.config.primary, |heartbeat| &heartbeat.url)
-    }
-
-    async fn end_relays(mut self) {
-        if self.relays.is_empty() {
-            return;
-        }
-        if self
-            .launcher
-            .as_ref()
-            .is_some_and(|launcher| launcher.outlives())
-        {
-            return tracing::info!(
-                relays = self.relays.len(),
-                "leaving the relays that run to the next manager"
-            );
-        }
-        tracing::info!(
-            relays = self.relays.len(),
-            "ending the relays that were launched here"
-        );
-        for relay in self.relays.values() {
-            relay.stop.cancel();
-        }
-        while let Some(done) = self.work.join_next().await {
-            match done {
-                // Stopped between the two: its end is still to come.
-                Ok((node, Outcome::Runs(ended))) => {
-                    self.work
-                        .spawn(async move { (node, Outcome::Ended(ended.await)) });
-                }
-                Ok((node, Outcome::Ended(why) | Outcome::Failed(why))) => {
-                    tracing::info!(node, why, "relay ended");
-                }
-                Ok((_, Outcome::Stray)) => {}
-                Err(error) => tracing::error!(%error, "a launcher failed"),
-            }
-        }
+        let known = self.balancer.primary_node();
+        let known = known.and_then(|name| self.nodes.get(name));
+        known.map_or(&self.config.primary, |(heartbeat, _)| &heartbeat.url)
     }
 }
 
 /// Decisions kept for operators.
 const HISTORY: usize = 200;
+
+/// While in standby: what was not heard for so long is not there.
+const FORGOTTEN: Duration = Duration::from_secs(300);

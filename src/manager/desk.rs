@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use adaptation::region::{Refused, Region};
+use adaptation::region::{Override, Refused, Region};
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
     task::JoinHandle,
@@ -14,8 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Config, Routing,
-    clerk::Clerk,
+    clerk::{Clerk, Voices},
+    journal::Journal,
     launcher::Launcher,
+    lease::Tenure,
     view::{Decision, Overview},
 };
 use crate::control::{Heartbeat, HeartbeatReply};
@@ -37,6 +39,7 @@ pub(super) enum Message {
         oneshot::Sender<Result<HeartbeatReply, Refused>>,
     ),
     Join(Join, oneshot::Sender<Joined>),
+    Override(Override, oneshot::Sender<Result<(), Refused>>),
     Overview(oneshot::Sender<Overview>),
 }
 
@@ -44,10 +47,14 @@ pub(super) enum Message {
 pub(super) struct Join {
     pub(super) stream: String,
     pub(super) region: Region,
+    /// As the viewer calls its session, if it does.
+    pub(super) session: Option<String>,
     /// A viewer will follow; otherwise somebody only wants to know.
     pub(super) counts: bool,
     /// May be told to wait for a relay.
     pub(super) patient: bool,
+    /// It has not been told to wait before.
+    pub(super) first: bool,
 }
 
 impl Join {
@@ -55,8 +62,10 @@ impl Join {
         Self {
             stream,
             region,
+            session: None,
             counts,
             patient: true,
+            first: true,
         }
     }
 }
@@ -71,6 +80,8 @@ pub(super) enum Joined {
     Wait,
     /// The primary says that there is no such stream.
     NoStream,
+    /// Another manager decides: where it is, if that is known.
+    Elsewhere(Option<String>),
 }
 
 /// The task is gone: the program is about to end.
@@ -97,6 +108,13 @@ impl Desk {
         answer.await.map_err(|_| Closed)
     }
 
+    pub(super) async fn obey(&self, wanted: Override) -> Result<Result<(), Refused>, Closed> {
+        let (reply, answer) = oneshot::channel();
+        let message = Message::Override(wanted, reply);
+        self.messages.send(message).await.map_err(|_| Closed)?;
+        answer.await.map_err(|_| Closed)
+    }
+
     pub(super) async fn overview(&self) -> Result<Overview, Closed> {
         let (reply, answer) = oneshot::channel();
         let message = Message::Overview(reply);
@@ -115,12 +133,16 @@ impl Desk {
                 Some(Joined::Wait) => {}
                 Some(joined) => return joined,
                 None => {
+                    if let Tenure::Standby { active } = &routing.borrow().tenure {
+                        return Joined::Elsewhere(active.clone());
+                    }
                     let url = routing.borrow().node_for(&join.region).to_owned();
                     let region = join.region;
                     return Joined::To { url, region };
                 }
             }
             let changed = tokio::time::timeout_at(deadline, routing.changed()).await;
+            join.first = false;
             join.patient = matches!(changed, Ok(Ok(())));
         }
     }
@@ -136,6 +158,8 @@ impl Desk {
 pub(super) fn open(
     config: Config,
     launcher: Option<Arc<dyn Launcher>>,
+    journal: Option<Journal>,
+    tenures: watch::Receiver<Tenure>,
     stop: CancellationToken,
 ) -> (Desk, JoinHandle<()>) {
     let (messages, inbox) = mpsc::channel(QUEUE);
@@ -143,6 +167,7 @@ pub(super) fn open(
     let (routing_in, routing) = watch::channel(Arc::new(Routing {
         primary: config.primary.clone(),
         ready: false,
+        tenure: tenures.borrow().clone(),
         regions: BTreeMap::new(),
     }));
     let desk = Desk {
@@ -152,8 +177,14 @@ pub(super) fn open(
         join_patience: config.join_patience,
         stop: stop.clone(),
     };
-    let clerk = Clerk::new(config, launcher, decisions, routing_in);
-    (desk, tokio::spawn(clerk.run(inbox, stop)))
+    let voices = Voices {
+        decisions,
+        routing: routing_in,
+        journal,
+    };
+    let tenure = tenures.borrow().clone();
+    let clerk = Clerk::new(config, launcher, voices, tenure);
+    (desk, tokio::spawn(clerk.run(inbox, tenures, stop)))
 }
 
 /// Messages that wait. Beyond it joins are answered from the snapshot, the rest waits.

@@ -15,10 +15,16 @@ mod clerk;
 mod desk;
 mod gate;
 mod hearing;
+pub mod journal;
 pub mod launcher;
+pub mod lease;
+pub mod operator;
+pub mod places;
+pub mod replay;
 mod report;
 mod routes;
 mod routing;
+mod sessions;
 pub mod view;
 
 use std::{sync::Arc, time::Duration};
@@ -31,7 +37,11 @@ use tokio_util::sync::CancellationToken;
 use desk::Desk;
 use gate::Gate;
 pub use gate::Members;
+use journal::Journal;
 use launcher::Launcher;
+use lease::Tenure;
+use operator::Operator;
+use places::Places;
 pub use routing::Routing;
 
 /// What the manager needs to know before it hears anybody.
@@ -44,6 +54,36 @@ pub struct Config {
     pub join_patience: Duration,
     /// From the word to retire until a launched relay that is still there is made to end.
     pub retire_deadline: Duration,
+    /// Decide, and do nothing.
+    pub dry_run: bool,
+    /// Other managers may take over: what was launched here goes on when this one ends.
+    pub leased: bool,
+}
+
+/// What a manager has beside its settings.
+#[derive(Debug)]
+pub struct Means {
+    /// `None`: relays cannot be started.
+    pub launcher: Option<Arc<dyn Launcher>>,
+    /// Where decisions are written down.
+    pub journal: Option<Journal>,
+    pub places: Arc<Places>,
+    pub operator: Operator,
+    /// Whether this manager decides, as it changes.
+    pub tenure: watch::Receiver<Tenure>,
+}
+
+impl Means {
+    /// Of a manager that is the only one, and keeps no log.
+    pub fn plain(launcher: Option<Arc<dyn Launcher>>) -> Self {
+        Self {
+            launcher,
+            journal: None,
+            places: Arc::default(),
+            operator: Operator::default(),
+            tenure: watch::channel(Tenure::SOLE).1,
+        }
+    }
 }
 
 impl Config {
@@ -53,6 +93,8 @@ impl Config {
             balancer: region::Config::default(),
             join_patience: Duration::from_secs(3),
             retire_deadline: Duration::from_secs(10),
+            dry_run: false,
+            leased: false,
         }
     }
 }
@@ -62,22 +104,28 @@ impl Config {
 pub struct Manager {
     desk: Desk,
     task: JoinHandle<()>,
+    places: Arc<Places>,
+    operator: Arc<Operator>,
 }
 
 impl Manager {
     /// Starts the task that owns the state. It ends after `stop`, when the relays it launched have.
-    pub fn start(
-        config: Config,
-        launcher: Option<Arc<dyn Launcher>>,
-        stop: CancellationToken,
-    ) -> Self {
-        let (desk, task) = desk::open(config, launcher, stop);
-        Self { desk, task }
+    pub fn start(config: Config, means: Means, stop: CancellationToken) -> Self {
+        let (places, operator) = (means.places, means.operator);
+        let (launcher, journal, tenure) = (means.launcher, means.journal, means.tenure);
+        let (desk, task) = desk::open(config, launcher, journal, tenure, stop);
+        Self {
+            desk,
+            task,
+            places,
+            operator: Arc::new(operator),
+        }
     }
 
-    /// Joins, and what operators see.
+    /// Joins, and what operators see and say.
     pub fn public(&self) -> Router {
-        routes::router(self.desk.clone())
+        let operator = operator::router(self.desk.clone(), self.operator.clone());
+        routes::router(self.desk.clone(), self.places.clone(), operator)
     }
 
     /// Heartbeats, of `members`.

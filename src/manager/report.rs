@@ -50,6 +50,11 @@ pub(super) fn of(heartbeat: &Heartbeat) -> Report {
         regions,
         moved: heartbeat.load.moved,
         price: heartbeat.load.price,
+        egress: heartbeat.load.egress,
+        budget: heartbeat.load.budget,
+        seats: heartbeat.load.seats,
+        streams: heartbeat.load.streams.clone(),
+        trouble: heartbeat.load.trouble.clone(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use adaptation::region::Region;
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{Path, RawQuery, State},
     http::{
         HeaderValue, Method, StatusCode, Uri,
@@ -25,12 +25,27 @@ use tokio::sync::broadcast;
 use super::{
     address,
     desk::{Closed, Desk, Join, Joined},
+    lease::Tenure,
+    places::Places,
+    sessions,
     view::{Decision, NodeView, Overview, RegionView},
 };
+use crate::net::Client;
 
-pub(super) fn router(desk: Desk) -> Router {
+/// What joins need.
+#[derive(Clone)]
+struct Door {
+    desk: Desk,
+    places: Arc<Places>,
+}
+
+pub(super) fn router(desk: Desk, places: Arc<Places>, operator: Router) -> Router {
+    let door = Door {
+        desk: desk.clone(),
+        places,
+    };
+    let joins = Router::new().route("/watch/{playlist}", get(watch));
     Router::new()
-        .route("/watch/{playlist}", get(watch))
         .route("/v1/overview", get(overview))
         .route("/v1/regions", get(regions))
         .route("/v1/nodes", get(nodes))
@@ -41,17 +56,29 @@ pub(super) fn router(desk: Desk) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .fallback(nothing_there)
         .with_state(desk)
+        .merge(
+            joins
+                .method_not_allowed_fallback(wrong_method)
+                .with_state(door),
+        )
+        .merge(operator)
 }
 
 /// A viewer wants to watch: sent to the node that serves its region.
 async fn watch(
-    State(desk): State<Desk>,
+    State(door): State<Door>,
+    client: Option<Extension<Client>>,
     method: Method,
     Path(playlist): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Response {
     let query = query.unwrap_or_default();
-    let answer = redirect(&desk, &method, &playlist, &query).await;
+    let client = client.map(|Extension(client)| client.address);
+    let asked = Asked::new(&query);
+    let region = door.places.region(asked.region, client);
+    // HEAD asks where a viewer would go; no viewer comes of it.
+    let counts = method != Method::HEAD;
+    let answer = redirect(&door.desk, &playlist, (&query, asked), region, counts).await;
     // Players in browsers follow a redirect only if it lets them; each join is decided anew.
     let open = [
         (ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
@@ -63,9 +90,10 @@ async fn watch(
 
 async fn redirect(
     desk: &Desk,
-    method: &Method,
     playlist: &str,
-    query: &str,
+    (query, asked): (&str, Asked<'_>),
+    region: Region,
+    counts: bool,
 ) -> Result<Response, Problem> {
     let stream = playlist
         .strip_suffix(".m3u8")
@@ -75,33 +103,53 @@ async fn redirect(
             "{playlist:?} is no stream: /watch/STREAM.m3u8, with 1 to 64 letters, digits, '-' and '_'"
         )));
     };
-    let (declared, rest) = split(query);
-    let region = Region::new(declared);
-    // HEAD asks where a viewer would go; no viewer comes of it.
-    let join = Join::new(stream.to_owned(), region, *method != Method::HEAD);
-    match desk.join(join).await {
+    let session = asked.session.map(str::to_owned);
+    let join = Join {
+        session: session.filter(|session| session.len() <= sessions::LONGEST),
+        ..Join::new(stream.to_owned(), region, counts)
+    };
+    let location = match desk.join(join).await {
         Joined::To { url, region } => {
-            let location = format!("{url}/live/{stream}/index.m3u8?{rest}region={region}");
-            Ok((StatusCode::TEMPORARY_REDIRECT, [(LOCATION, location)]).into_response())
+            format!(
+                "{url}/live/{stream}/index.m3u8?{}region={region}",
+                asked.rest
+            )
         }
-        Joined::NoStream => Err(Problem::not_found(format!(
-            "the primary has no stream {stream:?}"
-        ))),
-        Joined::Wait => Err(Problem::closing()),
-    }
+        Joined::Elsewhere(Some(url)) => format!("{url}/watch/{stream}.m3u8?{query}"),
+        Joined::Elsewhere(None) => return Err(Problem::undecided()),
+        Joined::NoStream => {
+            let told = format!("the primary has no stream {stream:?}");
+            return Err(Problem::not_found(told));
+        }
+        Joined::Wait => return Err(Problem::closing()),
+    };
+    Ok((StatusCode::TEMPORARY_REDIRECT, [(LOCATION, location)]).into_response())
 }
 
-/// The value of `region`, and the rest of the query as it was, ready for something to follow it.
-fn split(query: &str) -> (&str, String) {
-    let mut region = "";
-    let mut rest = String::new();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        match pair.strip_prefix("region=") {
-            Some(declared) => region = declared,
-            None => rest.extend([pair, "&"]),
+/// What a join says in its query that is for the manager, and the rest of it as it was, ready for something to
+/// follow.
+struct Asked<'a> {
+    region: &'a str,
+    session: Option<&'a str>,
+    rest: String,
+}
+
+impl<'a> Asked<'a> {
+    fn new(query: &'a str) -> Self {
+        let mut asked = Self {
+            region: "",
+            session: None,
+            rest: String::new(),
+        };
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=') {
+                Some(("region", declared)) => asked.region = declared,
+                Some(("session", session)) => asked.session = Some(session),
+                _ => asked.rest.extend([pair, "&"]),
+            }
         }
+        asked
     }
-    (region, rest)
 }
 
 async fn overview(State(desk): State<Desk>) -> Result<Json<Overview>, Problem> {
@@ -173,12 +221,17 @@ async fn health() -> Json<serde_json::Value> {
 }
 
 async fn ready(State(desk): State<Desk>) -> (StatusCode, Json<serde_json::Value>) {
-    if desk.routing().borrow().ready {
-        (StatusCode::OK, Json(serde_json::json!({ "ready": true })))
-    } else {
-        let why = serde_json::json!({ "ready": false, "reason": "a full round of heartbeats was not heard yet" });
-        (StatusCode::SERVICE_UNAVAILABLE, Json(why))
-    }
+    let routing = desk.routing().borrow().clone();
+    let reason = match &routing.tenure {
+        _ if routing.ready => {
+            return (StatusCode::OK, Json(serde_json::json!({ "ready": true })));
+        }
+        Tenure::Active { .. } => "a full round of heartbeats was not heard yet".to_owned(),
+        Tenure::Standby { active: Some(url) } => format!("in standby; {url} decides"),
+        Tenure::Standby { active: None } => "in standby; who decides is not known".to_owned(),
+    };
+    let why = serde_json::json!({ "ready": false, "reason": reason });
+    (StatusCode::SERVICE_UNAVAILABLE, Json(why))
 }
 
 async fn nothing_there(uri: Uri) -> Problem {
@@ -201,6 +254,11 @@ pub(super) struct Problem(pub(super) StatusCode, pub(super) String);
 impl Problem {
     fn not_found(told: String) -> Self {
         Self(StatusCode::NOT_FOUND, told)
+    }
+
+    fn undecided() -> Self {
+        let told = "this manager is in standby, and no other decides just now; ask again";
+        Self(StatusCode::SERVICE_UNAVAILABLE, told.into())
     }
 
     fn closing() -> Self {
@@ -232,15 +290,23 @@ const OVERVIEW_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
-    use super::split;
+    use super::Asked;
 
     #[test]
-    fn the_region_is_taken_out_of_the_query_and_the_rest_kept() {
-        assert_eq!(split(""), ("", String::new()));
-        assert_eq!(split("region=paris"), ("paris", String::new()));
-        assert_eq!(
-            split("max=720&region=paris&&abr=client"),
-            ("paris", "max=720&abr=client&".into())
-        );
+    fn what_is_for_the_manager_is_taken_out_of_the_query_and_the_rest_kept() {
+        for (query, region, session, rest) in [
+            ("", "", None, ""),
+            ("region=paris", "paris", None, ""),
+            (
+                "max=720&region=paris&&session=a1&abr=client",
+                "paris",
+                Some("a1"),
+                "max=720&abr=client&",
+            ),
+        ] {
+            let asked = Asked::new(query);
+            assert_eq!((asked.region, asked.session), (region, session), "{query}");
+            assert_eq!(asked.rest, rest);
+        }
     }
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use adaptation::region::{Region, Route};
 
+use super::lease::Tenure;
+
 /// Where joins go now. Once taken it never changes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Routing {
@@ -12,6 +14,8 @@ pub struct Routing {
     pub primary: String,
     /// A full round of heartbeats was heard.
     pub ready: bool,
+    /// Whether this manager decides.
+    pub tenure: Tenure,
     /// What was decided for each known region, and the base URL that follows from it.
     pub regions: BTreeMap<Region, (Route, String)>,
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::SystemTime};
 
+use adaptation::region::Pin;
 use playlists::time::WallTime;
 use serde::Serialize;
 
@@ -9,6 +10,12 @@ use serde::Serialize;
 pub struct Overview {
     /// A full round of heartbeats was heard; before that nothing is launched or drained.
     pub ready: bool,
+    /// This manager decides; otherwise another one does, and this one only listens.
+    pub active: bool,
+    /// Of its lease; 0 without one.
+    pub epoch: u64,
+    /// It decides, and does nothing.
+    pub dry_run: bool,
     /// Viewers of one region on the primary from which on it gets a relay.
     pub threshold: u32,
     pub uptime_s: u64,
@@ -29,6 +36,10 @@ pub struct RegionView {
     pub threshold: u32,
     /// `normal`, `launching`, `spilling` or `draining`.
     pub state: &'static str,
+    /// Viewers more each second; 0 unless that is certain.
+    pub rise: f64,
+    /// What the operator holds it to.
+    pub pinned: Option<Pin>,
     /// Each node's egress, shared out by where its viewers are.
     pub egress_bps: u64,
 }
@@ -56,6 +67,13 @@ pub struct NodeView {
     pub launched: bool,
     /// Viewers by stream.
     pub streams: BTreeMap<String, u32>,
+    /// Sent elsewhere, and still asking there.
+    pub moved: u32,
+    /// Why nobody is sent there if it can be helped.
+    pub trouble: Option<String>,
+    /// The operator wants it drained.
+    pub closed: bool,
+    pub weight: f64,
 }
 
 #[derive(Clone, Debug, Serialize)]

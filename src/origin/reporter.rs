@@ -1,21 +1,25 @@
-//! The node's voice to its traffic manager: a heartbeat in full, again and again, and the
+//! The node's voice to its traffic managers: a heartbeat in full, again and again, and the
 //! directive that comes back with each. What a directive means is for the node to say; how a
 //! heartbeat is written, proven and carried is the `line`'s business.
+//!
+//! All managers hear the same; the one whose lease is the newest is obeyed.
 
 mod line;
 
 use std::{
-    sync::Arc,
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use adaptation::region::Allegiance;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use line::{Line, LineError};
 
 use super::Origin;
-use crate::control::{Directive, Heartbeat, Load, NodeKind, NodeState, VERSION};
+use crate::control::{Directive, Heartbeat, HeartbeatReply, Load, NodeKind, NodeState, VERSION};
 
 /// Who reports.
 #[derive(Clone, Debug)]
@@ -36,6 +40,53 @@ pub struct Standing {
     pub region: Option<String>,
 }
 
+/// What managers say, put together.
+#[derive(Debug)]
+pub struct Word {
+    directives: watch::Sender<Directive>,
+    /// Whom it is owed to, and when somebody of those was heard last.
+    owed: Mutex<(Allegiance, Instant)>,
+}
+
+impl Word {
+    pub fn new(directives: watch::Sender<Directive>) -> Self {
+        Self {
+            directives,
+            owed: Mutex::new((Allegiance::default(), Instant::now())),
+        }
+    }
+
+    /// Whether what this manager said is obeyed: it decides, and none has said anything with a newer lease.
+    fn hear(&self, reply: HeartbeatReply) -> bool {
+        let (mine, epoch) = {
+            let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+            let mine = !reply.standby && owed.0.owes(reply.epoch);
+            if mine || reply.standby {
+                owed.1 = Instant::now();
+            }
+            (mine, owed.0.epoch())
+        };
+        if mine {
+            let said = reply.directive;
+            self.directives
+                .send_if_modified(|now| std::mem::replace(now, said.clone()) != said);
+        } else if !reply.standby {
+            tracing::debug!(
+                found = reply.epoch,
+                known = epoch,
+                "the word of a manager whose lease is over"
+            );
+        }
+        mine
+    }
+
+    /// For how long no manager has been heard, be it one that only listens.
+    fn silence(&self) -> Duration {
+        let owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+        owed.1.elapsed()
+    }
+}
+
 /// Reports until `stop`: every interval, and at once when `standing` changes. While the manager is
 /// away the last directive holds.
 pub async fn run(
@@ -43,47 +94,47 @@ pub async fn run(
     origin: Arc<Origin>,
     mut line: Line,
     mut standing: watch::Receiver<Standing>,
-    directives: watch::Sender<Directive>,
+    word: Arc<Word>,
     stop: CancellationToken,
 ) {
-    let (mut interval, mut last, mut trouble) = (INTERVAL, Instant::now(), None);
+    let (mut interval, mut fault, mut obeyed) = (INTERVAL, None::<LineError>, true);
+    let mut pulse = Pulse::default();
     loop {
-        let heartbeat = identity.heartbeat(&origin, standing.borrow_and_update().clone());
+        let standing_now = standing.borrow_and_update().clone();
+        let trouble = pulse.trouble(&origin, &standing_now);
+        let heartbeat = identity.heartbeat(&origin, standing_now, trouble);
         let reply = tokio::select! {
             reply = line.report(&heartbeat) => reply,
             () = stop.cancelled() => return,
         };
         match reply {
             Ok(reply) => {
-                if trouble.take().is_some() {
+                if fault.take().is_some() {
                     tracing::info!(manager = %line.manager(), "the traffic manager answers again");
                 }
-                last = Instant::now();
                 interval = Duration::from_millis(reply.interval_ms.clamp(100, 60_000));
-                directives.send_if_modified(|now| {
-                    std::mem::replace(now, reply.directive.clone()) != reply.directive
-                });
+                let standby = reply.standby;
+                let now = word.hear(reply);
+                if std::mem::replace(&mut obeyed, now) && !now && !standby {
+                    tracing::warn!(manager = %line.manager(), "another traffic manager has taken over; this one is not obeyed");
+                }
             }
-            // The same trouble is said once.
-            Err(error)
-                if trouble
-                    .as_ref()
-                    .is_none_or(|trouble| !error.is_like(trouble)) =>
-            {
+            // The same is said once.
+            Err(error) if fault.as_ref().is_none_or(|fault| !error.is_like(fault)) => {
                 if error.is_refusal() {
                     tracing::error!(%error, "the traffic manager does not take this node; going on as before");
                 } else {
                     tracing::warn!(%error, "the traffic manager does not answer; going on as before");
                 }
-                trouble = Some(error);
+                fault = Some(error);
             }
             Err(_) => {}
         }
         let abandoned =
-            identity.launched && last.elapsed() > ABANDONED && origin.viewers.count() == 0;
+            identity.launched && word.silence() > ABANDONED && origin.viewers.count() == 0;
         if abandoned {
             tracing::info!(since = ?ABANDONED, "nobody watches, and the traffic manager that started this node is gone");
-            directives.send_replace(Directive::Retire);
+            word.directives.send_replace(Directive::Retire);
         }
         tokio::select! {
             () = tokio::time::sleep(interval) => {}
@@ -94,7 +145,7 @@ pub async fn run(
 }
 
 impl Identity {
-    fn heartbeat(&self, origin: &Origin, standing: Standing) -> Heartbeat {
+    fn heartbeat(&self, origin: &Origin, standing: Standing, trouble: Option<String>) -> Heartbeat {
         let (census, share) = (origin.viewers.census(), origin.share.load());
         Heartbeat {
             version: VERSION,
@@ -121,8 +172,43 @@ impl Identity {
                 egress: share.egress,
                 budget: share.budget.or(origin.terms.budget),
                 price: share.price(),
+                seats: u32::try_from(origin.terms.max_viewers).ok(),
+                trouble,
             },
         }
+    }
+}
+
+/// Whether there is anything new to watch here.
+#[derive(Debug, Default)]
+struct Pulse(BTreeMap<String, ((u64, usize), Instant)>);
+
+impl Pulse {
+    /// What is the matter with a node that serves: a stream that has had nothing new for long, and has not ended.
+    fn trouble(&mut self, origin: &Origin, standing: &Standing) -> Option<String> {
+        let streams = origin.store.streams();
+        self.0
+            .retain(|name, _| streams.iter().any(|(there, _)| there.as_str() == name));
+        let mut trouble = None;
+        for (name, stream) in streams {
+            let Some(window) = stream.now() else { continue };
+            let newest = window.segments().next_back();
+            let edge = newest.map_or((0, 0), |newest| (newest.number(), newest.parts.len()));
+            let now = Instant::now();
+            let (seen, since) = self.0.entry(name.to_string()).or_insert((edge, now));
+            if *seen != edge {
+                (*seen, *since) = (edge, now);
+            }
+            let patience = window.format().patience();
+            let silent = now.saturating_duration_since(*since);
+            if silent > patience && !window.has_ended() && standing.state == NodeState::Active {
+                trouble = Some(format!(
+                    "stream {name} has had nothing new for {:.0} s",
+                    silent.as_secs_f64()
+                ));
+            }
+        }
+        trouble
     }
 }
 
@@ -131,3 +217,29 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// After so long without its manager, a node that was launched is nobody's, unless it has viewers.
 const ABANDONED: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manager_with_the_newest_lease_is_obeyed_and_one_in_standby_is_not() {
+        let (sender, said) = watch::channel(Directive::Continue);
+        let word = Word::new(sender);
+        let hear = |directive, epoch, standby| {
+            word.hear(HeartbeatReply {
+                version: VERSION,
+                directive,
+                interval_ms: 1000,
+                epoch,
+                standby,
+            })
+        };
+        assert!(hear(Directive::Retire, 2, false));
+        assert!(!hear(Directive::Continue, 1, false), "it was frozen");
+        assert!(!hear(Directive::Continue, 0, true));
+        assert_eq!(*said.borrow(), Directive::Retire);
+        assert!(hear(Directive::Continue, 3, false));
+        assert_eq!(*said.borrow(), Directive::Continue);
+    }
+}

@@ -43,28 +43,47 @@ fn load() -> impl Strategy<Value = Load> {
         option::of(any::<u64>()),
         // What JSON has no word for is not reckoned either.
         prop::num::f64::NORMAL | prop::num::f64::ZERO,
+        (option::of(any::<u32>()), option::of(".{0,20}")),
     )
-        .prop_map(|(regions, streams, moved, egress, budget, price)| Load {
-            regions,
-            streams,
-            moved,
-            egress: Bitrate::from_bps(egress),
-            budget: budget.map(Bitrate::from_bps),
-            price,
-        })
+        .prop_map(
+            |(regions, streams, moved, egress, budget, price, (seats, trouble))| Load {
+                regions,
+                streams,
+                moved,
+                egress: Bitrate::from_bps(egress),
+                budget: budget.map(Bitrate::from_bps),
+                price,
+                seats,
+                trouble,
+            },
+        )
 }
 
 pub(crate) fn reply() -> impl Strategy<Value = HeartbeatReply> {
+    let activate = (
+        ".{0,20}",
+        ".{0,10}",
+        option::of(".{0,20}"),
+        option::of(any::<u32>()),
+    );
     let directive = prop_oneof![
         Just(Directive::Continue),
-        (".{0,20}", ".{0,10}")
-            .prop_map(|(upstream, region)| Directive::Activate { upstream, region }),
+        activate.prop_map(|(upstream, region, home, keep)| Directive::Activate {
+            upstream,
+            region,
+            home,
+            keep,
+        }),
         ".{0,20}".prop_map(|to| Directive::Drain { to }),
         Just(Directive::Retire),
     ];
-    (directive, any::<u64>()).prop_map(|(directive, interval_ms)| HeartbeatReply {
-        version: VERSION,
-        directive,
-        interval_ms,
-    })
+    (directive, any::<u64>(), any::<u64>(), any::<bool>()).prop_map(
+        |(directive, interval_ms, epoch, standby)| HeartbeatReply {
+            version: VERSION,
+            directive,
+            interval_ms,
+            epoch,
+            standby,
+        },
+    )
 }

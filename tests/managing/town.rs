@@ -11,7 +11,7 @@ use playlists::Bitrate;
 use spillway::{
     control::{Directive, Heartbeat, HeartbeatReply, Load, NodeKind, NodeState, VERSION},
     manager::{
-        Config, Manager, Members, Routing,
+        Config, Manager, Means, Members, Routing,
         launcher::{Ended, Later, Launcher, Order},
     },
     net,
@@ -42,6 +42,11 @@ pub(crate) fn config() -> Config {
 
 impl Town {
     pub(crate) async fn new(config: Config) -> Self {
+        Self::with(config, |_| {}).await
+    }
+
+    /// With other means than the plain ones.
+    pub(crate) async fn with(config: Config, change: impl FnOnce(&mut Means)) -> Self {
         let listener = net::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
             .await
             .unwrap();
@@ -53,7 +58,9 @@ impl Town {
             relays: Mutex::default(),
         });
         let stop = CancellationToken::new();
-        let manager = Manager::start(config, Some(launcher.clone()), stop.clone());
+        let mut means = Means::plain(Some(launcher.clone()));
+        change(&mut means);
+        let manager = Manager::start(config, means, stop.clone());
         let served = net::serve(
             listener,
             manager

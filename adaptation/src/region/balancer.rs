@@ -1,70 +1,93 @@
 //! The decider: keeps what nodes reported and what they are meant to do, and says what is to
-//! change. Where a join goes is read off it in `route`.
+//! change. Whether a region has too few relays or too many is `balance`'s business; where a join goes is
+//! read off in `route`; what time does is in `life`.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
-    time::{Duration, Instant},
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
-    Action, Config, Event, Kind, Load, Refused, Region, Report, What,
+    Action, Config, Event, Kind, Load, Moment, Order, Pin, Refused, Region, Report, What,
     area::Area,
+    fleet::Fleet,
     node::{Node, Phase},
     viewers,
 };
 
 /// Decides which region gets a relay and which relay goes. The primary is never drained.
-#[derive(Debug)]
+///
+/// Written down and read again it decides on as before.
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Balancer {
     pub(super) config: Config,
-    pub(super) nodes: BTreeMap<String, Node>,
+    pub(super) fleet: Fleet,
     pub(super) areas: BTreeMap<Region, Area>,
     actions: VecDeque<Action>,
     /// Until a full round of heartbeats was heard nothing is decided.
-    ready_at: Instant,
+    ready_at: Moment,
     /// Time of the last event.
-    seen: Instant,
+    seen: Moment,
     /// The primary's egress has been short since then, or since a region was pressed for it.
-    pub(super) short_since: Option<Instant>,
+    pub(super) short_since: Option<Moment>,
+    /// How long relays take from the word until they serve, as far as known.
+    pub(super) launch_time: Option<Duration>,
+    /// Nodes that the operator wants drained.
+    pub(super) closed: BTreeSet<String>,
+    pub(super) pins: BTreeMap<Region, Pin>,
 }
 
 impl Balancer {
-    pub fn new(config: Config, now: Instant) -> Self {
-        let config = Config {
-            threshold: config.threshold.max(1),
-            ..config
-        };
+    pub fn new(config: Config, now: Moment) -> Self {
         Self {
             ready_at: now + config.heartbeat * 2,
             seen: now,
             short_since: None,
+            launch_time: None,
             config,
-            nodes: BTreeMap::new(),
+            fleet: Fleet::default(),
             areas: BTreeMap::new(),
             actions: VecDeque::new(),
+            closed: BTreeSet::new(),
+            pins: BTreeMap::new(),
         }
     }
 
-    /// Only a heartbeat can be refused.
-    pub fn handle(&mut self, event: Event, now: Instant) -> Result<(), Refused> {
+    /// Only a heartbeat and an operator's word can be refused.
+    pub fn handle(&mut self, event: Event, now: Moment) -> Result<(), Refused> {
         self.wake(now);
         match event {
-            Event::Heartbeat(report) => self.hear(report, now)?,
-            Event::Joined { region, node } => {
-                let region = self.learn(&region, now);
-                if let Some(node) = self.nodes.get_mut(&node) {
-                    node.expect(region.clone(), now);
+            Event::Heartbeat(report) => {
+                // Only the regions that it speaks of are looked at: heartbeats are many.
+                for region in self.hear(report, now)? {
+                    self.balance(&region, now);
                 }
-                // Joins come in crowds: only their own region is looked at.
-                self.balance(&region, now);
                 return Ok(());
             }
+            Event::Joined { region, node } => {
+                let region = self.learn(&region, now);
+                self.fleet.expect(&node, &region, 1, now);
+                self.crowd(&region, now);
+                return Ok(());
+            }
+            Event::Waiting { region } => {
+                let region = self.learn(&region, now);
+                if let Some(area) = self.areas.get_mut(&region) {
+                    area.waiting = area.waiting.saturating_add(1);
+                }
+                self.crowd(&region, now);
+                return Ok(());
+            }
+            Event::Override(wanted) => self.obey(wanted, now)?,
             // It is heard by itself, or the deadline passes.
             Event::Launched { .. } => {}
             Event::LaunchFailed { node, why } => self.launch_failed(&node, &why, now),
             Event::Ended { node, why } => self.ended(&node, &why, now),
             Event::Tick => {
                 self.pass(now);
+                self.note_trends(now);
                 self.press(now);
             }
         }
@@ -80,8 +103,13 @@ impl Balancer {
         self.actions.pop_front()
     }
 
+    /// Time of the last event.
+    pub(super) fn seen(&self) -> Moment {
+        self.seen
+    }
+
     /// A full round of heartbeats was heard.
-    pub fn ready(&self, now: Instant) -> bool {
+    pub fn ready(&self, now: Moment) -> bool {
         now >= self.ready_at
     }
 
@@ -93,7 +121,7 @@ impl Balancer {
     pub fn known(&self, region: &Region) -> Region {
         let fits = self.areas.contains_key(region)
             || self.areas.len() < MOST_REGIONS
-            || self.areas.keys().any(|other| self.idle(other));
+            || self.areas.keys().any(|other| self.fleet.idle(other));
         if fits {
             region.clone()
         } else {
@@ -101,19 +129,30 @@ impl Balancer {
         }
     }
 
-    /// Who slept through several heartbeats has not heard them; the nodes are not to blame.
-    fn wake(&mut self, now: Instant) {
-        let slept = now.saturating_duration_since(self.seen);
-        self.seen = now;
-        if slept >= self.config.patience() {
-            self.ready_at = self.ready_at.max(now + self.config.heartbeat * 2);
-            for node in self.nodes.values_mut().filter(|node| !node.silent) {
-                node.heard = now;
-            }
+    /// Joins come in crowds: only their own region is looked at, and not again before the next report
+    /// or tick if there was no relay to be had.
+    fn crowd(&mut self, region: &Region, now: Moment) {
+        if !self.areas.get(region).is_some_and(|area| area.short) {
+            self.balance(region, now);
         }
     }
 
-    fn hear(&mut self, mut report: Report, now: Instant) -> Result<(), Refused> {
+    /// Who slept through several heartbeats has not heard them; the nodes are not to blame.
+    fn wake(&mut self, now: Moment) {
+        let slept = now.saturating_sub(self.seen);
+        self.seen = self.seen.max(now);
+        if slept >= self.config.patience() {
+            self.ready_at = self.ready_at.max(now + self.config.heartbeat * 2);
+            self.fleet.each(|node| {
+                if !node.silent {
+                    node.heard = now;
+                }
+            });
+        }
+    }
+
+    /// The regions that it speaks of are returned.
+    fn hear(&mut self, mut report: Report, now: Moment) -> Result<BTreeSet<Region>, Refused> {
         self.admit(&report)?;
         report.region = report.region.map(|region| self.learn(&region, now));
         let mut regions: BTreeMap<Region, Load> = BTreeMap::new();
@@ -122,40 +161,77 @@ impl Balancer {
             sum.viewers = sum.viewers.saturating_add(load.viewers);
             sum.arrivals = sum.arrivals.saturating_add(load.arrivals);
         }
+        let mut touched: BTreeSet<_> = regions.keys().chain(&report.region).cloned().collect();
         report.regions = regions;
 
         let (name, told) = (report.node.clone(), report.phase());
         let astray = told != Phase::Standby;
-        match self.nodes.get_mut(&name) {
-            Some(node) if node.is_primary() => {
-                let back = node.silent;
-                node.update(report, now);
+        let known = self.fleet.get(&name).map(|node| (&node.phase, node.silent));
+        match known {
+            Some((Phase::Primary, back)) => {
+                self.fleet.alter(&name, |node| node.update(report, now));
                 if back {
-                    self.say(
-                        What::Adopt,
-                        None,
-                        &name,
-                        "the primary is heard again".into(),
-                    );
+                    let reason = "the primary is heard again".into();
+                    self.say(What::Adopt, None, &name, reason);
                 }
             }
             // Nobody here told it to stream, but it does.
-            Some(node) if node.phase == Phase::Lost || (node.phase == Phase::Standby && astray) => {
-                self.adopt(report, told, now);
-            }
-            Some(node) => {
-                node.update(report, now);
-                if node.phase == Phase::Retiring && !node.launched() && !astray {
-                    node.turn(Phase::Standby, now);
-                }
-            }
+            Some((Phase::Lost, _)) => self.adopt(report, told, now),
+            Some((Phase::Standby, _)) if astray => self.adopt(report, told, now),
+            Some(_) => self.update(&name, report, astray, now),
             None => self.adopt(report, told, now),
         }
-        Ok(())
+        self.note_price(&name, now);
+        touched.extend(self.fleet.get(&name).and_then(Node::region).cloned());
+        Ok(touched)
+    }
+
+    fn update(&mut self, name: &str, report: Report, astray: bool, now: Moment) {
+        self.expect_moved(name, &report, now);
+        let came = self.fleet.alter(name, |node| {
+            let (asked, was_ready) = (node.since, node.ready());
+            node.update(report, now);
+            if node.phase == Phase::Retiring && !node.launched() && !astray {
+                node.turn(Phase::Standby, now);
+            }
+            let region = node.region().cloned();
+            (node.ready() && !was_ready).then(|| (region, now.saturating_sub(asked)))
+        });
+        if let Some((region, took)) = came.flatten() {
+            self.launch_time = Some(match self.launch_time {
+                // The slower ones are what has to be reckoned with.
+                Some(known) => took.max((known * 7 + took * 3) / 10),
+                None => took,
+            });
+            let area = region.and_then(|region| self.areas.get_mut(&region));
+            area.into_iter().for_each(|area| area.waiting = 0);
+        }
+    }
+
+    /// Viewers that a relay has just sent to the primary are on their way there.
+    fn expect_moved(&mut self, name: &str, report: &Report, now: Moment) {
+        let Some(node) = self.fleet.get(name) else {
+            return;
+        };
+        let known = node.report.as_ref();
+        let same = known.filter(|known| known.instance == report.instance);
+        let gone = same.map_or(0, |known| report.moved.saturating_sub(known.moved));
+        let Some(region) = node.region().cloned().filter(|_| gone > 0) else {
+            return;
+        };
+        let home = match self.order(name) {
+            Order::Drain { to: None } => true,
+            Order::Activate { keep, .. } => keep.is_some(),
+            _ => false,
+        };
+        let primary = self.fleet.primary().map(|(name, _)| name.to_owned());
+        if let Some(primary) = primary.filter(|_| home) {
+            self.fleet.expect(&primary, &region, gone, now);
+        }
     }
 
     /// Takes a node as it is, in place of whatever was known under its name.
-    fn adopt(&mut self, report: Report, phase: Phase, now: Instant) {
+    fn adopt(&mut self, report: Report, phase: Phase, now: Moment) {
         let (name, state) = (report.node.clone(), report.state);
         let node = Node::heard(report, phase, now);
         if let Phase::Serving(region) | Phase::Draining(region) = &node.phase {
@@ -167,11 +243,11 @@ impl Balancer {
             );
             self.say(What::Adopt, Some(region), &name, reason);
         }
-        self.nodes.insert(name, node);
+        self.fleet.insert(name, node);
     }
 
     fn admit(&mut self, report: &Report) -> Result<(), Refused> {
-        if let Some(node) = self.nodes.get(&report.node) {
+        if let Some(node) = self.fleet.get(&report.node) {
             let known = node.report.as_ref();
             let younger = known.filter(|known| known.instance > report.instance);
             if let Some(known) = younger {
@@ -187,218 +263,53 @@ impl Balancer {
             }
             return Ok(());
         }
-        if report.kind == Kind::Primary {
-            let first = self.nodes.iter().find(|(_, node)| node.is_primary());
-            if let Some((first, node)) = first.map(|(name, node)| (name.clone(), node)) {
-                if !node.silent {
-                    return Err(Refused::SecondPrimary {
-                        first,
-                        second: report.node.clone(),
-                    });
-                }
-                self.nodes.remove(&first);
+        if report.kind == Kind::Primary
+            && let Some((first, node)) = self.fleet.primary()
+        {
+            let first = first.to_owned();
+            if !node.silent {
+                return Err(Refused::SecondPrimary {
+                    first,
+                    second: report.node.clone(),
+                });
             }
+            self.fleet.remove(&first);
         }
-        if self.nodes.len() >= MOST_NODES {
+        if self.fleet.len() >= MOST_NODES {
             return Err(Refused::Full { limit: MOST_NODES });
         }
         Ok(())
     }
 
-    /// Looks whether the region has too few relays or too many.
-    fn balance(&mut self, region: &Region, now: Instant) {
-        // Who does not hear the primary knows too little to change anything.
-        if !self.ready(now) || self.primary().is_none_or(|node| node.silent) {
-            return;
-        }
-        let (on_primary, total) = (self.on_primary(region), self.everywhere(region));
-        let serving = self.count(|node| node.serves(region) && node.ready());
-        let limit = self.limit(region);
-        let low = serving > 0 && total <= self.config.low(limit, serving);
-        let Some(area) = self.areas.get_mut(region) else {
-            return;
-        };
-        area.low_since = low.then(|| area.low_since.unwrap_or(now));
-        let quiet = area.low_since.map(|since| now.duration_since(since));
-        if on_primary < limit {
-            area.short = false;
-        } else if self.roomiest(region, None).is_none() && self.pending(region, now) == 0 {
-            self.grow(region, on_primary, serving, now);
-        }
-        if quiet.is_some_and(|quiet| quiet >= self.config.cooldown) {
-            self.shrink(region, total, serving, now);
-        }
-    }
-
-    /// When the primary's egress stays short, its largest region spills before the threshold.
-    fn press(&mut self, now: Instant) {
-        let primary = self.primary().filter(|node| !node.silent);
-        let report = primary.and_then(|node| node.report.as_ref());
-        let price = report.map_or(0.0, |report| report.price);
-        if price <= 0.0 || !self.ready(now) {
-            self.short_since = None;
-            return self.relieve();
-        }
-        let since = *self.short_since.get_or_insert(now);
-        if now.duration_since(since) < self.config.cooldown {
-            return;
-        }
-        // Next time another: what this one has on the primary may not be all that is too much.
-        self.short_since = Some(now);
-        let open = self.areas.iter().filter(|(_, area)| area.pressed.is_none());
-        let largest = open
-            .map(|(region, _)| (self.on_primary(region), region.clone()))
-            .max();
-        let Some((on_primary @ 1.., region)) = largest else {
-            return;
-        };
-        let limit = on_primary.min(self.config.threshold);
-        if let Some(area) = self.areas.get_mut(&region) {
-            area.pressed = Some(limit);
-        }
-        self.actions.push_back(Action {
-            what: What::Press,
-            reason: format!(
-                "the primary's egress has been short for {:?} (price {price:.3}); {region} is the \
-                 largest part of it and may have no more than {} there",
-                self.config.cooldown,
-                viewers(limit)
-            ),
-            region: Some(region),
-            node: None,
+    /// A node's egress is short while its price is above what is usual.
+    fn note_price(&mut self, name: &str, now: Moment) {
+        let most = self.config.price;
+        self.fleet.alter(name, |node| {
+            let price = node.report.as_ref().map_or(0.0, |report| report.price);
+            node.short_since = (price > most).then(|| node.short_since.unwrap_or(now));
         });
     }
 
-    /// A region without relays needs no limit of its own once there is egress again. (One with
-    /// relays keeps it until they have drained, else its viewers would go to and fro.)
-    fn relieve(&mut self) {
-        for (region, area) in &mut self.areas {
-            let relays = |node: &Node| node.serves(region) || node.drains(region);
-            if area.pressed.is_some() && !self.nodes.values().any(relays) {
-                area.pressed = None;
+    fn note_trends(&mut self, now: Moment) {
+        let regions: Vec<_> = self.areas.keys().cloned().collect();
+        for region in regions {
+            let (viewers, limit) = (self.fleet.viewers(&region), self.limit(&region));
+            if let Some(area) = self.areas.get_mut(&region) {
+                let demand = viewers.saturating_add(area.waiting);
+                area.trend.note(demand, limit, now);
             }
         }
-    }
-
-    fn grow(&mut self, region: &Region, on_primary: u32, serving: usize, now: Instant) {
-        let mut reason = format!(
-            "{} of {region} on the primary reach the threshold of {}",
-            viewers(on_primary),
-            self.limit(region)
-        );
-        if serving > 0 {
-            reason += &format!(", and its relays ({serving}) are full");
-        }
-        if let Some(name) = self.pick(|node| node.drains(region), |node| u32::MAX - node.total()) {
-            self.turn(&name, Phase::Serving(region.clone()), now);
-            reason += "; it is still there, draining";
-            return self.say(What::Activate, Some(region.clone()), &name, reason);
-        }
-        if self.areas.get(region).is_some_and(|area| area.held(now)) {
-            return;
-        }
-        let here = self.count(|node| node.serves(region) || node.drains(region));
-        let employed = self.count(Node::employed);
-        let short = if here >= self.config.relays_per_region {
-            format!("the region has its limit of relays ({here})")
-        } else if employed >= self.config.relays && self.make_room(region, now) {
-            return;
-        } else if employed >= self.config.relays {
-            format!("the limit of relays in all ({employed}) is reached")
-        } else if let Some(name) = self.standby(region) {
-            self.turn(&name, Phase::Serving(region.clone()), now);
-            reason += "; it was in standby";
-            return self.say(What::Activate, Some(region.clone()), &name, reason);
-        } else if self.config.launcher {
-            return self.launch(region, reason, now);
-        } else {
-            "no relay is in standby, and none can be launched".into()
-        };
-        if let Some(area) = self.areas.get_mut(region).filter(|area| !area.short) {
-            area.short = true;
-            self.actions.push_back(Action {
-                what: What::Short,
-                region: Some(region.clone()),
-                node: None,
-                reason: format!("{reason}, but {short}; the primary serves them all"),
-            });
-        }
-    }
-
-    /// A region that needs a relay comes before players that only ask a drained one for the way:
-    /// they can be reloaded. Whether a place will be free soon.
-    fn make_room(&mut self, region: &Region, now: Instant) -> bool {
-        if self.count(|node| node.phase == Phase::Retiring && node.launched()) > 0 {
-            return true;
-        }
-        let points = |node: &Node| matches!(node.phase, Phase::Draining(_)) && node.total() == 0;
-        let Some(name) = self.pick(points, Node::moved) else {
-            return false;
-        };
-        let node = self.nodes.get(&name);
-        let (home, moved) = node.map_or((None, 0), |node| (node.region().cloned(), node.moved()));
-        let reason = format!(
-            "its place is needed for {region}; {} still asked it for the way",
-            viewers(moved)
-        );
-        self.retire(&name, home, reason, now);
-        true
-    }
-
-    fn launch(&mut self, region: &Region, reason: String, now: Instant) {
-        let Some(area) = self.areas.get_mut(region) else {
-            return;
-        };
-        let name = loop {
-            area.named += 1;
-            let name = format!("relay-{region}-{}", area.named);
-            if !self.nodes.contains_key(&name) {
-                break name;
-            }
-        };
-        let node = Node::launching(region.clone(), now);
-        self.nodes.insert(name.clone(), node);
-        self.say(What::Launch, Some(region.clone()), &name, reason);
-    }
-
-    /// A standby node for the region: one set up for it before one set up for none.
-    fn standby(&self, region: &Region) -> Option<String> {
-        self.pick(
-            |node| {
-                node.phase == Phase::Standby && node.region().is_none_or(|theirs| theirs == region)
-            },
-            |node| u32::from(node.region().is_none()),
-        )
-    }
-
-    fn shrink(&mut self, region: &Region, total: u32, serving: usize, now: Instant) {
-        let emptiest = self.pick(|node| node.serves(region) && node.ready(), Node::total);
-        let Some(name) = emptiest else { return };
-        self.turn(&name, Phase::Draining(region.clone()), now);
-        let low = self.config.low(self.limit(region), serving);
-        let cooldown = self.config.cooldown;
-        if let Some(area) = self.areas.get_mut(region) {
-            if serving == 1 {
-                area.pressed = None;
-            }
-            area.low_since = None;
-            area.rests_until = Some(now + cooldown);
-            area.proved();
-        }
-        let reason = format!(
-            "{} of {region} in all, not above {low} for {cooldown:?}, need {} relays",
-            viewers(total),
-            serving - 1
-        );
-        self.say(What::Drain, Some(region.clone()), &name, reason);
     }
 
     /// Makes room for a region if it must, and says under which name it is counted.
-    pub(super) fn learn(&mut self, region: &Region, now: Instant) -> Region {
+    pub(super) fn learn(&mut self, region: &Region, now: Moment) -> Region {
         let region = self.known(region);
         if !self.areas.contains_key(&region) {
             if self.areas.len() >= MOST_REGIONS {
-                let idle = self.areas.iter().filter(|(other, _)| self.idle(other));
+                let idle = self
+                    .areas
+                    .iter()
+                    .filter(|(other, _)| self.fleet.idle(other));
                 let oldest = idle.min_by_key(|(_, area)| area.used);
                 if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
                     self.areas.remove(&oldest);
@@ -409,17 +320,8 @@ impl Balancer {
         region
     }
 
-    pub(super) fn idle(&self, region: &Region) -> bool {
-        !self
-            .nodes
-            .values()
-            .any(|node| node.viewers(region) > 0 || node.serves(region) || node.drains(region))
-    }
-
-    pub(super) fn turn(&mut self, name: &str, phase: Phase, now: Instant) {
-        if let Some(node) = self.nodes.get_mut(name) {
-            node.turn(phase, now);
-        }
+    pub(super) fn turn(&mut self, name: &str, phase: Phase, now: Moment) {
+        self.fleet.alter(name, |node| node.turn(phase, now));
     }
 
     pub(super) fn say(&mut self, what: What, region: Option<Region>, node: &str, reason: String) {
@@ -431,24 +333,21 @@ impl Balancer {
         });
     }
 
-    fn count(&self, test: impl Fn(&Node) -> bool) -> usize {
-        self.nodes.values().filter(|node| test(node)).count()
-    }
-
-    fn pick(&self, test: impl Fn(&Node) -> bool, least: impl Fn(&Node) -> u32) -> Option<String> {
-        self.nodes
-            .iter()
-            .filter(|(_, node)| !node.silent && test(node))
-            .min_by_key(|(_, node)| least(node))
-            .map(|(name, _)| name.clone())
+    pub(super) fn remark(&mut self, what: What, region: &Region, reason: String) {
+        self.actions.push_back(Action {
+            what,
+            region: Some(region.clone()),
+            node: None,
+            reason,
+        });
     }
 }
 
 /// Clients name regions, so there is a limit to how many are believed.
-const MOST_REGIONS: usize = 64;
+pub(super) const MOST_REGIONS: usize = 256;
 
 /// Nodes register by themselves, so there is a limit to how many are kept.
-const MOST_NODES: usize = 512;
+const MOST_NODES: usize = 4096;
 
 /// A region without viewers and relays is forgotten after this.
 pub(super) const REGION_MEMORY: Duration = Duration::from_secs(600);

@@ -1,9 +1,9 @@
 //! What time and endings do to nodes: deadlines, silence, failed launches, processes that ended.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{
-    Balancer, Config, Region, State, What,
+    Balancer, Config, Moment, Region, State, What,
     balancer::REGION_MEMORY,
     node::{Node, Phase},
     viewers,
@@ -11,55 +11,71 @@ use super::{
 
 impl Balancer {
     /// Looks at every node and region for what is due.
-    pub(super) fn pass(&mut self, now: Instant) {
-        let names: Vec<_> = self.nodes.keys().cloned().collect();
+    pub(super) fn pass(&mut self, now: Moment) {
+        let names = self.fleet.names();
         for name in &names {
             self.attend(name, now);
         }
         let regions: Vec<_> = self.areas.keys().cloned().collect();
         for region in regions {
-            let idle = self.idle(&region);
+            let idle = self.fleet.idle(&region);
             let Some(area) = self.areas.get_mut(&region) else {
                 continue;
             };
             if !idle {
                 area.used = now;
-            } else if now.duration_since(area.used) >= REGION_MEMORY {
+            } else if now.saturating_sub(area.used) >= REGION_MEMORY {
                 self.areas.remove(&region);
             }
         }
     }
 
-    fn attend(&mut self, name: &str, now: Instant) {
+    fn attend(&mut self, name: &str, now: Moment) {
         let (patience, ready) = (self.config.patience(), self.ready(now));
-        let Some(node) = self.nodes.get_mut(name) else {
+        if self.fleet.get(name).is_some_and(Node::waits_for_some) {
+            self.fleet
+                .alter(name, |node| node.forget_joins(JOIN_PATIENCE, now));
+        }
+        let Some(node) = self.fleet.get(name) else {
             return;
         };
-        node.forget_joins(JOIN_PATIENCE, now);
-        let unheard = now.saturating_duration_since(node.heard);
-        let age = now.saturating_duration_since(node.since);
+        let unheard = now.saturating_sub(node.heard);
+        let age = now.saturating_sub(node.since);
         let silent = node.report.is_some() && unheard >= patience;
         let reason = format!("not heard for {:.1} s", unheard.as_secs_f64());
         match &node.phase {
             Phase::Primary if silent && !node.silent => {
-                node.silent = true;
+                self.fleet.alter(name, |node| node.silent = true);
                 self.say(What::Lost, None, name, reason);
             }
             Phase::Primary => {}
             Phase::Lost if unheard >= NODE_MEMORY => {
-                self.nodes.remove(name);
+                self.fleet.remove(name);
                 self.say(What::Failed, None, name, reason + "; given up");
             }
             Phase::Lost => {}
             Phase::Retiring if silent || unheard >= NODE_MEMORY => {
-                self.nodes.remove(name);
+                self.fleet.remove(name);
                 self.say(What::Gone, None, name, reason + ", as it was told");
             }
             Phase::Retiring => {}
+            Phase::Serving(region) if silent && self.is_last(name, region, now) => {
+                if !node.doubted {
+                    let region = region.clone();
+                    self.fleet.alter(name, |node| node.doubted = true);
+                    let reason =
+                        format!("{reason}, but nobody else that serves {region} is either");
+                    self.say(What::Doubt, Some(region), name, reason);
+                }
+            }
             _ if silent => self.lose(name, reason, now),
             Phase::Serving(region) if !node.ready() && age >= self.config.launch_deadline => {
                 let region = region.clone();
                 self.overdue(name, &region, now);
+            }
+            Phase::Serving(region) if self.closed.contains(name) => {
+                let region = region.clone();
+                self.empty(name, &region, now);
             }
             Phase::Draining(region) => {
                 if let Some(reason) = drained(node, age, &self.config) {
@@ -86,13 +102,24 @@ impl Balancer {
         name: &str,
         region: Option<Region>,
         reason: String,
-        now: Instant,
+        now: Moment,
     ) {
         self.turn(name, Phase::Retiring, now);
         self.say(What::Retire, region, name, reason);
     }
 
-    fn overdue(&mut self, name: &str, region: &Region, now: Instant) {
+    /// Nobody else who takes viewers of the region is heard: then it is rather this manager that hears
+    /// nobody than that all are gone.
+    fn is_last(&self, name: &str, region: &Region, now: Moment) -> bool {
+        let patience = self.config.patience();
+        let heard = |node: &Node| now.saturating_sub(node.heard) < patience;
+        let primary = self.fleet.primary().map(|(_, node)| node);
+        let mut others = self.fleet.members(region);
+        !primary.is_some_and(heard)
+            && !others.any(|(other, node)| other != name && node.ready() && heard(node))
+    }
+
+    fn overdue(&mut self, name: &str, region: &Region, now: Moment) {
         self.turn(name, Phase::Retiring, now);
         let wait = self.set_back(region, now);
         let reason = format!(
@@ -102,8 +129,8 @@ impl Balancer {
         self.say(What::Failed, Some(region.clone()), name, reason);
     }
 
-    pub(super) fn launch_failed(&mut self, name: &str, why: &str, now: Instant) {
-        let Some(node) = self.nodes.get(name) else {
+    pub(super) fn launch_failed(&mut self, name: &str, why: &str, now: Moment) {
+        let Some(node) = self.fleet.get(name) else {
             return;
         };
         // Overdue launches are accounted for already.
@@ -111,7 +138,7 @@ impl Balancer {
             Phase::Serving(region) => Some(region.clone()),
             _ => None,
         };
-        self.nodes.remove(name);
+        self.fleet.remove(name);
         if let Some(region) = region {
             let wait = self.set_back(&region, now);
             let reason = format!("{why}; the next attempt is in {wait:?}");
@@ -119,8 +146,8 @@ impl Balancer {
         }
     }
 
-    pub(super) fn ended(&mut self, name: &str, why: &str, now: Instant) {
-        let Some(node) = self.nodes.get(name) else {
+    pub(super) fn ended(&mut self, name: &str, why: &str, now: Moment) {
+        let Some(node) = self.fleet.get(name) else {
             return;
         };
         match &node.phase {
@@ -131,20 +158,19 @@ impl Balancer {
             Phase::Serving(_) | Phase::Draining(_) => self.lose(name, why.into(), now),
             Phase::Primary | Phase::Standby | Phase::Lost => {}
         }
-        self.nodes.remove(name);
+        self.fleet.remove(name);
     }
 
     /// The node is not there any more. Its region needs no rest before another takes its place,
     /// unless relays go faster than they come.
-    fn lose(&mut self, name: &str, why: String, now: Instant) {
-        let Some(node) = self.nodes.get_mut(name) else {
-            return;
-        };
-        let proved = node
-            .active_since
-            .is_some_and(|since| now.duration_since(since) >= PROVED_AFTER);
-        let phase = std::mem::replace(&mut node.phase, Phase::Lost);
-        (node.silent, node.active_since) = (true, None);
+    fn lose(&mut self, name: &str, why: String, now: Moment) {
+        let lost = self.fleet.alter(name, |node| {
+            let active = node.active_since.take();
+            node.silent = true;
+            (std::mem::replace(&mut node.phase, Phase::Lost), active)
+        });
+        let Some((phase, active)) = lost else { return };
+        let proved = active.is_some_and(|since| now.saturating_sub(since) >= PROVED_AFTER);
         let region = match phase {
             Phase::Serving(region) => {
                 let area = self.areas.get_mut(&region);
@@ -164,7 +190,7 @@ impl Balancer {
         self.say(What::Lost, region, name, why);
     }
 
-    fn set_back(&mut self, region: &Region, now: Instant) -> Duration {
+    fn set_back(&mut self, region: &Region, now: Moment) -> Duration {
         let area = self.areas.get_mut(region);
         area.map_or(Duration::ZERO, |area| area.set_back(now))
     }

@@ -2,9 +2,24 @@
 
 use std::{fmt, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 /// 1 to 32 of `a-z`, `0-9` and `-`. What is no such name is `default`.
-#[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub struct Region(Arc<str>);
+
+impl From<String> for Region {
+    fn from(text: String) -> Self {
+        Self::new(&text)
+    }
+}
+
+impl From<Region> for String {
+    fn from(region: Region) -> Self {
+        region.as_str().to_owned()
+    }
+}
 
 impl Region {
     /// Case does not matter. A client cannot be told that its region is misspelt, so it gets one.

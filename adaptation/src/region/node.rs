@@ -3,13 +3,15 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use super::{Kind, Region, Report, State};
+use serde::{Deserialize, Serialize};
+
+use super::{Kind, Moment, Region, Report, State};
 
 /// What a node is meant to do.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub(super) enum Phase {
     Primary,
     Standby,
@@ -45,34 +47,41 @@ impl Standing {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Node {
     /// `None`: launched, and not heard yet.
     pub(super) report: Option<Report>,
     pub(super) phase: Phase,
     /// Start of the phase; in `Serving`, also when it last ceased to be active.
-    pub(super) since: Instant,
-    pub(super) heard: Instant,
+    pub(super) since: Moment,
+    pub(super) heard: Moment,
     /// Serving and reported active, from then on.
-    pub(super) active_since: Option<Instant>,
+    pub(super) active_since: Option<Moment>,
     /// Three heartbeats missed; a primary's phase does not change for that.
     pub(super) silent: bool,
+    /// As silent, but the last of its region, and so it is not taken for lost.
+    pub(super) doubted: bool,
+    /// Its egress has been short since then.
+    pub(super) short_since: Option<Moment>,
+    /// What one of its viewers takes, in bit/s, over the last reports.
+    pub(super) rate: Option<f64>,
     /// Joins sent here that no report shows yet, oldest first.
-    expected: BTreeMap<Region, VecDeque<Instant>>,
+    expected: BTreeMap<Region, VecDeque<Moment>>,
 }
 
 impl Node {
-    pub(super) fn launching(region: Region, now: Instant) -> Self {
+    pub(super) fn launching(region: Region, now: Moment) -> Self {
         Self::new(None, Phase::Serving(region), now)
     }
 
-    pub(super) fn heard(report: Report, phase: Phase, now: Instant) -> Self {
+    pub(super) fn heard(report: Report, phase: Phase, now: Moment) -> Self {
         let mut node = Self::new(Some(report), phase, now);
         node.note_activity(now);
+        node.note_rate();
         node
     }
 
-    fn new(report: Option<Report>, phase: Phase, now: Instant) -> Self {
+    fn new(report: Option<Report>, phase: Phase, now: Moment) -> Self {
         Self {
             report,
             phase,
@@ -80,13 +89,16 @@ impl Node {
             heard: now,
             active_since: None,
             silent: false,
+            doubted: false,
+            short_since: None,
+            rate: None,
             expected: BTreeMap::new(),
         }
     }
 
     /// Takes a report of a node already known. The joins that its count of arrivals shows are
     /// expected no longer.
-    pub(super) fn update(&mut self, report: Report, now: Instant) {
+    pub(super) fn update(&mut self, report: Report, now: Moment) {
         match &self.report {
             Some(old) if old.instance == report.instance => {
                 for (region, load) in &report.regions {
@@ -108,32 +120,47 @@ impl Node {
         }
         self.report = Some(report);
         self.heard = now;
-        self.silent = false;
+        (self.silent, self.doubted) = (false, false);
         self.note_activity(now);
+        self.note_rate();
     }
 
-    pub(super) fn turn(&mut self, phase: Phase, now: Instant) {
+    pub(super) fn turn(&mut self, phase: Phase, now: Moment) {
         self.phase = phase;
         self.since = now;
         self.active_since = None;
         self.note_activity(now);
     }
 
-    pub(super) fn expect(&mut self, region: Region, now: Instant) {
-        self.expected.entry(region).or_default().push_back(now);
+    pub(super) fn expect(&mut self, region: &Region, viewers: u32, now: Moment) {
+        let places = (0..viewers).map(|_| now);
+        match self.expected.get_mut(region) {
+            Some(queue) => queue.extend(places),
+            None => drop(self.expected.insert(region.clone(), places.collect())),
+        }
+    }
+
+    /// Who is expected and has not come so far.
+    pub(super) fn waits_for_some(&self) -> bool {
+        !self.expected.is_empty()
     }
 
     /// Gives up on joins that never arrived.
-    pub(super) fn forget_joins(&mut self, older_than: Duration, now: Instant) {
+    pub(super) fn forget_joins(&mut self, older_than: Duration, now: Moment) {
         self.expected.retain(|_, queue| {
             while queue
                 .front()
-                .is_some_and(|&at| now.duration_since(at) >= older_than)
+                .is_some_and(|&at| now.saturating_sub(at) >= older_than)
             {
                 queue.pop_front();
             }
             !queue.is_empty()
         });
+    }
+
+    /// Its viewers count: it is not known to be gone.
+    pub(super) fn counts(&self) -> bool {
+        self.phase != Phase::Lost
     }
 
     pub(super) fn is_primary(&self) -> bool {
@@ -148,17 +175,23 @@ impl Node {
         matches!(&self.phase, Phase::Draining(served) if served == region)
     }
 
+    /// Somebody watches this stream there.
+    pub(super) fn has(&self, stream: &str) -> bool {
+        let streams = self.report.as_ref().map(|report| &report.streams);
+        streams.is_some_and(|streams| streams.get(stream).is_some_and(|viewers| *viewers > 0))
+    }
+
     /// May be sent viewers.
     pub(super) fn ready(&self) -> bool {
         self.active_since.is_some()
     }
 
     /// On its way to serving. One that was told to serve and goes on draining is leaving instead.
-    pub(super) fn pending(&self, patience: Duration, now: Instant) -> bool {
+    pub(super) fn pending(&self, patience: Duration, now: Moment) -> bool {
         let leaving = self.state() == Some(State::Draining);
         matches!(self.phase, Phase::Serving(_))
             && !self.ready()
-            && (!leaving || now.duration_since(self.since) < patience)
+            && (!leaving || now.saturating_sub(self.since) < patience)
     }
 
     /// Takes part in the work: counts towards the limit on relays.
@@ -203,6 +236,19 @@ impl Node {
             .saturating_add(u32::try_from(expected).unwrap_or(u32::MAX))
     }
 
+    /// Viewers by region, with those on their way, where there are any; of a node that counts.
+    pub(super) fn viewers_by_region(&self) -> impl Iterator<Item = (&Region, u32)> {
+        let reported = self.report.as_ref().map(|report| &report.regions);
+        let here = reported.into_iter().flat_map(BTreeMap::keys);
+        let coming = self.expected.keys();
+        let coming = coming
+            .filter(move |region| reported.is_none_or(|reported| !reported.contains_key(*region)));
+        let counts = self.counts();
+        here.chain(coming)
+            .map(|region| (region, self.viewers(region)))
+            .filter(move |(_, viewers)| counts && *viewers > 0)
+    }
+
     /// Viewers of all regions, with those on their way.
     pub(super) fn total(&self) -> u32 {
         let expected: usize = self.expected.values().map(VecDeque::len).sum();
@@ -234,7 +280,25 @@ impl Node {
         }
     }
 
-    fn note_activity(&mut self, now: Instant) {
+    /// What one of its viewers takes, smoothed over some reports: rungs come and go.
+    fn note_rate(&mut self) {
+        let Some(report) = &self.report else { return };
+        let viewers: u32 = report
+            .regions
+            .values()
+            .map(|load| load.viewers)
+            .fold(0, u32::saturating_add);
+        if viewers == 0 || report.egress.bps() == 0 {
+            return;
+        }
+        let rate = report.egress.bps() as f64 / f64::from(viewers);
+        self.rate = Some(match self.rate {
+            Some(known) => known + (rate - known) / SMOOTH,
+            None => rate,
+        });
+    }
+
+    fn note_activity(&mut self, now: Moment) {
         let active = matches!(self.phase, Phase::Serving(_)) && self.state() == Some(State::Active);
         match (active, self.active_since) {
             (true, None) => self.active_since = Some(now),
@@ -269,3 +333,6 @@ impl Report {
             .unwrap_or_default()
     }
 }
+
+/// Reports.
+const SMOOTH: f64 = 4.0;

@@ -1,15 +1,35 @@
 //! Where a join goes, and what each node is to be told: both read off the balancer's state,
 //! changing nothing.
 
-use std::time::Instant;
+use serde::{Deserialize, Serialize};
 
 use super::{
-    Balancer, Mood, Region, Standing,
+    Balancer, Moment, Region,
     node::{Node, Phase},
 };
 
+/// Who asks where to go.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    pub region: &'a Region,
+    pub stream: Option<&'a str>,
+    /// The node that it was sent to before.
+    pub before: Option<&'a str>,
+}
+
+impl<'a> From<&'a Region> for Ask<'a> {
+    fn from(region: &'a Region) -> Self {
+        Self {
+            region,
+            stream: None,
+            before: None,
+        }
+    }
+}
+
 /// Where a viewer goes.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Route {
     /// `overloaded`: it has its fill, but a crowded place is better than none.
     Primary {
@@ -26,8 +46,10 @@ pub enum Route {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Order {
     Continue,
+    /// With `keep`, viewers beyond so many go to the primary.
     Activate {
         region: Region,
+        keep: Option<u32>,
     },
     /// Send viewers to that relay; `None`: to the primary.
     Drain {
@@ -37,15 +59,27 @@ pub enum Order {
 }
 
 impl Balancer {
-    /// Where the next viewer of `region` goes. The caller then reports it as `Joined`.
-    pub fn route(&self, region: &Region, now: Instant) -> Route {
-        let region = self.known(region);
-        let primary = self.primary();
-        let silent = primary.is_some_and(|node| node.silent);
+    /// Where the next viewer goes. The caller then reports it as `Joined`, or as `Waiting`.
+    pub fn route<'a>(&self, ask: impl Into<Ask<'a>>, now: Moment) -> Route {
+        let ask: Ask<'_> = ask.into();
+        let region = self.known(ask.region);
+        if let Some(route) = self.pinned(&region) {
+            return route;
+        }
+        // Who comes back goes where it was, if it could have been sent there today.
+        let before = ask
+            .before
+            .and_then(|name| Some((name, self.fleet.get(name)?)));
+        if let Some((name, _)) = before.filter(|(name, node)| {
+            node.serves(&region) && !node.doubted && self.takes(name, node, now)
+        }) {
+            return Route::Relay { node: name.into() };
+        }
+        let silent = self.primary().is_some_and(|node| node.silent);
         if !silent && self.on_primary(&region) < self.limit(&region) {
             return Route::Primary { overloaded: false };
         }
-        if let Some(node) = self.roomiest(&region, None) {
+        if let Some(node) = self.roomiest(&region, ask.stream, None, now) {
             return Route::Relay { node: node.into() };
         }
         if self.pending(&region, now) > 0 {
@@ -55,21 +89,33 @@ impl Balancer {
     }
 
     /// As [`Balancer::route`], for a viewer who has waited long enough.
-    pub fn route_now(&self, region: &Region, now: Instant) -> Route {
-        match self.route(region, now) {
+    pub fn route_now<'a>(&self, ask: impl Into<Ask<'a>>, now: Moment) -> Route {
+        match self.route(ask, now) {
             Route::Wait => Route::Primary { overloaded: true },
             route => route,
         }
     }
 
+    /// The node that the operator wants the region's viewers on, while it serves.
+    fn pinned(&self, region: &Region) -> Option<Route> {
+        let name = self.pins.get(region)?.node.as_deref()?;
+        let node = self.fleet.get(name)?;
+        if node.is_primary() {
+            return (!node.silent).then_some(Route::Primary { overloaded: false });
+        }
+        let node = (node.ready() && !self.closed.contains(name)).then(|| name.to_owned())?;
+        Some(Route::Relay { node })
+    }
+
     /// What `node` is to be told, each time it reports.
     pub fn order(&self, node: &str) -> Order {
-        let Some(known) = self.nodes.get(node) else {
+        let Some(known) = self.fleet.get(node) else {
             return Order::Continue;
         };
         match &known.phase {
             Phase::Serving(region) => Order::Activate {
                 region: region.clone(),
+                keep: self.keep(region, node, known),
             },
             Phase::Draining(region) => Order::Drain {
                 to: self.refuge(region, node, known),
@@ -77,6 +123,27 @@ impl Balancer {
             Phase::Retiring => Order::Retire,
             Phase::Primary | Phase::Standby | Phase::Lost => Order::Continue,
         }
+    }
+
+    /// How many viewers a relay may keep, since there is room for the others on the primary, and nobody has
+    /// taken it for a while. The emptiest relay gives first, so that it can go.
+    fn keep(&self, region: &Region, name: &str, node: &Node) -> Option<u32> {
+        let area = self.areas.get(region)?;
+        let rested = area.free_since? + self.config.cooldown <= self.seen();
+        let pinned = self
+            .pins
+            .get(region)
+            .is_some_and(|pin| pin.relays.is_some() || pin.node.is_some());
+        if !self.config.move_back || !rested || pinned || area.pressed.is_some() || !node.ready() {
+            return None;
+        }
+        let members = self.fleet.members(region).filter(|(_, node)| node.ready());
+        let emptiest = members.min_by_key(|(_, node)| node.viewers(region))?;
+        let free = self.limit(region).saturating_sub(self.on_primary(region));
+        // A place stays free, so that a viewer who is moved never starts a relay.
+        let free = free.saturating_sub(1);
+        (emptiest.0 == name && free > 0 && node.total() > 0)
+            .then(|| node.total().saturating_sub(free))
     }
 
     /// Where the viewers of a draining relay go: to the primary if they fit there (which frees
@@ -87,32 +154,17 @@ impl Balancer {
         if !silent && there <= self.limit(region) {
             return None;
         }
-        self.roomiest(region, Some(name)).map(Into::into)
+        self.roomiest(region, None, Some(name), self.seen())
+            .map(Into::into)
     }
 
-    /// The least loaded relay that serves the region and has room for one more.
-    pub(super) fn roomiest(&self, region: &Region, but: Option<&str>) -> Option<&str> {
-        self.nodes
-            .iter()
-            .filter(|(name, node)| Some(name.as_str()) != but && node.serves(region))
-            .filter(|(_, node)| node.ready() && self.has_room(node))
-            .min_by_key(|(_, node)| node.total())
-            .map(|(name, _)| name.as_str())
-    }
-
-    fn has_room(&self, node: &Node) -> bool {
-        self.config
-            .relay_viewers
-            .is_none_or(|most| node.total() < most)
-    }
-
-    /// Viewers of the region from which on the primary takes no more of it: the threshold, or
-    /// less while its egress is short.
+    /// Viewers of the region from which on the primary takes no more of it: the threshold, be it of
+    /// viewers or of what they take, or less while its egress is short.
     pub fn limit(&self, region: &Region) -> u32 {
+        let rate = self.primary().and_then(|node| node.rate);
+        let threshold = self.config.threshold(region, rate);
         let pressed = self.areas.get(region).and_then(|area| area.pressed);
-        pressed.map_or(self.config.threshold, |most| {
-            most.min(self.config.threshold)
-        })
+        pressed.map_or(threshold, |most| most.min(threshold))
     }
 
     /// Viewers of the region on the primary, with those on their way.
@@ -120,87 +172,15 @@ impl Balancer {
         self.primary().map_or(0, |node| node.viewers(region))
     }
 
-    /// Viewers of the region on all nodes that are alive, with those on their way.
-    pub(super) fn everywhere(&self, region: &Region) -> u32 {
-        self.nodes
-            .values()
-            .filter(|node| node.phase != Phase::Lost)
-            .map(|node| node.viewers(region))
-            .fold(0, u32::saturating_add)
-    }
-
-    pub(super) fn pending(&self, region: &Region, now: Instant) -> usize {
+    pub(super) fn pending(&self, region: &Region, now: Moment) -> usize {
         let patience = self.config.patience();
-        self.nodes
-            .values()
-            .filter(|node| node.serves(region) && node.pending(patience, now))
+        self.fleet
+            .members(region)
+            .filter(|(_, node)| node.serves(region) && node.pending(patience, now))
             .count()
     }
 
     pub(super) fn primary(&self) -> Option<&Node> {
-        self.nodes.values().find(|node| node.is_primary())
-    }
-}
-
-/// For people to look at.
-impl Balancer {
-    /// Viewers of the region as reported, without those on their way: on the primary, on relays.
-    pub fn counted(&self, region: &Region) -> (u32, u32) {
-        let relays = self
-            .nodes
-            .values()
-            .filter(|node| !node.is_primary() && node.phase != Phase::Lost);
-        (
-            self.primary().map_or(0, |node| node.counted(region)),
-            relays
-                .map(|node| node.counted(region))
-                .fold(0, u32::saturating_add),
-        )
-    }
-
-    /// Relays that serve the region, drain from it, or are on their way to it.
-    pub fn relays(&self, region: &Region) -> usize {
-        self.nodes
-            .values()
-            .filter(|node| node.serves(region) || node.drains(region))
-            .count()
-    }
-
-    pub fn mood(&self, region: &Region, now: Instant) -> Mood {
-        let any = |test: &dyn Fn(&Node) -> bool| self.nodes.values().any(test);
-        if self.pending(region, now) > 0 {
-            Mood::Launching
-        } else if any(&|node| node.serves(region)) {
-            Mood::Spilling
-        } else if any(&|node| node.drains(region)) {
-            Mood::Draining
-        } else {
-            Mood::Normal
-        }
-    }
-
-    /// Known regions, in order of their names.
-    pub fn regions(&self) -> impl Iterator<Item = &Region> {
-        self.areas.keys()
-    }
-
-    /// Known nodes with the region they serve or were set up for, in order of their names.
-    pub fn standings(&self) -> impl Iterator<Item = (&str, Option<&Region>, Standing)> {
-        self.nodes
-            .iter()
-            .map(|(name, node)| (name.as_str(), node.region(), node.standing()))
-    }
-
-    /// When `node` was last heard; for one that is being launched, when it was asked for.
-    pub fn heard(&self, node: &str) -> Option<Instant> {
-        self.nodes.get(node).map(|node| node.heard)
-    }
-
-    /// The name of the primary, while it is heard.
-    pub fn primary_name(&self) -> Option<&str> {
-        self.nodes
-            .iter()
-            .find(|(_, node)| node.is_primary() && !node.silent)
-            .map(|(name, _)| name.as_str())
+        self.fleet.primary().map(|(_, node)| node)
     }
 }

@@ -1,9 +1,6 @@
 //! What the balancer does, told as stories in virtual time. The threshold is 3 unless said.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use proptest::prelude::*;
 
@@ -15,7 +12,7 @@ const STEP: Duration = Duration::from_millis(500);
 struct World {
     balancer: Balancer,
     config: Config,
-    now: Instant,
+    now: Moment,
     steps: u32,
     nodes: BTreeMap<String, Actor>,
     /// Relays are started when asked for.
@@ -30,7 +27,7 @@ struct Actor {
 
 impl World {
     fn new(config: Config) -> Self {
-        let now = Instant::now();
+        let now = Duration::ZERO;
         let mut world = Self {
             balancer: Balancer::new(config.clone(), now),
             config,
@@ -53,15 +50,9 @@ impl World {
 
     fn add(&mut self, name: &str, kind: Kind, state: State, region: Option<&str>, launched: bool) {
         let report = Report {
-            node: name.into(),
-            instance: 1,
-            kind,
-            state,
             region: region.map(Region::new),
             launched,
-            regions: BTreeMap::new(),
-            moved: 0,
-            price: 0.0,
+            ..Report::new(name, 1, kind, state)
         };
         let actor = Actor {
             report,
@@ -89,7 +80,7 @@ impl World {
         let report = &mut actor.report;
         match order {
             Order::Continue => {}
-            Order::Activate { region } => {
+            Order::Activate { region, .. } => {
                 report.state = match report.state {
                     State::Standby => State::Filling,
                     _ => State::Active,
@@ -225,7 +216,8 @@ fn when_viewers_leave_the_relay_drains_and_is_retired() {
         world.balancer.order("relay-paris-1"),
         Order::Drain { to: None }
     );
-    assert_eq!(world.join("paris"), PRIMARY);
+    let paris = Region::new("paris");
+    assert_eq!(world.balancer.route(&paris, world.now), PRIMARY);
 
     world.set("relay-paris-1", "paris", 0);
     let relay = world.nodes.get_mut("relay-paris-1").unwrap();
@@ -573,10 +565,10 @@ fn without_a_launcher_the_shortage_is_said_once() {
 #[test]
 fn made_up_regions_share_one_and_do_not_crowd_out_real_ones() {
     let mut world = World::ready(threshold_3());
-    for n in 0..200 {
+    for n in 0..700 {
         world.join(&format!("r{n}"));
     }
-    assert!(world.balancer.regions().count() <= 65);
+    assert!(world.balancer.regions().count() <= 257);
     let stray = Region::new("stray");
     assert_eq!(world.balancer.known(&stray), Region::default());
     let actor = world.nodes.get_mut("primary").unwrap();
@@ -653,6 +645,345 @@ fn one_region_after_another_is_pressed_while_the_egress_is_short() {
     assert_eq!(world.join("lyon"), PRIMARY);
 }
 
+#[test]
+fn a_rising_region_gets_its_relay_before_the_threshold_is_crossed() {
+    let mut world = World::ready(Config::default());
+    for viewers in (0..60).step_by(2) {
+        world.set("primary", "paris", viewers);
+        world.pass(1);
+    }
+    assert!(world.said.is_empty(), "nothing is near: {:?}", world.said);
+    let mut viewers = 60;
+    while world.heard(What::Launch).is_empty() {
+        viewers += 3;
+        world.set("primary", "paris", viewers);
+        world.pass(1);
+        assert!(viewers < 100, "it was not seen to come");
+    }
+    let reason = &world.heard(What::Launch)[0].reason;
+    assert!(reason.contains("more each second"), "{reason}");
+    assert!(
+        viewers > 85,
+        "{viewers}: a relay takes seconds, not minutes"
+    );
+    world.pass(6);
+    world.set("primary", "paris", 100);
+    world.pass(2);
+    assert_eq!(world.join("paris"), relay("relay-paris-1"));
+}
+
+#[test]
+fn a_flash_crowd_gets_as_many_relays_as_it_will_fill() {
+    let mut world = World::ready(Config {
+        relay_viewers: Some(50),
+        ..Config::default()
+    });
+    for _ in 0..100 {
+        world.join("paris");
+    }
+    for _ in 0..120 {
+        let region = Region::new("paris");
+        assert_eq!(world.balancer.route(&region, world.now), Route::Wait);
+        world.tell(Event::Waiting { region });
+    }
+    assert_eq!(
+        world.heard(What::Launch).len(),
+        3,
+        "120 wait, and 50 fit one"
+    );
+}
+
+#[test]
+fn a_threshold_of_egress_spills_before_the_one_of_viewers() {
+    let mut world = World::ready(Config {
+        threshold_egress: Some(Bitrate::from_kbps(20_000)),
+        ..Config::default()
+    });
+    let primary = world.nodes.get_mut("primary").unwrap();
+    primary.report.egress = Bitrate::from_kbps(8_000);
+    world.set("primary", "paris", 4);
+    world.pass(4);
+    let paris = Region::new("paris");
+    assert_eq!(world.balancer.limit(&paris), 10, "2 Mbit/s each");
+    for _ in 0..6 {
+        assert_eq!(world.join("paris"), PRIMARY);
+    }
+    assert_eq!(world.join("paris"), Route::Wait);
+    assert_eq!(world.heard(What::Launch).len(), 1);
+}
+
+#[test]
+fn a_region_may_have_terms_of_its_own() {
+    let own = Terms {
+        threshold: Some(2),
+        relays: Some(0),
+        ..Terms::default()
+    };
+    let mut world = World::ready(Config {
+        regions: [(Region::new("paris"), own)].into(),
+        ..Config::default()
+    });
+    world.set("primary", "paris", 2);
+    world.set("primary", "lyon", 2);
+    world.pass(3);
+    let short = world.heard(What::Short);
+    assert_eq!(short.len(), 1);
+    assert!(
+        short[0].reason.contains("its limit of relays (0)"),
+        "{}",
+        short[0].reason
+    );
+}
+
+/// Two relays of Paris, whose primary is full.
+fn two_relays(config: Config) -> World {
+    let mut world = World::ready(config);
+    for name in ["a", "b"] {
+        world.add(name, Kind::Relay, State::Active, Some("paris"), false);
+    }
+    world.set("primary", "paris", 3);
+    world.set("a", "paris", 10);
+    world.set("b", "paris", 10);
+    world.pass(4);
+    world
+}
+
+fn asks<'a>(region: &'a Region, stream: Option<&'a str>, before: Option<&'a str>) -> Ask<'a> {
+    Ask {
+        region,
+        stream,
+        before,
+    }
+}
+
+#[test]
+fn who_comes_back_goes_where_it_was_and_a_stream_where_it_is() {
+    let mut world = two_relays(threshold_3());
+    let paris = Region::new("paris");
+    world.set("b", "paris", 12);
+    let streams = [("demo".to_owned(), 12)].into();
+    world.nodes.get_mut("b").unwrap().report.streams = streams;
+    world.pass(2);
+    let route = |ask: Ask<'_>| world.balancer.route(ask, world.now);
+    assert_eq!(route(asks(&paris, None, None)), relay("a"), "the emptier");
+    assert_eq!(
+        route(asks(&paris, Some("demo"), None)),
+        relay("b"),
+        "it has it"
+    );
+    assert_eq!(route(asks(&paris, None, Some("b"))), relay("b"));
+    assert_eq!(route(asks(&paris, None, Some("gone"))), relay("a"));
+}
+
+#[test]
+fn a_heavier_relay_takes_more_and_one_that_is_ill_nobody() {
+    let mut world = two_relays(Config {
+        weights: [("b".to_owned(), 3.0)].into(),
+        ..threshold_3()
+    });
+    let paris = Region::new("paris");
+    world.set("b", "paris", 20);
+    world.pass(2);
+    assert_eq!(world.balancer.route(&paris, world.now), relay("b"));
+    let b = world.nodes.get_mut("b").unwrap();
+    b.report.trouble = Some("its upstream is lost".into());
+    world.pass(2);
+    assert_eq!(world.balancer.route(&paris, world.now), relay("a"));
+    world.nodes.get_mut("a").unwrap().report.trouble = Some("so is this one's".into());
+    world.pass(2);
+    assert_eq!(
+        world.balancer.route(&paris, world.now),
+        relay("b"),
+        "better than none"
+    );
+}
+
+#[test]
+fn what_a_relay_can_take_is_told_by_its_seats_its_budget_and_its_price() {
+    let mut world = two_relays(threshold_3());
+    let paris = Region::new("paris");
+    world.nodes.get_mut("a").unwrap().report.seats = Some(10);
+    let b = &mut world.nodes.get_mut("b").unwrap().report;
+    (b.egress, b.budget) = (Bitrate::from_kbps(20_000), Some(Bitrate::from_kbps(22_000)));
+    world.pass(2);
+    assert_eq!(world.join("paris"), relay("b"), "22 Mbit/s are 11 viewers");
+    assert_eq!(world.join("paris"), Route::Wait);
+    assert_eq!(world.heard(What::Launch).len(), 1);
+
+    let mut world = two_relays(threshold_3());
+    for name in ["a", "b"] {
+        world.nodes.get_mut(name).unwrap().report.price = 0.4;
+    }
+    world.pass(8);
+    assert!(world.heard(What::Launch).is_empty());
+    world.pass(8);
+    assert_eq!(
+        world.heard(What::Launch).len(),
+        1,
+        "both are short for long"
+    );
+    assert_ne!(world.balancer.route(&paris, world.now), relay("a"));
+}
+
+#[test]
+fn the_operator_drains_a_node_once_its_viewers_have_somewhere_to_go() {
+    let mut world = World::ready(threshold_3());
+    world.set("primary", "paris", 3);
+    world.pass(8);
+    world.set("relay-paris-1", "paris", 5);
+    world.pass(2);
+    let node = "relay-paris-1".to_owned();
+    world.tell(Event::Override(Override::Drain { node: node.clone() }));
+    assert!(
+        world.heard(What::Drain).is_empty(),
+        "it is the last of its region"
+    );
+    assert_eq!(world.join("paris"), Route::Wait, "it takes nobody new");
+    world.pass(6);
+    assert_eq!(world.heard(What::Launch).len(), 2);
+    assert_eq!(
+        world.heard(What::Drain)[0].reason,
+        "the operator wants it empty, and its 5 viewers have somewhere to go"
+    );
+    let to = Some("relay-paris-2".to_owned());
+    assert_eq!(world.balancer.order(&node), Order::Drain { to });
+
+    world.tell(Event::Override(Override::Undrain { node: node.clone() }));
+    assert!(matches!(
+        world.balancer.order(&node),
+        Order::Activate { .. }
+    ));
+}
+
+#[test]
+fn the_operator_pins_a_region_to_relays_or_to_a_node() {
+    let mut world = World::ready(threshold_3());
+    let (paris, pin) = (Region::new("paris"), |relays, node: Option<&str>| Pin {
+        relays,
+        node: node.map(str::to_owned),
+    });
+    let pin_to = |pin| {
+        let region = Region::new("paris");
+        Event::Override(Override::Pin { region, pin })
+    };
+    world.tell(pin_to(pin(Some(2), None)));
+    world.pass(6);
+    assert_eq!(world.heard(What::Launch).len(), 2);
+    world.pass(60);
+    assert!(
+        world.heard(What::Drain).is_empty(),
+        "nobody is there, and they stay"
+    );
+    world.tell(pin_to(pin(Some(1), Some("relay-paris-2"))));
+    assert_eq!(
+        world.balancer.route(&paris, world.now),
+        relay("relay-paris-2")
+    );
+    world.pass(20);
+    assert_eq!(world.heard(What::Drain).len(), 1);
+    world.tell(Event::Override(Override::Unpin { region: paris }));
+    world.pass(30);
+    assert_eq!(world.heard(What::Drain).len(), 2);
+}
+
+#[test]
+fn what_the_operator_cannot_have_is_refused() {
+    let mut world = World::ready(threshold_3());
+    let mut wants = |wanted| {
+        let refused = world.balancer.handle(Event::Override(wanted), world.now);
+        refused.unwrap_err().to_string()
+    };
+    let node = "primary".to_owned();
+    assert!(wants(Override::Drain { node }).contains("is never drained"));
+    let node = "nobody".to_owned();
+    assert!(wants(Override::Undrain { node }).contains("no node is called nobody"));
+    let (region, pin) = (Region::new("paris"), Pin::default());
+    assert!(wants(Override::Pin { region, pin }).contains("how many `relays`"));
+}
+
+#[test]
+fn a_place_that_stays_free_on_the_primary_is_given_to_a_viewer_of_the_relay() {
+    let mut world = World::ready(Config {
+        threshold: 10,
+        ..Config::default()
+    });
+    world.set("primary", "paris", 10);
+    world.pass(8);
+    world.set("relay-paris-1", "paris", 6);
+    world.pass(4);
+    world.set("primary", "paris", 6);
+    world.pass(6);
+    let keep = |world: &World| match world.balancer.order("relay-paris-1") {
+        Order::Activate { keep, .. } => keep,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(keep(&world), None, "somebody may join and take it");
+    world.pass(8);
+    assert_eq!(keep(&world), Some(3), "and one place stays free");
+
+    // They go, and count where they are going before they are seen there.
+    let relay = &mut world.nodes.get_mut("relay-paris-1").unwrap().report;
+    relay.moved = 3;
+    world.set("relay-paris-1", "paris", 3);
+    world.beat("relay-paris-1");
+    assert_eq!(world.balancer.on_primary(&Region::new("paris")), 9);
+    assert_eq!(keep(&world), None);
+    world.set("primary", "paris", 9);
+    world.pass(4);
+    assert_eq!(world.balancer.on_primary(&Region::new("paris")), 9);
+    assert!(world.heard(What::Drain).is_empty());
+}
+
+#[test]
+fn a_manager_that_hears_nobody_marks_nobody_down() {
+    let mut world = World::ready(threshold_3());
+    world.set("primary", "paris", 3);
+    world.pass(8);
+    let all = |world: &mut World, mute| world.nodes.values_mut().for_each(|node| node.mute = mute);
+    all(&mut world, true);
+    world.pass(60);
+    assert_eq!(world.heard(What::Doubt).len(), 1);
+    let lost: Vec<_> = world.heard(What::Lost);
+    assert_eq!(
+        lost.len(),
+        1,
+        "the primary, to which joins go all the same: {lost:?}"
+    );
+    assert_eq!(world.join("paris"), relay("relay-paris-1"));
+    all(&mut world, false);
+    world.pass(10);
+    assert_eq!(world.heard(What::Lost).len(), 1);
+    assert_eq!(world.heard(What::Launch).len(), 1);
+}
+
+#[test]
+fn what_is_written_down_decides_on_as_before() {
+    let mut world = two_relays(threshold_3());
+    let text = serde_json::to_string(&world.balancer).unwrap();
+    let mut other: Balancer = serde_json::from_str(&text).unwrap();
+    for step in 0..60 {
+        world.now += STEP;
+        let event = match step {
+            5 => {
+                let mut report = world.nodes["a"].report.clone();
+                report.regions.clear();
+                Event::Heartbeat(report)
+            }
+            _ => Event::Tick,
+        };
+        other.handle(event.clone(), world.now).unwrap();
+        world.balancer.handle(event, world.now).unwrap();
+        while let Some(action) = world.balancer.poll() {
+            assert_eq!(other.poll(), Some(action));
+        }
+        assert_eq!(other.poll(), None);
+    }
+    assert_eq!(
+        serde_json::to_string(&other).unwrap(),
+        serde_json::to_string(&world.balancer).unwrap()
+    );
+}
+
 #[derive(Clone, Debug)]
 enum Deed {
     Pass(u32),
@@ -718,11 +1049,12 @@ impl World {
     fn check(&self) {
         let count = |test: &dyn Fn(&node::Node) -> bool| {
             self.balancer
-                .nodes
+                .fleet
                 .values()
                 .filter(|node| test(node))
                 .count()
         };
+        self.balancer.fleet.check();
         let launching = count(&|node| node.standing() == Standing::Launching);
         assert!(launching <= self.config.relays, "{launching} launches");
         for region in self.balancer.regions() {

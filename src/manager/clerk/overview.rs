@@ -1,21 +1,27 @@
 //! What the clerk tells operators: everything known, as of now.
 
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
-use adaptation::region::{Region, Standing};
+use adaptation::region::{Moment, Region, Standing};
 
 use super::{
     super::view::{self, NodeView, Overview, RegionView},
-    Clerk,
+    Clerk, Tenure,
 };
 use crate::control::{Heartbeat, NodeKind};
 
 impl Clerk {
     pub(super) fn overview(&self) -> Overview {
-        let now = Instant::now();
+        let now = self.now();
         let regions = self.balancer.regions();
         Overview {
-            ready: self.balancer.ready(now),
+            ready: self.tenure.is_active() && self.balancer.ready(now),
+            active: self.tenure.is_active(),
+            epoch: match self.tenure {
+                Tenure::Active { epoch } => epoch,
+                Tenure::Standby { .. } => 0,
+            },
+            dry_run: self.config.dry_run,
             threshold: self.balancer.config().threshold,
             uptime_s: self.started.elapsed().as_secs(),
             regions: regions
@@ -34,9 +40,9 @@ impl Clerk {
         }
     }
 
-    fn region_view(&self, region: &Region, now: Instant) -> RegionView {
+    fn region_view(&self, region: &Region, now: Moment) -> RegionView {
         let (on_primary, on_relays) = self.balancer.counted(region);
-        let egress = self.nodes.values().map(|heartbeat| {
+        let egress = self.nodes.values().map(|(heartbeat, _)| {
             let load = &heartbeat.load;
             let here = load.regions.get(region.as_str());
             let (here, all) = (here.map_or(0, |here| here.viewers), load.viewers());
@@ -50,6 +56,8 @@ impl Clerk {
             relays: self.balancer.relays(region),
             threshold: self.balancer.limit(region),
             state: self.balancer.mood(region, now).name(),
+            rise: self.balancer.rise(region),
+            pinned: self.balancer.pin(region).cloned(),
             egress_bps: egress.sum(),
         }
     }
@@ -59,11 +67,11 @@ impl Clerk {
         name: &str,
         region: Option<&Region>,
         standing: Standing,
-        now: Instant,
+        now: Moment,
     ) -> NodeView {
         let heard = self.balancer.heard(name).unwrap_or(now);
-        let heard_ms = now.saturating_duration_since(heard).as_millis();
-        let heartbeat = self.nodes.get(name);
+        let heard_ms = now.saturating_sub(heard).as_millis();
+        let heartbeat = self.nodes.get(name).map(|(heartbeat, _)| heartbeat);
         let load = heartbeat
             .map(|heartbeat| heartbeat.load.clone())
             .unwrap_or_default();
@@ -93,6 +101,10 @@ impl Clerk {
                 .unwrap_or_default(),
             launched: heartbeat.is_none_or(|heartbeat| heartbeat.launched),
             streams: load.streams,
+            moved: load.moved,
+            trouble: load.trouble,
+            closed: self.balancer.is_closed(name),
+            weight: self.balancer.weight_of(name),
         }
     }
 }

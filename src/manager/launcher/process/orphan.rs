@@ -76,16 +76,16 @@ fn arguments(pid: i32) -> Option<Vec<String>> {
     )
 }
 
-/// As `ProcessLauncher` starts relays.
-fn was_launched(arguments: &[String], node: &str, manager: &str) -> bool {
-    let has = |flag: &str, value: &str| {
-        arguments
-            .windows(2)
-            .any(|pair| pair[0] == flag && pair[1] == value)
+/// As `ProcessLauncher` starts relays. One of several managers may have, which names them in another order.
+fn was_launched(arguments: &[String], node: &str, managers: &str) -> bool {
+    let told = |flag: &str| {
+        let pair = arguments.windows(2).find(|pair| pair[0] == flag);
+        pair.map_or("", |pair| pair[1].as_str())
     };
+    let reports_here = |manager| told("--manager").split(',').any(|told| told == manager);
     arguments.iter().any(|word| word == "--launched")
-        && has("--name", node)
-        && has("--manager", manager)
+        && told("--name") == node
+        && managers.split(',').any(reports_here)
 }
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -103,6 +103,8 @@ mod tests {
         );
         assert!(was_launched(&own, "relay-1", manager));
         assert!(!was_launched(&own, "relay-2", manager));
+        let with_peer = "http://127.0.0.1:9002,http://127.0.0.1:9000";
+        assert!(was_launched(&own, "relay-1", with_peer));
         assert!(
             !was_launched(&own, "relay-1", "http://127.0.0.1:9001"),
             "another manager's"

@@ -1,0 +1,636 @@
+//! The settings of the `traffic-manager` program, and what they come to.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use adaptation::region::{Region, Terms};
+use anyhow::Context as _;
+use clap::{Parser, ValueEnum};
+use playlists::Bitrate;
+use serde::{Deserialize, Serialize};
+#[cfg(feature = "kubernetes")]
+use spillway::manager::{launcher::kubernetes::KubernetesConfig, lease::KubernetesLease};
+use spillway::{
+    config,
+    control::ControlConfig,
+    manager::{
+        self, address,
+        lease::{FileLease, Lease, PostgresLease},
+        operator::Operator,
+        places::{Geo, Places, Rules, Table},
+    },
+    net::{FrontConfig, issuing::Issue},
+};
+
+/// Sends viewers to the node that serves their region, and starts a relay for a region when its
+/// viewers on the primary reach the threshold.
+#[derive(Debug, Default, Parser, Deserialize, Serialize)]
+#[command(name = super::NAME, version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Settings {
+    #[command(subcommand)]
+    #[serde(skip)]
+    pub(crate) command: Option<Command>,
+
+    /// Base URL of the primary, such as http://203.0.113.7:8080
+    #[arg(value_name = "PRIMARY_URL")]
+    #[serde(skip)]
+    primary_argument: Option<String>,
+
+    /// Viewers of one region on the primary from which on it gets a relay
+    #[arg(value_name = "THRESHOLD")]
+    #[serde(skip)]
+    threshold_argument: Option<u32>,
+
+    /// File of settings (TOML; a key is a flag without its dashes)
+    #[arg(long, env = "SPILLWAY_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    config: Option<PathBuf>,
+
+    /// Base URL of the primary; the same as the first argument
+    #[arg(long, env = "SPILLWAY_PRIMARY", value_name = "URL")]
+    primary: Option<String>,
+
+    /// The same as the second argument [default: 100]
+    #[arg(long, env = "SPILLWAY_THRESHOLD", value_name = "VIEWERS")]
+    threshold: Option<u32>,
+
+    /// Address and port to listen on; `[::]` takes IPv4 as well [default: `[::]:9000`]
+    #[arg(long, env = "SPILLWAY_LISTEN", value_name = "IP:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+
+    /// Where viewers reach this manager, if not at the address it listens on
+    #[arg(long, env = "SPILLWAY_PUBLIC_URL", value_name = "URL")]
+    pub(crate) public_url: Option<String>,
+
+    /// Most relays in use at a time [default: 16]
+    #[arg(long, env = "SPILLWAY_MAX_RELAYS", value_name = "RELAYS")]
+    max_relays: Option<usize>,
+
+    /// Most relays of one region [default: 4]
+    #[arg(long, env = "SPILLWAY_MAX_RELAYS_PER_REGION", value_name = "RELAYS")]
+    max_relays_per_region: Option<usize>,
+
+    /// Viewers of one relay; when all of a region are full it gets another [default: unlimited]
+    #[arg(long, env = "SPILLWAY_RELAY_VIEWERS", value_name = "VIEWERS")]
+    relay_viewers: Option<u32>,
+
+    /// How long a region must be quiet before a relay drains, and rests after that [default: 10]
+    #[arg(long, env = "SPILLWAY_COOLDOWN_SECONDS", value_name = "SECONDS")]
+    cooldown_seconds: Option<f64>,
+
+    /// How often nodes report; after three missed reports a node is lost [default: 2]
+    #[arg(long, env = "SPILLWAY_HEARTBEAT_SECONDS", value_name = "SECONDS")]
+    heartbeat_seconds: Option<f64>,
+
+    /// How long a joining viewer waits for a relay that is starting [default: 3]
+    #[arg(long, env = "SPILLWAY_JOIN_SECONDS", value_name = "SECONDS")]
+    join_seconds: Option<f64>,
+
+    /// The same in what is sent to the region's viewers from the primary, in Mbit/s [default: unlimited]
+    #[arg(long, env = "SPILLWAY_THRESHOLD_MBPS", value_name = "MBPS")]
+    threshold_mbps: Option<f64>,
+
+    /// Congestion price above which a node's egress is short; see /v1/nodes for what it is now [default: 0]
+    #[arg(long, env = "SPILLWAY_SPILL_PRICE", value_name = "PRICE")]
+    spill_price: Option<f64>,
+
+    /// Start a relay when the threshold is going to be crossed before one would serve [default: true]
+    #[arg(long, env = "SPILLWAY_AHEAD", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    ahead: Option<bool>,
+
+    /// Send a viewer of a relay back when a place on the primary stays free for the cool-down [default: true]
+    #[arg(long, env = "SPILLWAY_MOVE_BACK", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    move_back: Option<bool>,
+
+    /// What a relay takes beside others of its region; 1 is usual, 0 nobody new. May be given several times
+    #[arg(
+        long,
+        env = "SPILLWAY_NODE_WEIGHT",
+        value_delimiter = ',',
+        value_name = "NODE=WEIGHT"
+    )]
+    #[serde(default)]
+    node_weight: Vec<Pair>,
+
+    /// The region of a network, for viewers who declare none; the longest prefix counts. May be given several times
+    #[arg(
+        long,
+        env = "SPILLWAY_NETWORK",
+        value_delimiter = ',',
+        value_name = "NETWORK=REGION"
+    )]
+    #[serde(default)]
+    network: Vec<Pair>,
+
+    /// MaxMind database of countries or cities, for whom no network says it; read again when it changes
+    #[arg(long, env = "SPILLWAY_GEOIP", value_name = "FILE.mmdb")]
+    geoip: Option<PathBuf>,
+
+    /// The region of a country (FR), a subdivision (FR-75) or a continent (continent:EU) by --geoip. May be given
+    /// several times [default: each country is a region, such as fr]
+    #[arg(
+        long,
+        env = "SPILLWAY_GEO",
+        value_delimiter = ',',
+        value_name = "PLACE=REGION"
+    )]
+    #[serde(default)]
+    geo: Vec<Pair>,
+
+    /// The region of whom nothing else says it [default: default]
+    #[arg(long, env = "SPILLWAY_DEFAULT_REGION", value_name = "REGION")]
+    default_region: Option<String>,
+
+    /// What some regions have of their own: tables [regions.NAME] of the file, with threshold, threshold-mbps, max-relays
+    #[arg(skip)]
+    #[serde(default)]
+    regions: BTreeMap<String, RegionSettings>,
+
+    /// Decide, say what, and do nothing; nodes are not told anything and joins go where they are served
+    #[arg(long, env = "SPILLWAY_DRY_RUN", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    dry_run: Option<bool>,
+
+    /// Write each decision with all that it was made from to this file, a line of JSON each; opened anew on SIGHUP
+    /// [default: none]
+    #[arg(long, env = "SPILLWAY_MANAGER_DECISIONS_LOG", value_name = "FILE")]
+    decisions_log: Option<PathBuf>,
+
+    /// Size at which that file is moved to FILE.1, in MB [default: however large]
+    #[arg(long, env = "SPILLWAY_MANAGER_DECISIONS_LOG_MB", value_name = "MB")]
+    decisions_log_mb: Option<u64>,
+
+    /// Make the decisions of such a file again, print them, and say whether they are the same
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub(crate) replay: Option<PathBuf>,
+
+    /// The token with which operators may drain nodes and pin regions is the first line of this file [default: nobody may]
+    #[arg(long, env = "SPILLWAY_OPERATOR_TOKEN_FILE", value_name = "FILE")]
+    operator_token_file: Option<PathBuf>,
+
+    /// Share the work with other managers, of which the one that holds the lease decides: file:PATH on one machine,
+    /// kubernetes:[NAMESPACE/]NAME in a cluster, or postgres://USER:PASSWORD@HOST/DATABASE [default: this manager is the only one]
+    #[arg(
+        long,
+        env = "SPILLWAY_LEASE",
+        value_name = "LEASE",
+        hide_env_values = true
+    )]
+    lease: Option<String>,
+
+    /// Which lease of that database, if it has several [default: spillway]
+    #[arg(long, env = "SPILLWAY_LEASE_NAME", value_name = "NAME")]
+    lease_name: Option<String>,
+
+    /// Base URLs of the other managers, for relays that are started here to report to as well
+    #[arg(long, env = "SPILLWAY_PEER", value_delimiter = ',', value_name = "URL")]
+    #[serde(default)]
+    pub(crate) peer: Vec<String>,
+
+    /// How relays are started; standby local servers are put to use either way [default: process]
+    #[arg(long, env = "SPILLWAY_LAUNCHER")]
+    pub(crate) launcher: Option<LauncherKind>,
+
+    /// The program that is started as a relay [default: local-server beside this program]
+    #[arg(long, env = "SPILLWAY_LOCAL_SERVER", value_name = "PATH")]
+    pub(crate) local_server: Option<PathBuf>,
+
+    /// Address on which started relays listen and viewers reach them [default: that of --listen,
+    /// else 127.0.0.1]
+    #[arg(long, env = "SPILLWAY_RELAY_IP", value_name = "IP")]
+    pub(crate) relay_ip: Option<IpAddr>,
+
+    /// How long a relay that is started has until it serves [default: 30, and 120 for Pods]
+    #[arg(long, env = "SPILLWAY_LAUNCH_SECONDS", value_name = "SECONDS")]
+    launch_seconds: Option<f64>,
+
+    /// Certificate (PEM) that relays started on this machine show to this manager, with --control-ca
+    #[arg(long, env = "SPILLWAY_RELAY_CERT", value_name = "FILE")]
+    pub(crate) relay_cert: Option<PathBuf>,
+
+    /// Its private key (PEM) [default: the file of --relay-cert]
+    #[arg(long, env = "SPILLWAY_RELAY_KEY", value_name = "FILE")]
+    pub(crate) relay_key: Option<PathBuf>,
+
+    /// Where relays that are started report [default: where this manager listens for nodes]
+    #[arg(long, env = "SPILLWAY_RELAYS_REPORT_TO", value_name = "URL")]
+    pub(crate) relays_report_to: Option<String>,
+
+    /// Authorities (PEM) that started relays trust beside those of the system [default: none]
+    #[arg(long, env = "SPILLWAY_CA_FILE", value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+
+    /// Address on which nodes report, and nobody else; with --control-ca they show certificates there
+    /// [default: that of --listen, or `[::]:9443` with --control-ca]
+    #[arg(long, env = "SPILLWAY_CONTROL_LISTEN", value_name = "IP:PORT")]
+    pub(crate) control_listen: Option<SocketAddr>,
+
+    #[command(flatten)]
+    pub(crate) control: ControlConfig,
+
+    #[cfg(feature = "kubernetes")]
+    #[command(flatten)]
+    pub(crate) kubernetes: KubernetesConfig,
+
+    #[command(flatten)]
+    pub(crate) front: FrontConfig,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LauncherKind {
+    /// Processes on this machine
+    Process,
+    /// Pods of a Kubernetes cluster
+    #[cfg(feature = "kubernetes")]
+    Kubernetes,
+    /// None are started
+    None,
+}
+
+/// What else this program does than to manage.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Make the certificates that nodes and traffic managers show to one another, and their authority
+    MakeCertificates(Issue),
+}
+
+/// `[regions.NAME]` of the file.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct RegionSettings {
+    threshold: Option<u32>,
+    threshold_mbps: Option<f64>,
+    max_relays: Option<usize>,
+}
+
+/// `THIS=THAT`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+struct Pair(String, String);
+
+impl std::str::FromStr for Pair {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((left, right)) if !left.is_empty() && !right.is_empty() => {
+                Ok(Self(left.trim().to_owned(), right.trim().to_owned()))
+            }
+            _ => Err(format!("{text:?} is not of the form THIS=THAT")),
+        }
+    }
+}
+
+impl TryFrom<String> for Pair {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Pair> for String {
+    fn from(Pair(left, right): Pair) -> Self {
+        format!("{left}={right}")
+    }
+}
+
+const AFTER_HELP: &str = "\
+A flag wins over its variable in the environment, which wins over the file.
+Viewers open http://THIS_HOST:9000/watch/STREAM.m3u8?region=REGION.";
+
+impl Settings {
+    /// With the file under it. The arguments without a flag win over everything.
+    pub(crate) fn complete(mut self) -> anyhow::Result<Self> {
+        self.primary = self.primary_argument.take().or(self.primary);
+        self.threshold = self.threshold_argument.take().or(self.threshold);
+        let file = self.config.take();
+        config::layered(self, file.as_deref())
+    }
+
+    pub(crate) fn manager(&self) -> anyhow::Result<manager::Config> {
+        let primary = self.primary.as_deref().context(
+            "the primary is not named: traffic-manager http://PRIMARY:8080 THRESHOLD, or --primary",
+        )?;
+        let primary = address::typed_url(primary).map_err(anyhow::Error::msg)?;
+        let mut config = manager::Config::new(primary);
+        let balancer = &mut config.balancer;
+        if let Some(threshold) = self.threshold {
+            anyhow::ensure!(
+                threshold >= 1,
+                "a threshold of 0 viewers is not possible; 1 is the least"
+            );
+            balancer.threshold = threshold;
+        }
+        anyhow::ensure!(
+            self.relay_viewers != Some(0),
+            "relays of 0 viewers are not possible; leave relay-viewers out for no limit"
+        );
+        balancer.relay_viewers = self.relay_viewers;
+        balancer.threshold_egress = egress("threshold-mbps", self.threshold_mbps)?;
+        for (name, own) in &self.regions {
+            anyhow::ensure!(
+                own.threshold != Some(0),
+                "the threshold of region {name} is 0 viewers, which is not possible; 1 is the least"
+            );
+            let terms = Terms {
+                threshold: own.threshold,
+                threshold_egress: egress("threshold-mbps", own.threshold_mbps)?,
+                relays: own.max_relays,
+            };
+            balancer.regions.insert(region(name)?, terms);
+        }
+        for Pair(node, weight) in &self.node_weight {
+            let weight: f64 = weight
+                .parse()
+                .ok()
+                .filter(|weight| (0.0..=1000.0).contains(weight))
+                .with_context(|| format!("node-weight {node}={weight} is not 0 to 1000"))?;
+            balancer.weights.insert(node.clone(), weight);
+        }
+        if let Some(price) = self.spill_price {
+            anyhow::ensure!(
+                price >= 0.0,
+                "spill-price is {price}, but must not be below 0"
+            );
+            balancer.price = price;
+        }
+        #[cfg(feature = "kubernetes")]
+        if matches!(self.launcher, Some(LauncherKind::Kubernetes)) {
+            // An image may have to be fetched first.
+            balancer.launch_deadline = Duration::from_secs(120);
+        }
+        set(&mut balancer.ahead, self.ahead);
+        set(&mut balancer.move_back, self.move_back);
+        set(&mut balancer.relays, self.max_relays);
+        set(&mut balancer.relays_per_region, self.max_relays_per_region);
+        for (name, least, seconds, span) in [
+            (
+                "cooldown-seconds",
+                0.0,
+                self.cooldown_seconds,
+                &mut balancer.cooldown,
+            ),
+            (
+                "heartbeat-seconds",
+                0.1,
+                self.heartbeat_seconds,
+                &mut balancer.heartbeat,
+            ),
+            (
+                "launch-seconds",
+                1.0,
+                self.launch_seconds,
+                &mut balancer.launch_deadline,
+            ),
+            (
+                "join-seconds",
+                0.0,
+                self.join_seconds,
+                &mut config.join_patience,
+            ),
+        ] {
+            let Some(seconds) = seconds else { continue };
+            anyhow::ensure!(
+                (least..=3600.0).contains(&seconds),
+                "{name} is {seconds}, but must be {least} to 3600"
+            );
+            *span = Duration::from_secs_f64(seconds);
+        }
+        config.dry_run = self.dry_run.unwrap_or(false);
+        config.leased = self.lease.is_some();
+        Ok(config)
+    }
+
+    /// Which region a viewer is of.
+    pub(crate) fn places(&self) -> anyhow::Result<Places> {
+        let mut table = Table::default();
+        for Pair(network, name) in &self.network {
+            let parsed = network.parse();
+            let parsed = parsed
+                .or_else(|error| network.parse::<IpAddr>().map(Into::into).map_err(|_| error))
+                .with_context(|| format!("{network:?} is no network, such as 192.0.2.0/24"))?;
+            table.insert(parsed, region(name)?);
+        }
+        let mut rules = Rules::default();
+        for Pair(place, name) in &self.geo {
+            rules
+                .add(place, region(name)?)
+                .map_err(anyhow::Error::msg)?;
+        }
+        anyhow::ensure!(
+            self.geo.is_empty() || self.geoip.is_some(),
+            "--geo needs a database; name it with --geoip"
+        );
+        let geo = self.geoip.as_deref().map(|path| Geo::open(path, rules));
+        Ok(Places {
+            table,
+            geo: geo.transpose()?,
+            default: self
+                .default_region
+                .as_deref()
+                .map_or(Ok(Region::default()), region)?,
+        })
+    }
+
+    pub(crate) fn operator(&self) -> anyhow::Result<Operator> {
+        let Some(path) = &self.operator_token_file else {
+            return Ok(Operator::default());
+        };
+        let operator = || -> anyhow::Result<_> {
+            let text = std::fs::read_to_string(path)?;
+            let token = text.lines().next().unwrap_or_default().trim();
+            Operator::with(token).map_err(anyhow::Error::msg)
+        };
+        operator().with_context(|| format!("operator-token-file {}", path.display()))
+    }
+
+    /// Where decisions are to be written, and how much of them.
+    pub(crate) fn log(&self) -> Option<(&Path, Option<u64>)> {
+        let most = self.decisions_log_mb.map(|mb| mb.max(1) * 1_000_000);
+        Some((self.decisions_log.as_deref()?, most))
+    }
+
+    /// What is shared with other managers; `url` is where they find this one.
+    pub(crate) async fn lease(&self, url: &str) -> anyhow::Result<Option<Arc<dyn Lease>>> {
+        let Some(lease) = self.lease.as_deref() else {
+            return Ok(None);
+        };
+        if let Some(path) = lease.strip_prefix("file:") {
+            return Ok(Some(Arc::new(FileLease::new(path.into(), url.to_owned()))));
+        }
+        #[cfg(feature = "kubernetes")]
+        if let Some(place) = lease.strip_prefix("kubernetes:") {
+            let (namespace, name) = match place.split_once('/') {
+                Some((namespace, name)) => (Some(namespace), name),
+                None => (None, place),
+            };
+            let name = Some(name).filter(|name| !name.is_empty());
+            let name = name.or(self.lease_name.as_deref()).unwrap_or("spillway");
+            let lease = KubernetesLease::connect(namespace, name, url.to_owned()).await?;
+            return Ok(Some(Arc::new(lease)));
+        }
+        anyhow::ensure!(
+            lease.starts_with("postgres://") || lease.starts_with("postgresql://"),
+            "lease is neither file:PATH, kubernetes:[NAMESPACE/]NAME nor postgres://USER:PASSWORD@HOST/DATABASE"
+        );
+        let name = self.lease_name.as_deref().unwrap_or("spillway");
+        Ok(Some(Arc::new(PostgresLease::new(
+            lease,
+            name,
+            url.to_owned(),
+        )?)))
+    }
+}
+
+fn set<T>(field: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *field = value;
+    }
+}
+
+/// A region that is named by an operator: what would be `default` otherwise is refused.
+fn region(name: &str) -> anyhow::Result<Region> {
+    let region = Region::new(name);
+    anyhow::ensure!(
+        region.as_str() == name.to_ascii_lowercase(),
+        "{name:?} is no region: 1 to 32 letters, digits and '-'"
+    );
+    Ok(region)
+}
+
+fn egress(name: &str, mbps: Option<f64>) -> anyhow::Result<Option<Bitrate>> {
+    let Some(mbps) = mbps else { return Ok(None) };
+    anyhow::ensure!(
+        mbps.is_finite() && mbps > 0.0,
+        "{name} is {mbps}; it has to be above 0"
+    );
+    Ok(Some(Bitrate::from_bps((mbps * 1e6) as u64)))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> anyhow::Result<manager::Config> {
+        let program = std::iter::once(&super::super::NAME);
+        Settings::try_parse_from(program.chain(arguments))?
+            .complete()?
+            .manager()
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Settings::command().debug_assert();
+    }
+
+    #[test]
+    fn the_short_form_names_the_primary_and_the_threshold() {
+        let config = parse(&["10.0.0.1:8080", "3"]).unwrap();
+        assert_eq!(config.primary, "http://10.0.0.1:8080");
+        assert_eq!(config.balancer.threshold, 3);
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_its_value() {
+        for (arguments, told) in [
+            (vec![], "the primary is not named"),
+            (vec!["ftp://x", "3"], "must start with http://"),
+            (vec!["http://x", "0"], "threshold of 0"),
+            (
+                vec!["http://x", "--relay-viewers", "0"],
+                "relays of 0 viewers",
+            ),
+            (
+                vec!["http://x", "--heartbeat-seconds", "0"],
+                "heartbeat-seconds is 0, but must be 0.1",
+            ),
+            (
+                vec!["http://x", "--threshold-mbps", "0"],
+                "threshold-mbps is 0",
+            ),
+            (
+                vec!["http://x", "--node-weight", "relay=heavy"],
+                "node-weight relay=heavy is not 0 to 1000",
+            ),
+            (
+                vec!["http://x", "--config", "/nowhere.toml"],
+                "cannot read the config file /nowhere.toml",
+            ),
+        ] {
+            let error = format!("{:#}", parse(&arguments).unwrap_err());
+            assert!(error.contains(told), "{error}");
+        }
+    }
+
+    #[test]
+    fn regions_are_told_by_networks_and_have_terms_of_their_own() {
+        let arguments = [
+            super::super::NAME,
+            "http://x",
+            "--network",
+            "10.0.0.0/8=paris,10.1.0.7=rome",
+        ];
+        let mut settings = Settings::try_parse_from(arguments)
+            .unwrap()
+            .complete()
+            .unwrap();
+        let own = RegionSettings {
+            threshold: Some(7),
+            threshold_mbps: Some(2.5),
+            max_relays: Some(1),
+        };
+        settings.regions.insert("Paris".into(), own);
+        let places = settings.places().unwrap();
+        for (declared, from, named) in [
+            ("", "10.2.3.4", "paris"),
+            ("", "10.1.0.7", "rome"),
+            ("lyon", "10.1.0.7", "lyon"),
+            ("", "192.0.2.1", "default"),
+        ] {
+            let found = places.region(declared, from.parse().ok());
+            assert_eq!(found.as_str(), named, "{declared} {from}");
+        }
+        let balancer = settings.manager().unwrap().balancer;
+        let terms = &balancer.regions[&Region::new("paris")];
+        assert_eq!((terms.threshold, terms.relays), (Some(7), Some(1)));
+        assert_eq!(terms.threshold_egress, Some(Bitrate::from_kbps(2500)));
+    }
+
+    #[test]
+    fn what_is_no_place_no_network_and_no_lease_is_refused() {
+        let parse = |arguments: &[&str]| {
+            let program = [super::super::NAME, "http://x"];
+            Settings::try_parse_from(program.iter().chain(arguments)).unwrap()
+        };
+        for (arguments, told) in [
+            (vec!["--network", "here=paris"], "is no network"),
+            (vec!["--network", "10.0.0.0/8=pa ris"], "is no region"),
+            (vec!["--geo", "FR=paris"], "needs a database"),
+            (vec!["--geo", "France=paris"], "is no place"),
+            (
+                vec!["--geoip", "/nowhere.mmdb"],
+                "GeoIP database /nowhere.mmdb",
+            ),
+        ] {
+            let error = format!("{:#}", parse(&arguments).places().unwrap_err());
+            assert!(error.contains(told), "{error}");
+        }
+        let error = parse(&["--lease", "redis://x"])
+            .lease("http://x")
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("neither file:PATH nor"),
+            "{error}"
+        );
+    }
+}
