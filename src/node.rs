@@ -131,7 +131,7 @@ pub struct NodeConfig {
 }
 
 impl NodeConfig {
-    /// One to each traffic manager.
+    /// To each traffic manager.
     fn lines(&self) -> anyhow::Result<Vec<Line>> {
         let line = |manager: &Url| {
             let trust = Trusted {

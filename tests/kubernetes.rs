@@ -15,9 +15,12 @@ use std::time::Duration;
 use axum::http::Method;
 use serde_json::{Value, json};
 use server::{Cluster, Wrong};
-use spillway::manager::launcher::{
-    Ended, KubernetesLauncher, Launcher as _, Order,
-    kubernetes::{Settings, Template},
+use spillway::manager::{
+    launcher::{
+        Ended, KubernetesLauncher, Launcher as _, Order,
+        kubernetes::{Settings, Template},
+    },
+    lease::{Hold, KubernetesLease, Lease as _, Sought, kubernetes::Times},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -81,7 +84,7 @@ fn settings() -> Settings {
     Settings {
         installation: "tv".into(),
         template: Template::Object("spillway-relay".into()),
-        managers: vec!["http://traffic-manager:9000".into()],
+        manager: "http://traffic-manager:9000".into(),
         runs_within: Duration::from_secs(20),
         ends_within: Duration::from_secs(20),
         answers_within: Duration::from_secs(5),
@@ -469,4 +472,239 @@ async fn a_cluster_that_does_not_answer_yet_is_no_reason_not_to_start() {
     })
     .await;
     let _ = town.relay("relay-paris-1").await;
+}
+
+/// One manager's way to the lease that all of them want.
+fn lease(cluster: &Cluster, url: &str) -> KubernetesLease {
+    let times = Times {
+        good_for: Duration::from_secs(1),
+        renewed_within: Duration::from_millis(600),
+        answer: Duration::from_millis(300),
+    };
+    KubernetesLease::new(cluster.client(), "tv", "spillway", url.into(), times).unwrap()
+}
+
+fn held(sought: Sought) -> Box<dyn Hold> {
+    match sought {
+        Sought::Held(hold) => hold,
+        Sought::Taken(holder) => panic!("it is held by {holder:?}"),
+    }
+}
+
+/// Who holds it, and the epoch.
+fn holder(sought: &Sought) -> Option<(&str, u64)> {
+    match sought {
+        Sought::Taken(Some(holder)) => Some((&holder.url, holder.epoch)),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn one_manager_holds_the_lease_and_gives_it_to_the_next() {
+    let cluster = Cluster::start().await;
+    let (one, two) = (lease(&cluster, "http://one"), lease(&cluster, "http://two"));
+    let mut first = held(one.seek().await.unwrap());
+    assert_eq!(first.epoch(), 1);
+    assert_eq!(holder(&two.seek().await.unwrap()), Some(("http://one", 1)));
+    first.check().await.unwrap();
+    first.release().await;
+    let mut second = held(two.seek().await.unwrap());
+    assert_eq!(second.epoch(), 2);
+    second.check().await.unwrap();
+    assert_eq!(holder(&one.seek().await.unwrap()), Some(("http://two", 2)));
+}
+
+#[tokio::test]
+async fn a_lease_that_nobody_renews_is_taken_and_who_lost_it_notices() {
+    let cluster = Cluster::start().await;
+    let (one, two) = (lease(&cluster, "http://one"), lease(&cluster, "http://two"));
+    let mut frozen = held(one.seek().await.unwrap());
+    let taken = async {
+        loop {
+            if let Sought::Held(hold) = two.seek().await.unwrap() {
+                return hold;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let second = tokio::time::timeout(Duration::from_secs(20), taken)
+        .await
+        .unwrap();
+    assert_eq!(second.epoch(), 2);
+    let error = format!("{:#}", frozen.check().await.unwrap_err());
+    assert!(error.starts_with("it is held by http://two#"), "{error}");
+}
+
+#[tokio::test]
+async fn of_two_who_take_it_at_once_one_gets_it() {
+    let cluster = Cluster::start().await;
+    let managers: Vec<_> = (0..8)
+        .map(|number| lease(&cluster, &format!("http://{number}")))
+        .collect();
+    let sought = futures_util::future::join_all(managers.iter().map(|lease| lease.seek())).await;
+    let held = sought
+        .iter()
+        .filter(|sought| matches!(sought, Ok(Sought::Held(_))));
+    assert_eq!(held.count(), 1);
+}
+
+#[tokio::test]
+async fn an_api_that_does_not_answer_for_a_moment_costs_no_lease_and_one_that_is_gone_does() {
+    let cluster = Cluster::start().await;
+    let mut hold = held(lease(&cluster, "http://one").seek().await.unwrap());
+    cluster.api.spoil(Method::PUT, 1, Wrong::Status(503));
+    hold.check().await.unwrap();
+    hold.check().await.unwrap();
+    // The answer to a renewal is lost, and the next is made from what is old by then.
+    cluster.api.spoil(Method::PUT, 1, Wrong::DoneSilently);
+    hold.check().await.unwrap();
+    hold.check().await.unwrap();
+    cluster.api.spoil(Method::PUT, 99, Wrong::Silent);
+    let lost = async { while hold.check().await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(20), lost)
+        .await
+        .unwrap();
+}
+
+/// What the server in memory cannot tell: that a real one takes what is sent. Where there is no kubelet this test plays it.
+#[tokio::test]
+async fn a_real_api_server_takes_it_all() {
+    if std::env::var_os("KUBECONFIG").is_none() {
+        eprintln!("SKIPPED a_real_api_server_takes_it_all: KUBECONFIG names no cluster");
+        return;
+    }
+    let client = kube::Client::try_default().await.unwrap();
+    let namespace = real::Namespace::new(&client).await;
+    let settings = Settings {
+        runs_within: Duration::from_secs(60),
+        ..settings()
+    };
+    let stop = CancellationToken::new();
+    let started = KubernetesLauncher::start(
+        client.clone(),
+        &namespace.name,
+        settings.clone(),
+        stop.clone(),
+    );
+    let launcher = started.await.unwrap();
+    let end = CancellationToken::new();
+    let launch = tokio::spawn(launcher.launch(order("relay-paris-1"), end.clone()));
+    namespace.run("relay-paris-1").await;
+    let ended = launch.await.unwrap().unwrap();
+    drop(ended);
+    stop.cancel();
+
+    let stop = CancellationToken::new();
+    let next = KubernetesLauncher::start(client.clone(), &namespace.name, settings, stop.clone())
+        .await
+        .unwrap();
+    let adopted = next
+        .adopt("relay-paris-1".into(), end.clone())
+        .await
+        .unwrap();
+    end.cancel();
+    let told = tokio::time::timeout(Duration::from_secs(60), adopted)
+        .await
+        .unwrap();
+    println!("a real API server: {told}");
+    stop.cancel();
+
+    let lease = |url: &str| {
+        KubernetesLease::new(
+            client.clone(),
+            &namespace.name,
+            "spillway",
+            url.into(),
+            Times::default(),
+        )
+        .unwrap()
+    };
+    let mut first = held(lease("http://one").seek().await.unwrap());
+    first.check().await.unwrap();
+    let two = lease("http://two");
+    assert_eq!(holder(&two.seek().await.unwrap()), Some(("http://one", 1)));
+    first.release().await;
+    assert_eq!(held(two.seek().await.unwrap()).epoch(), 2);
+    namespace.delete().await;
+}
+
+mod real {
+    //! A namespace of its own in a real cluster, and the kubelet that it may lack.
+
+    use std::time::Duration;
+
+    use k8s_openapi::api::core::v1::{Namespace as Object, Pod, PodTemplate, ServiceAccount};
+    use kube::{
+        Api, Client,
+        api::{DeleteParams, Patch, PatchParams, PostParams},
+    };
+    use serde::de::DeserializeOwned;
+    use serde_json::{Value, json};
+
+    pub(crate) struct Namespace {
+        client: Client,
+        pub(crate) name: String,
+    }
+
+    fn object<T: DeserializeOwned>(value: Value) -> T {
+        serde_json::from_value(value).unwrap()
+    }
+
+    impl Namespace {
+        pub(crate) async fn new(client: &Client) -> Self {
+            let name = format!("spillway-test-{:08x}", getrandom::u32().unwrap());
+            let params = PostParams::default();
+            let namespaces: Api<Object> = Api::all(client.clone());
+            let own: Object = object(json!({ "metadata": { "name": name } }));
+            namespaces.create(&params, &own).await.unwrap();
+            // Without a controller manager nobody else makes it.
+            let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &name);
+            let _ = accounts
+                .create(
+                    &params,
+                    &object(json!({ "metadata": { "name": "default" } })),
+                )
+                .await;
+            let mut template = super::template();
+            template["metadata"]["name"] = "spillway-relay".into();
+            template["template"]["spec"]["containers"][0]["image"] =
+                "registry.k8s.io/pause:3.9".into();
+            template["template"]["spec"]["automountServiceAccountToken"] = false.into();
+            let templates: Api<PodTemplate> = Api::namespaced(client.clone(), &name);
+            let template: PodTemplate = object(template);
+            templates.create(&params, &template).await.unwrap();
+            Self {
+                client: client.clone(),
+                name,
+            }
+        }
+
+        /// Reports that the Pod runs, as a kubelet does.
+        pub(crate) async fn run(&self, name: &str) {
+            let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.name);
+            let status = json!({ "status": { "phase": "Running", "containerStatuses": [{
+                "name": "relay", "image": "x", "imageID": "x", "ready": true, "started": true, "restartCount": 0,
+                "state": { "running": { "startedAt": "2026-11-21T10:00:00Z" } },
+            }] } });
+            let patched = async {
+                while pods
+                    .patch_status(name, &PatchParams::default(), &Patch::Merge(&status))
+                    .await
+                    .is_err()
+                {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(30), patched)
+                .await
+                .unwrap();
+        }
+
+        pub(crate) async fn delete(self) {
+            let namespaces: Api<Object> = Api::all(self.client);
+            let _ = namespaces
+                .delete(&self.name, &DeleteParams::default())
+                .await;
+        }
+    }
 }

@@ -108,6 +108,15 @@ const FENCES: &[(&str, &[&str], &str)] = &[
         "others see our own types",
     ),
     (
+        "kube",
+        &[
+            "src/manager/launcher/kubernetes.rs",
+            "src/manager/launcher/kubernetes/",
+            "src/manager/lease/kubernetes.rs",
+        ],
+        "a manager without a cluster is built without it",
+    ),
+    (
         "rust_embed",
         &["src/assets.rs"],
         "one place knows what is embedded",

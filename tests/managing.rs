@@ -393,7 +393,7 @@ fn region(name: &str) -> adaptation::region::Region {
 fn processes() -> ProcessLauncher {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/managing/relay.sh");
     let here = Ipv4Addr::LOCALHOST.into();
-    let mut launcher = ProcessLauncher::new(script, vec!["http://127.0.0.1:9".into()], here);
+    let mut launcher = ProcessLauncher::new(script, "http://127.0.0.1:9".into(), here);
     launcher.ends_within = Duration::from_millis(200);
     launcher
 }

@@ -133,6 +133,43 @@ async fn a_standby_relay_is_put_to_use_and_goes_back_to_waiting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_is_told_to_stop_sends_its_viewers_on_first() {
+    let (_primary, manager) = system(1).await;
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_local-server"));
+    command
+        .args(["--manager", &manager.url, "--listen", "127.0.0.1:0"])
+        .args(["--name", "spare", "--drain-seconds", "60"])
+        .env("RUST_LOG", "info");
+    let mut spare = tools::program::Program::start("local-server", command).unwrap();
+    spare.ready().await.unwrap();
+    manager
+        .until("heard of the spare", |seen| {
+            state(seen, "spare") == Some("standby".into())
+        })
+        .await;
+    let mut first = Viewer::join(&manager.url, "paris", 30);
+    assert_eq!(first.plays().await, "primary");
+    let mut second = Viewer::join(&manager.url, "paris", 20);
+    assert_eq!(second.plays().await, "spare");
+    // As a cluster does that wants its machine back.
+    signal(spare.pid().unwrap(), "TERM");
+    let moved = second.program.says(Duration::from_secs(30), |line| {
+        let event: Value = serde_json::from_str(line).ok()?;
+        (event["event"] == "segment" && event["node"] == "primary").then_some(())
+    });
+    moved.await.unwrap();
+    for viewer in [second, first] {
+        let summary = viewer.summary().await;
+        assert_eq!(
+            (&summary["stalls"], &summary["joins"]),
+            (&0.into(), &1.into()),
+            "{summary}"
+        );
+    }
+    assert!(spare.stop().await.unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_real_player_on_a_draining_relay_plays_on_from_the_primary() {
     let name = "a_real_player_on_a_draining_relay_plays_on_from_the_primary";
     if !is_installed("ffmpeg") {

@@ -1,7 +1,7 @@
 //! `local-server`: a relay. Follows an upstream node once it is told to, and serves a region's
 //! viewers with its own adaptation; waits in standby before, and drains when the peak is over.
 
-use std::{net::IpAddr, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{net::IpAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -56,6 +56,10 @@ struct Config {
     /// Wait for the traffic manager's word, and follow --upstream only where what it says cannot be reached
     #[arg(long, env = "SPILLWAY_STANDBY", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     standby: Option<bool>,
+    /// When told to stop (SIGTERM), send viewers to the upstream node first and wait so long for them to go
+    /// [default: 0; they are left to come back by themselves]
+    #[arg(long, env = "SPILLWAY_DRAIN_SECONDS", value_name = "SECONDS")]
+    drain_seconds: Option<u32>,
     /// Started by a traffic manager: ends when it is told to retire, or when it is of no use to anybody
     #[arg(long)]
     #[serde(skip)]
@@ -118,7 +122,7 @@ impl Config {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
-    let stop = shutdown::on_signal().context("waiting for signals")?;
+    let (leave, stop) = (shutdown::on_signal()?, CancellationToken::new());
     let state = if config.waits() {
         NodeState::Standby
     } else {
@@ -140,6 +144,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         home: config.region.clone(),
         listed: config.node.listed()?,
         streaming: None,
+        leave,
         stop: stop.clone(),
     };
     ready(&node);
@@ -148,6 +153,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         relay.stream_from(places).await;
     }
     relay.obey(config.launched).await;
+    let drain = Duration::from_secs(config.drain_seconds.unwrap_or(0).into());
+    relay.leave(drain).await;
     relay.standby().await;
     stop.cancel();
     if tokio::time::timeout(STOPPING, node.stopped())
@@ -168,6 +175,8 @@ struct Relay<'a> {
     home: Option<String>,
     listed: usize,
     streaming: Option<Streaming>,
+    /// The word to stop, before anything does.
+    leave: CancellationToken,
     stop: CancellationToken,
 }
 
@@ -223,11 +232,40 @@ impl Relay<'_> {
             tokio::select! {
                 changed = directives.changed() => if changed.is_err() {
                     // No manager: nobody will say anything, and the relay streams on.
-                    self.stop.cancelled().await;
+                    self.leave.cancelled().await;
                     return;
                 },
-                () = self.stop.cancelled() => return,
+                () = self.leave.cancelled() => return,
             }
+        }
+    }
+
+    /// Sends viewers away and waits until they have gone, if they do within the time. The manager hears of it, and
+    /// sends nobody any more.
+    async fn leave(&self, within: Duration) {
+        let origin = &self.node.origin;
+        let to = match &**origin.stance.load() {
+            Stance::Draining { to } => Some(to.clone()),
+            _ => origin.keeper.load().as_deref().cloned(),
+        };
+        let viewers = origin.viewers.count();
+        let Some(to) = to.filter(|_| viewers > 0 && !within.is_zero()) else {
+            return;
+        };
+        let to = to.trim_end_matches('/').to_owned();
+        tracing::info!(viewers, to, ?within, "leaving; sending viewers on");
+        origin.stance.store(Arc::new(Stance::Draining { to }));
+        self.stand(NodeState::Draining);
+        // Most players who were sent on ask here for the way as long as they play.
+        let left = || (origin.viewers.count(), origin.viewers.census().moved);
+        let gone = async {
+            while left() != (0, 0) {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        if tokio::time::timeout(within, gone).await.is_err() {
+            let (left, moved) = left();
+            tracing::warn!(left, moved, ?within, "not all viewers went in time");
         }
     }
 
@@ -343,7 +381,7 @@ async fn announce(
                     return;
                 }
             }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     tokio::select! {
@@ -359,6 +397,8 @@ async fn announce(
         () = stop.cancelled() => {}
     }
 }
+
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 #[expect(
     clippy::print_stdout,

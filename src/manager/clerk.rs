@@ -113,7 +113,8 @@ impl Clerk {
         }
         // Handlers find the queue closed and fall back to the snapshot.
         drop(inbox);
-        if self.config.leased || self.relays_outlive() {
+        let outlives = |launcher: &Arc<dyn Launcher>| launcher.outlives();
+        if self.config.leased || self.launcher.as_ref().is_some_and(outlives) {
             // Whoever decides next finds them running, and adopts them.
             return self.leave_relays();
         }
@@ -161,15 +162,13 @@ impl Clerk {
             let patience = self.config.balancer.heartbeat * 3;
             let known = self.nodes.values();
             let fresh = known.filter(|(_, heard)| now.saturating_sub(*heard) < patience);
-            let fresh: Vec<_> = fresh
-                .map(|(heartbeat, _)| (heartbeat.launched, report::of(heartbeat)))
-                .collect();
-            for (launched, report) in fresh {
-                if launched {
-                    self.adopt(report.node.clone());
-                }
+            let reports: Vec<_> = fresh.map(|(heartbeat, _)| report::of(heartbeat)).collect();
+            for report in reports {
                 let _ = self.handle(Event::Heartbeat(report));
             }
+            let launched = self.nodes.values().filter(|(node, _)| node.launched);
+            let launched: Vec<_> = launched.map(|(node, _)| node.node.clone()).collect();
+            launched.into_iter().for_each(|node| self.adopt(node));
         }
         self.publish();
     }
@@ -197,13 +196,14 @@ impl Clerk {
             }
             None => {
                 tracing::info!(node = name, kind = ?heartbeat.kind, state = ?heartbeat.state, url = heartbeat.url, "node heard");
-                if heartbeat.launched && self.tenure.is_active() {
-                    self.adopt(name.clone());
-                }
                 true
             }
         };
-        self.nodes.insert(name.clone(), (heartbeat, now));
+        let launched = heartbeat.launched;
+        let known = self.nodes.insert(name.clone(), (heartbeat, now));
+        if known.is_none() && launched && self.tenure.is_active() {
+            self.adopt(name.clone());
+        }
         // Heartbeats are many, and say little new about where joins go.
         if acted || news {
             self.publish();

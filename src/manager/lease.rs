@@ -4,6 +4,8 @@
 //! have heard, so that a holder who does not know yet that it is none any more does no harm.
 
 mod file;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 mod postgres;
 
 use std::{fmt, pin::Pin, time::Duration};
@@ -13,6 +15,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use file::FileLease;
+#[cfg(feature = "kubernetes")]
+pub use kubernetes::KubernetesLease;
 pub use postgres::PostgresLease;
 
 /// Where a lease is to be had. One holder at a time.
@@ -37,6 +41,11 @@ pub trait Hold: fmt::Debug + Send {
 
     /// Whether it is still held. Asked again and again; an error is as good as no.
     fn check(&mut self) -> Later2<'_, anyhow::Result<()>>;
+
+    /// Gives it back, for the next to have at once. Where the holder's end does that, nothing is to be done.
+    fn release(self: Box<Self>) -> Later<()> {
+        Box::pin(async {})
+    }
 }
 
 pub type Later2<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -85,7 +94,11 @@ pub async fn pursue(
                 tenure.send_replace(Tenure::Active { epoch });
                 let lost = tokio::select! {
                     lost = kept(&mut *hold) => lost,
-                    () = stop.cancelled() => return,
+                    () = stop.cancelled() => {
+                        // Late, it runs out.
+                        let _ = tokio::time::timeout(PATIENCE, hold.release()).await;
+                        return;
+                    }
                 };
                 tracing::warn!(
                     epoch,

@@ -97,7 +97,7 @@ pub async fn run(
     word: Arc<Word>,
     stop: CancellationToken,
 ) {
-    let (mut interval, mut unheard, mut obeyed) = (INTERVAL, None, true);
+    let (mut interval, mut fault, mut obeyed) = (INTERVAL, None::<LineError>, true);
     let mut pulse = Pulse::default();
     loop {
         let standing_now = standing.borrow_and_update().clone();
@@ -109,7 +109,7 @@ pub async fn run(
         };
         match reply {
             Ok(reply) => {
-                if unheard.take().is_some() {
+                if fault.take().is_some() {
                     tracing::info!(manager = %line.manager(), "the traffic manager answers again");
                 }
                 interval = Duration::from_millis(reply.interval_ms.clamp(100, 60_000));
@@ -119,14 +119,14 @@ pub async fn run(
                     tracing::warn!(manager = %line.manager(), "another traffic manager has taken over; this one is not obeyed");
                 }
             }
-            // The same trouble is said once.
-            Err(error) if unheard.as_ref().is_none_or(|before| !error.is_like(before)) => {
+            // The same is said once.
+            Err(error) if fault.as_ref().is_none_or(|fault| !error.is_like(fault)) => {
                 if error.is_refusal() {
                     tracing::error!(%error, "the traffic manager does not take this node; going on as before");
                 } else {
                     tracing::warn!(%error, "the traffic manager does not answer; going on as before");
                 }
-                unheard = Some(error);
+                fault = Some(error);
             }
             Err(_) => {}
         }

@@ -43,11 +43,10 @@ fn load() -> impl Strategy<Value = Load> {
         option::of(any::<u64>()),
         // What JSON has no word for is not reckoned either.
         prop::num::f64::NORMAL | prop::num::f64::ZERO,
-        option::of(any::<u32>()),
-        option::of(".{0,40}"),
+        (option::of(any::<u32>()), option::of(".{0,20}")),
     )
         .prop_map(
-            |(regions, streams, moved, egress, budget, price, seats, trouble)| Load {
+            |(regions, streams, moved, egress, budget, price, (seats, trouble))| Load {
                 regions,
                 streams,
                 moved,
@@ -61,20 +60,20 @@ fn load() -> impl Strategy<Value = Load> {
 }
 
 pub(crate) fn reply() -> impl Strategy<Value = HeartbeatReply> {
+    let activate = (
+        ".{0,20}",
+        ".{0,10}",
+        option::of(".{0,20}"),
+        option::of(any::<u32>()),
+    );
     let directive = prop_oneof![
         Just(Directive::Continue),
-        (
-            ".{0,20}",
-            ".{0,10}",
-            option::of(".{0,20}"),
-            option::of(any::<u32>())
-        )
-            .prop_map(|(upstream, region, home, keep)| Directive::Activate {
-                upstream,
-                region,
-                home,
-                keep,
-            }),
+        activate.prop_map(|(upstream, region, home, keep)| Directive::Activate {
+            upstream,
+            region,
+            home,
+            keep,
+        }),
         ".{0,20}".prop_map(|to| Directive::Drain { to }),
         Just(Directive::Retire),
     ];

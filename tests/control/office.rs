@@ -9,7 +9,7 @@ use clap::Parser;
 use playlists::Bitrate;
 use spillway::{
     control::{ControlConfig, Encoding, Heartbeat, Load, NodeKind, NodeState, VERSION},
-    manager::{Config, Manager, Members},
+    manager::{Config, Manager, Means, Members},
     net::{self, Files, Front, FrontConfig, caller::Trusted, issuing::Issue},
     origin::reporter::Line,
 };
@@ -58,7 +58,7 @@ impl Office {
         let stop = CancellationToken::new();
         let manager = Manager::start(
             Config::new("http://primary.test".into()),
-            None,
+            Means::plain(None),
             stop.clone(),
         );
         let app = manager.public().merge(manager.control(members).unwrap());

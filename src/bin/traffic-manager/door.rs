@@ -1,15 +1,18 @@
-//! Where nodes report, if not where viewers join: a listener of their own, with certificates or without.
+//! The listener for nodes, if they have one of their own, and whom the manager hears.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::Context as _;
 use axum::Router;
 use reqwest::Url;
-use spillway::net::{self, Files, Front, FrontConfig};
+use spillway::{
+    manager::Members,
+    net::{self, Files, Front, FrontConfig},
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::settings::Settings;
+use super::Settings;
 
 /// A listener for nodes alone.
 pub(crate) struct Door {
@@ -28,7 +31,7 @@ impl Door {
                     key: papers.key,
                 };
                 let front = Front::for_members(files, &papers.authority).await?;
-                (front, Some(CONTROL_PORT))
+                (front, Some(PORT))
             }
             None => (FrontConfig::default().open().await?, None),
         };
@@ -47,12 +50,20 @@ impl Door {
 
     /// Until `stop`.
     pub(crate) async fn serve(self, control: Router, stop: CancellationToken) {
-        let Self {
-            front,
-            listener,
-            url,
-        } = self;
-        front.serve(listener, control, &url, stop).await;
+        let served = self.front.serve(self.listener, control, &self.url, stop);
+        served.await;
+    }
+}
+
+impl Settings {
+    /// Without a word about it, who is on this machine.
+    pub(crate) fn members(&self) -> anyhow::Result<Members> {
+        let (secret, certificate) = (self.control.secret()?, self.control.papers()?.is_some());
+        Ok(Members {
+            this_machine: secret.is_none() && !certificate,
+            secret,
+            certificate,
+        })
     }
 }
 
@@ -66,4 +77,4 @@ pub(crate) fn here(listener: &TcpListener) -> anyhow::Result<SocketAddr> {
 }
 
 /// Of nodes that show certificates.
-const CONTROL_PORT: u16 = 9443;
+const PORT: u16 = 9443;

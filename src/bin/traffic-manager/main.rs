@@ -1,6 +1,7 @@
 //! The `traffic-manager` program: settings in, a running manager out.
 
 mod door;
+mod launching;
 mod settings;
 
 use std::{io::Write as _, path::Path, process::ExitCode, sync::Arc};
@@ -80,13 +81,18 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let here = door::here(&listener)?;
     let own = front.url(here, here.ip())?;
     let url = public.unwrap_or_else(|| own.as_str().trim_end_matches('/').to_owned());
-    let reports_to = settings.reports_to(here, &url, &front, door.as_ref())?;
-    let lease = settings.lease(&url)?;
     let stop = shutdown::on_signal()?;
+    let reports_to = match &door {
+        Some(door) => door.url.to_string(),
+        // With a certificate this manager is reached by the name in it, and so are relays beside it.
+        None if front.files().is_some() => url.clone(),
+        None => format!("http://{here}"),
+    };
     let within = config.balancer.launch_deadline;
     let launcher = settings
         .launcher(here, reports_to, &front, within, &stop)
         .await?;
+    let lease = settings.lease(&url).await?;
 
     let mut tasks = JoinSet::new();
     let journal = match settings.log() {
@@ -123,32 +129,35 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         operator,
         tenure,
     };
-    let hears = members.to_string();
     let manager = Manager::start(config, means, stop.clone());
-    let (public, control) = (
+    let hears = members.to_string();
+    let (mut app, control) = (
         manager.public().merge(assets::ops()),
         manager.control(members)?,
     );
-    let (at, ready) = match &door {
-        Some(door) => (
-            door.url.to_string(),
-            format!("ready {url} control {}", door.url),
-        ),
-        None => (url.clone(), format!("ready {url}")),
-    };
-    tracing::info!(at, "nodes report, and heard is who {hears}");
-    let app = match door {
+    let mut ready = format!("ready {url}");
+    let nodes = match door {
         Some(door) => {
-            tasks.spawn(door.serve(control, stop.clone()));
-            public
+            ready += &format!(" control {}", door.url);
+            tracing::info!(at = %door.url, "nodes report, and heard is who {hears}");
+            Some(door.serve(control, stop.clone()))
         }
-        None => public.merge(control),
+        None => {
+            tracing::info!(at = url, "nodes report, and heard is who {hears}");
+            app = app.merge(control);
+            None
+        }
     };
     // Whoever started this may not read it.
     let _ = writeln!(std::io::stdout(), "{ready}");
     let base = url.parse().with_context(|| format!("public-url {url}"))?;
     let served = front.serve(listener, app, &base, stop);
-    tokio::join!(served, manager.ended());
+    let nodes = async {
+        if let Some(nodes) = nodes {
+            nodes.await;
+        }
+    };
+    tokio::join!(served, nodes, manager.ended());
     while tasks.join_next().await.is_some() {}
     Ok(())
 }

@@ -1,7 +1,4 @@
-//! The settings of the `traffic-manager` program, and what they come to. How relays are started by them is
-//! said in `launching`.
-
-mod launching;
+//! The settings of the `traffic-manager` program, and what they come to.
 
 use std::{
     collections::BTreeMap,
@@ -17,12 +14,12 @@ use clap::{Parser, ValueEnum};
 use playlists::Bitrate;
 use serde::{Deserialize, Serialize};
 #[cfg(feature = "kubernetes")]
-use spillway::manager::launcher::kubernetes::KubernetesConfig;
+use spillway::manager::{launcher::kubernetes::KubernetesConfig, lease::KubernetesLease};
 use spillway::{
     config,
     control::ControlConfig,
     manager::{
-        self, Members, address,
+        self, address,
         lease::{FileLease, Lease, PostgresLease},
         operator::Operator,
         places::{Geo, Places, Rules, Table},
@@ -178,7 +175,7 @@ pub(crate) struct Settings {
     operator_token_file: Option<PathBuf>,
 
     /// Share the work with other managers, of which the one that holds the lease decides: file:PATH on one machine,
-    /// or postgres://USER:PASSWORD@HOST/DATABASE [default: this manager is the only one]
+    /// kubernetes:[NAMESPACE/]NAME in a cluster, or postgres://USER:PASSWORD@HOST/DATABASE [default: this manager is the only one]
     #[arg(
         long,
         env = "SPILLWAY_LEASE",
@@ -191,23 +188,23 @@ pub(crate) struct Settings {
     #[arg(long, env = "SPILLWAY_LEASE_NAME", value_name = "NAME")]
     lease_name: Option<String>,
 
-    /// Base URLs of the other managers, as nodes reach them, for relays that are started here to report to as well
+    /// Base URLs of the other managers, for relays that are started here to report to as well
     #[arg(long, env = "SPILLWAY_PEER", value_delimiter = ',', value_name = "URL")]
     #[serde(default)]
-    peer: Vec<String>,
+    pub(crate) peer: Vec<String>,
 
     /// How relays are started; standby local servers are put to use either way [default: process]
     #[arg(long, env = "SPILLWAY_LAUNCHER")]
-    launcher: Option<LauncherKind>,
+    pub(crate) launcher: Option<LauncherKind>,
 
     /// The program that is started as a relay [default: local-server beside this program]
     #[arg(long, env = "SPILLWAY_LOCAL_SERVER", value_name = "PATH")]
-    local_server: Option<PathBuf>,
+    pub(crate) local_server: Option<PathBuf>,
 
     /// Address on which started relays listen and viewers reach them [default: that of --listen,
     /// else 127.0.0.1]
     #[arg(long, env = "SPILLWAY_RELAY_IP", value_name = "IP")]
-    relay_ip: Option<IpAddr>,
+    pub(crate) relay_ip: Option<IpAddr>,
 
     /// How long a relay that is started has until it serves [default: 30, and 120 for Pods]
     #[arg(long, env = "SPILLWAY_LAUNCH_SECONDS", value_name = "SECONDS")]
@@ -215,22 +212,22 @@ pub(crate) struct Settings {
 
     /// Certificate (PEM) that relays started on this machine show to this manager, with --control-ca
     #[arg(long, env = "SPILLWAY_RELAY_CERT", value_name = "FILE")]
-    relay_cert: Option<PathBuf>,
+    pub(crate) relay_cert: Option<PathBuf>,
 
     /// Its private key (PEM) [default: the file of --relay-cert]
     #[arg(long, env = "SPILLWAY_RELAY_KEY", value_name = "FILE")]
-    relay_key: Option<PathBuf>,
+    pub(crate) relay_key: Option<PathBuf>,
 
     /// Where relays that are started report [default: where this manager listens for nodes]
     #[arg(long, env = "SPILLWAY_RELAYS_REPORT_TO", value_name = "URL")]
-    relays_report_to: Option<String>,
+    pub(crate) relays_report_to: Option<String>,
 
     /// Authorities (PEM) that started relays trust beside those of the system [default: none]
     #[arg(long, env = "SPILLWAY_CA_FILE", value_name = "FILE")]
-    ca_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
 
-    /// Address on which nodes report, and nobody else; they then show certificates (--control-ca)
-    /// [default: that of --listen, without certificates]
+    /// Address on which nodes report, and nobody else; with --control-ca they show certificates there
+    /// [default: that of --listen, or `[::]:9443` with --control-ca]
     #[arg(long, env = "SPILLWAY_CONTROL_LISTEN", value_name = "IP:PORT")]
     pub(crate) control_listen: Option<SocketAddr>,
 
@@ -239,22 +236,15 @@ pub(crate) struct Settings {
 
     #[cfg(feature = "kubernetes")]
     #[command(flatten)]
-    kubernetes: KubernetesConfig,
+    pub(crate) kubernetes: KubernetesConfig,
 
     #[command(flatten)]
     pub(crate) front: FrontConfig,
 }
 
-/// What else this program does than to manage.
-#[derive(Clone, Debug, clap::Subcommand)]
-pub(crate) enum Command {
-    /// Make the certificates that nodes and traffic managers show to one another, and their authority
-    MakeCertificates(Issue),
-}
-
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
-enum LauncherKind {
+pub(crate) enum LauncherKind {
     /// Processes on this machine
     Process,
     /// Pods of a Kubernetes cluster
@@ -262,6 +252,13 @@ enum LauncherKind {
     Kubernetes,
     /// None are started
     None,
+}
+
+/// What else this program does than to manage.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Make the certificates that nodes and traffic managers show to one another, and their authority
+    MakeCertificates(Issue),
 }
 
 /// `[regions.NAME]` of the file.
@@ -316,16 +313,6 @@ impl Settings {
         self.threshold = self.threshold_argument.take().or(self.threshold);
         let file = self.config.take();
         config::layered(self, file.as_deref())
-    }
-
-    /// Without a word about it, who is on this machine.
-    pub(crate) fn members(&self) -> anyhow::Result<Members> {
-        let (secret, certificate) = (self.control.secret()?, self.control.papers()?.is_some());
-        Ok(Members {
-            this_machine: secret.is_none() && !certificate,
-            secret,
-            certificate,
-        })
     }
 
     pub(crate) fn manager(&self) -> anyhow::Result<manager::Config> {
@@ -472,16 +459,27 @@ impl Settings {
     }
 
     /// What is shared with other managers; `url` is where they find this one.
-    pub(crate) fn lease(&self, url: &str) -> anyhow::Result<Option<Arc<dyn Lease>>> {
+    pub(crate) async fn lease(&self, url: &str) -> anyhow::Result<Option<Arc<dyn Lease>>> {
         let Some(lease) = self.lease.as_deref() else {
             return Ok(None);
         };
         if let Some(path) = lease.strip_prefix("file:") {
             return Ok(Some(Arc::new(FileLease::new(path.into(), url.to_owned()))));
         }
+        #[cfg(feature = "kubernetes")]
+        if let Some(place) = lease.strip_prefix("kubernetes:") {
+            let (namespace, name) = match place.split_once('/') {
+                Some((namespace, name)) => (Some(namespace), name),
+                None => (None, place),
+            };
+            let name = Some(name).filter(|name| !name.is_empty());
+            let name = name.or(self.lease_name.as_deref()).unwrap_or("spillway");
+            let lease = KubernetesLease::connect(namespace, name, url.to_owned()).await?;
+            return Ok(Some(Arc::new(lease)));
+        }
         anyhow::ensure!(
             lease.starts_with("postgres://") || lease.starts_with("postgresql://"),
-            "lease is neither file:PATH nor postgres://USER:PASSWORD@HOST/DATABASE"
+            "lease is neither file:PATH, kubernetes:[NAMESPACE/]NAME nor postgres://USER:PASSWORD@HOST/DATABASE"
         );
         let name = self.lease_name.as_deref().unwrap_or("spillway");
         Ok(Some(Arc::new(PostgresLease::new(

@@ -50,13 +50,12 @@ impl Clerk {
         });
     }
 
-    /// A relay that an earlier manager launched is ended and seen to its end as those launched here. In a
-    /// rehearsal it is not touched.
+    /// A relay that another manager launched is ended and seen to its end as those launched here.
     pub(super) fn adopt(&mut self, node: String) {
-        let Some(launcher) = self.launcher.as_ref().filter(|_| self.rehearsal.is_none()) else {
+        let Some(launcher) = &self.launcher else {
             return;
         };
-        if self.relays.contains_key(&node) {
+        if self.rehearsal.is_some() || self.relays.contains_key(&node) {
             return;
         }
         let stop = CancellationToken::new();
@@ -121,12 +120,6 @@ impl Clerk {
                 relay.stop.cancel();
             }
         }
-    }
-
-    /// Whether relays go on when their manager stops.
-    pub(super) fn relays_outlive(&self) -> bool {
-        let launcher = self.launcher.as_ref();
-        launcher.is_some_and(|launcher| launcher.outlives())
     }
 
     pub(super) fn leave_relays(mut self) {

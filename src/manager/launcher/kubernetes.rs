@@ -35,8 +35,8 @@ pub struct Settings {
     /// Tells the relays of this installation from others of the namespace.
     pub installation: String,
     pub template: Template,
-    /// Base URLs of the managers as relays reach them.
-    pub managers: Vec<String>,
+    /// Base URL of the manager as relays reach it.
+    pub manager: String,
     /// From the word to launch until its container runs.
     pub runs_within: Duration,
     /// From its deletion until the Pod is gone, beyond what its template grants it.

@@ -28,8 +28,8 @@ use orphan::Orphan;
 pub struct ProcessLauncher {
     /// The `local-server` program.
     pub program: PathBuf,
-    /// Base URLs of the managers as seen from this machine, this one first.
-    pub managers: Vec<String>,
+    /// Base URL of the manager as seen from this machine.
+    pub manager: String,
     /// Address on which relays listen, each on a free port.
     pub ip: IpAddr,
     /// Options of relays that name a file: certificates, and whom to trust.
@@ -41,10 +41,10 @@ pub struct ProcessLauncher {
 }
 
 impl ProcessLauncher {
-    pub fn new(program: PathBuf, managers: Vec<String>, ip: IpAddr) -> Self {
+    pub fn new(program: PathBuf, manager: String, ip: IpAddr) -> Self {
         Self {
             program,
-            managers,
+            manager,
             ip,
             files: Vec::new(),
             ready_within: Duration::from_secs(10),
@@ -58,7 +58,7 @@ impl ProcessLauncher {
         for (flag, value) in [
             ("--name", order.node.as_str()),
             ("--region", &order.region),
-            ("--manager", &self.managers.join(",")),
+            ("--manager", &self.manager),
             ("--listen", &SocketAddr::new(self.ip, 0).to_string()),
             ("--upstream", &order.upstream),
         ] {
@@ -148,10 +148,9 @@ impl Launcher for ProcessLauncher {
     }
 
     fn adopt(&self, node: String, stop: CancellationToken) -> Later<Option<Ended>> {
-        let own = self.managers.first().cloned().unwrap_or_default();
-        let ends_within = self.ends_within;
+        let (manager, ends_within) = (self.manager.clone(), self.ends_within);
         Box::pin(async move {
-            let found = tokio::task::spawn_blocking(move || Orphan::find(&node, &own)).await;
+            let found = tokio::task::spawn_blocking(move || Orphan::find(&node, &manager)).await;
             let orphan = found.ok().flatten()?;
             Some(Box::pin(orphan.attend(ends_within, stop)) as Ended)
         })

@@ -28,10 +28,10 @@ pub struct KubernetesConfig {
 }
 
 impl KubernetesConfig {
-    /// With the cluster that this runs in, or that the kubeconfig names. Relays report to `managers`.
+    /// With the cluster that this runs in, or that the kubeconfig names. Relays report to `manager`.
     pub async fn launcher(
         &self,
-        managers: Vec<String>,
+        manager: String,
         runs_within: Duration,
         stop: CancellationToken,
     ) -> anyhow::Result<KubernetesLauncher> {
@@ -60,7 +60,7 @@ impl KubernetesConfig {
         let settings = Settings {
             installation,
             template,
-            managers,
+            manager,
             runs_within,
             ends_within: Duration::from_secs(30),
             answers_within: Duration::from_secs(10),

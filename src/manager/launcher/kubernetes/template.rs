@@ -47,7 +47,7 @@ pub(super) fn pod(
         let given = [
             ("--name", &order.node),
             ("--region", &order.region),
-            ("--manager", &settings.managers.join(",")),
+            ("--manager", &settings.manager),
             ("--upstream", &order.upstream),
         ];
         let arguments = container.args.get_or_insert_default();
@@ -159,7 +159,7 @@ template:
         Settings {
             installation: "tv".into(),
             template: Template::Object("spillway-relay".into()),
-            managers: vec!["http://traffic-manager:9000".into()],
+            manager: "http://traffic-manager:9000".into(),
             runs_within: std::time::Duration::from_secs(1),
             ends_within: std::time::Duration::from_secs(1),
             answers_within: std::time::Duration::from_secs(1),

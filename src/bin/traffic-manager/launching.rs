@@ -1,4 +1,4 @@
-//! How relays are started, and what they are given to report with, by the settings.
+//! Which launcher there is, and what relays are given that it starts.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -12,29 +12,47 @@ use spillway::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{LauncherKind, Settings};
-use crate::door::Door;
+use super::{Settings, settings::LauncherKind};
 
 impl Settings {
-    /// `None`: relays cannot be started, or are not to be. `within` is for a relay to serve.
+    /// `None`: relays cannot be started, or are not to be. They report to `reports_to`, if nothing else is said,
+    /// and have `within` until they serve.
     pub(crate) async fn launcher(
         &self,
         here: SocketAddr,
-        reports_to: Vec<String>,
+        reports_to: String,
         front: &Front,
         within: Duration,
         stop: &CancellationToken,
     ) -> anyhow::Result<Option<Arc<dyn Launcher>>> {
+        let managers = self.managers(reports_to)?;
         match self.launcher {
-            Some(LauncherKind::None) => return Ok(None),
+            Some(LauncherKind::None) => Ok(None),
             #[cfg(feature = "kubernetes")]
             Some(LauncherKind::Kubernetes) => {
                 let stop = stop.clone();
-                let launcher = self.kubernetes.launcher(reports_to, within, stop).await?;
-                return Ok(Some(Arc::new(launcher)));
+                let launcher = self.kubernetes.launcher(managers, within, stop).await?;
+                Ok(Some(Arc::new(launcher)))
             }
-            Some(LauncherKind::Process) | None => {}
+            Some(LauncherKind::Process) | None => self.processes(here, managers, front, within),
         }
+    }
+
+    /// This one, which may be said by several names, and its peers.
+    fn managers(&self, reports_to: String) -> anyhow::Result<String> {
+        let own = self.relays_report_to.as_deref().unwrap_or(&reports_to);
+        let all = own.split(',').chain(self.peer.iter().map(String::as_str));
+        let all: Result<Vec<_>, _> = all.map(address::typed_url).collect();
+        Ok(all.map_err(anyhow::Error::msg)?.join(","))
+    }
+
+    fn processes(
+        &self,
+        here: SocketAddr,
+        managers: String,
+        front: &Front,
+        within: Duration,
+    ) -> anyhow::Result<Option<Arc<dyn Launcher>>> {
         let program = match &self.local_server {
             Some(given) => {
                 anyhow::ensure!(
@@ -56,7 +74,7 @@ impl Settings {
             }
         };
         let ip = self.relay_ip.unwrap_or(here.ip());
-        let mut launcher = ProcessLauncher::new(program, reports_to, ip);
+        let mut launcher = ProcessLauncher::new(program, managers, ip);
         launcher.ready_within = within.min(launcher.ready_within);
         launcher.files = front.files().unwrap_or_default();
         launcher.files.extend(self.relay_papers()?);
@@ -65,9 +83,8 @@ impl Settings {
             ("--control-secret-file", &self.control.control_secret_file),
         ];
         let given = given.into_iter();
-        launcher
-            .files
-            .extend(given.filter_map(|(flag, file)| Some((flag, file.clone()?))));
+        let given = given.filter_map(|(flag, file)| Some((flag, file.clone()?)));
+        launcher.files.extend(given);
         Ok(Some(Arc::new(launcher)))
     }
 
@@ -80,36 +97,11 @@ impl Settings {
             "relays that are started have to show a certificate as well, for names that begin with relay-; \
              give relay-cert, or start none (--launcher none)",
         )?;
-        let key = self
-            .relay_key
-            .clone()
-            .unwrap_or_else(|| certificate.clone());
+        let key = self.relay_key.clone();
         Ok(vec![
             ("--control-ca", papers.authority),
+            ("--control-key", key.unwrap_or_else(|| certificate.clone())),
             ("--control-cert", certificate),
-            ("--control-key", key),
         ])
-    }
-
-    /// Where relays that are started report: to this manager first.
-    pub(crate) fn reports_to(
-        &self,
-        here: SocketAddr,
-        url: &str,
-        front: &Front,
-        door: Option<&Door>,
-    ) -> anyhow::Result<Vec<String>> {
-        let own = match (&self.relays_report_to, door) {
-            (Some(given), _) => address::typed_url(given).map_err(anyhow::Error::msg)?,
-            (None, Some(door)) => door.url.as_str().trim_end_matches('/').to_owned(),
-            // With a certificate this manager is reached by the name in it, and so are relays beside it.
-            (None, None) if front.files().is_some() => url.to_owned(),
-            (None, None) => format!("http://{here}"),
-        };
-        let peers = self.peer.iter().map(|peer| address::typed_url(peer));
-        std::iter::once(Ok(own))
-            .chain(peers)
-            .collect::<Result<_, _>>()
-            .map_err(anyhow::Error::msg)
     }
 }

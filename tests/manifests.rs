@@ -1,0 +1,241 @@
+//! The manifests in deploy/kubernetes: read with the API's own types, which know every field, and true to
+//! what the programs take.
+
+#![cfg(feature = "kubernetes")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{collections::BTreeMap, path::Path, process::Command};
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, StatefulSet},
+        autoscaling::v2::HorizontalPodAutoscaler,
+        core::v1::{Container, Namespace, PodSpec, PodTemplate, Service, ServiceAccount},
+        policy::v1::PodDisruptionBudget,
+        rbac::v1::{Role, RoleBinding},
+    },
+    serde::{Serialize, de::DeserializeOwned},
+};
+use serde_json::Value;
+
+fn folder() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes")
+}
+
+/// All objects of all files, by kind and name.
+fn objects() -> BTreeMap<(String, String), Value> {
+    let mut all = BTreeMap::new();
+    for entry in std::fs::read_dir(folder()).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        for document in text.split("\n---\n") {
+            let object: Value = serde_saphyr::from_str(document)
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let kind = object["kind"].as_str().unwrap().to_owned();
+            let name = object["metadata"]["name"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
+            assert!(
+                all.insert((kind, name), object).is_none(),
+                "{}",
+                path.display()
+            );
+        }
+    }
+    all
+}
+
+/// As the API's own type, which leaves out what it does not know: nothing may be left out.
+fn typed<T: DeserializeOwned + Serialize>(object: &Value) -> T {
+    let read: T = serde_json::from_value(object.clone()).unwrap();
+    let again = serde_json::to_value(&read).unwrap();
+    known(object, &again, "");
+    read
+}
+
+fn known(said: &Value, read: &Value, at: &str) {
+    match (said, read) {
+        (Value::Object(said), Value::Object(read)) => {
+            for (name, value) in said {
+                let at = format!("{at}.{name}");
+                known(
+                    value,
+                    read.get(name).unwrap_or_else(|| panic!("{at} is no field")),
+                    &at,
+                );
+            }
+        }
+        (Value::Array(said), Value::Array(read)) => {
+            for (number, (said, read)) in said.iter().zip(read).enumerate() {
+                known(said, read, &format!("{at}[{number}]"));
+            }
+        }
+        (said, read) => assert_eq!(said, read, "{at}"),
+    }
+}
+
+fn pods() -> Vec<(String, PodSpec)> {
+    let objects = objects();
+    let get = |kind: &str, name: &str| &objects[&(kind.to_owned(), name.to_owned())];
+    let set = |name: &str| {
+        typed::<StatefulSet>(get("StatefulSet", name))
+            .spec
+            .unwrap()
+            .template
+    };
+    let deployment: Deployment = typed(get("Deployment", "relay"));
+    let template: PodTemplate = typed(get("PodTemplate", "spillway-relay"));
+    [
+        ("primary", set("primary")),
+        ("traffic-manager", set("traffic-manager")),
+        ("relay", deployment.spec.unwrap().template),
+        ("spillway-relay", template.template.unwrap()),
+    ]
+    .map(|(name, template)| (name.to_owned(), template.spec.unwrap()))
+    .into()
+}
+
+#[test]
+fn every_object_is_what_the_api_takes() {
+    for ((kind, name), object) in objects() {
+        match kind.as_str() {
+            "Namespace" => drop(typed::<Namespace>(&object)),
+            "ServiceAccount" => drop(typed::<ServiceAccount>(&object)),
+            "Role" => drop(typed::<Role>(&object)),
+            "RoleBinding" => drop(typed::<RoleBinding>(&object)),
+            "StatefulSet" => drop(typed::<StatefulSet>(&object)),
+            "Deployment" => drop(typed::<Deployment>(&object)),
+            "PodTemplate" => drop(typed::<PodTemplate>(&object)),
+            "PodDisruptionBudget" => drop(typed::<PodDisruptionBudget>(&object)),
+            "HorizontalPodAutoscaler" => drop(typed::<HorizontalPodAutoscaler>(&object)),
+            "Service" => {
+                let service: Service = typed(&object);
+                for port in service.spec.unwrap().ports.unwrap() {
+                    // Server-side apply wants it said.
+                    assert_eq!(port.protocol.as_deref(), Some("TCP"), "{name}");
+                }
+            }
+            // Types of their own.
+            "Kustomization" | "ScaledObject" => {}
+            _ => panic!("{kind} {name} is looked at by nobody"),
+        }
+    }
+}
+
+#[test]
+fn the_kustomization_names_all_files_but_the_one_to_choose() {
+    let objects = objects();
+    let named = objects[&("Kustomization".to_owned(), String::new())]["resources"]
+        .as_array()
+        .unwrap()
+        .clone();
+    let mut named: Vec<_> = named
+        .iter()
+        .map(|name| name.as_str().unwrap().to_owned())
+        .collect();
+    named.extend(["autoscaling.yaml", "kustomization.yaml"].map(str::to_owned));
+    named.sort();
+    let there = std::fs::read_dir(folder()).unwrap();
+    let mut there: Vec<_> = there
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    there.sort();
+    assert_eq!(named, there);
+}
+
+#[test]
+fn the_manager_may_do_what_it_does_and_no_more() {
+    let objects = objects();
+    let role: Role = typed(&objects[&("Role".to_owned(), "traffic-manager".to_owned())]);
+    let rules = role.rules.unwrap();
+    let may = |resource: &str| -> Vec<String> {
+        let of = rules.iter().filter(|rule| {
+            rule.resources
+                .clone()
+                .unwrap_or_default()
+                .contains(&resource.to_owned())
+        });
+        let mut verbs: Vec<_> = of.flat_map(|rule| rule.verbs.clone()).collect();
+        verbs.sort();
+        verbs
+    };
+    // Server-side apply is a patch, and making something by it a creation.
+    assert_eq!(
+        may("pods"),
+        ["create", "delete", "get", "list", "patch", "watch"]
+    );
+    assert_eq!(may("podtemplates"), ["get"]);
+    assert_eq!(may("leases"), ["create", "get", "update"]);
+    let all: usize = rules
+        .iter()
+        .map(|rule| rule.resources.as_ref().map_or(0, Vec::len))
+        .sum();
+    assert_eq!(all, 4, "and nothing else");
+}
+
+#[test]
+fn relays_send_viewers_on_before_they_are_killed() {
+    for (name, pod) in pods()
+        .into_iter()
+        .filter(|(name, _)| name.contains("relay"))
+    {
+        let drain: i64 = variable(&pod.containers[0], "SPILLWAY_DRAIN_SECONDS")
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!(
+            pod.termination_grace_period_seconds.unwrap() > drain,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn programs_take_what_they_are_given() {
+    for (name, pod) in pods() {
+        let container = &pod.containers[0];
+        let program = container.command.clone().unwrap().remove(0);
+        let path = match program.as_str() {
+            "primary" => env!("CARGO_BIN_EXE_primary"),
+            "traffic-manager" => env!("CARGO_BIN_EXE_traffic-manager"),
+            "local-server" => env!("CARGO_BIN_EXE_local-server"),
+            _ => panic!("{program}"),
+        };
+        let help = Command::new(path).arg("--help").output().unwrap();
+        let help = String::from_utf8(help.stdout).unwrap();
+        let flags = container.args.clone().unwrap_or_default();
+        for flag in flags.iter().filter(|flag| flag.starts_with("--")) {
+            assert!(
+                help.contains(flag.as_str()),
+                "{name}: {program} knows no {flag}"
+            );
+        }
+        for variable in container
+            .env
+            .clone()
+            .unwrap()
+            .iter()
+            .filter(|variable| variable.name.starts_with("SPILLWAY_"))
+        {
+            assert!(
+                help.contains(&format!("[env: {}", variable.name)),
+                "{name}: {program} knows no {}",
+                variable.name
+            );
+        }
+        assert!(container.liveness_probe.is_some(), "{name}");
+        assert_eq!(
+            pod.automount_service_account_token.unwrap_or(true),
+            name == "traffic-manager"
+        );
+    }
+}
+
+fn variable(container: &Container, name: &str) -> Option<String> {
+    let variables = container.env.clone()?;
+    variables
+        .into_iter()
+        .find(|variable| variable.name == name)?
+        .value
+}
