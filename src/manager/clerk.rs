@@ -340,6 +340,10 @@ impl Clerk {
 
     /// Has the balancer decide, writes down what, and carries it out; whether there was anything.
     fn handle(&mut self, event: Event) -> Result<bool, Refused> {
+        // A relay that was launched here may end while another manager decides.
+        if !self.tenure.is_active() {
+            return Ok(false);
+        }
         let now = self.now();
         let log = self.journal.as_ref();
         let logged = log.map(|log| {
