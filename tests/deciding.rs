@@ -337,13 +337,14 @@ async fn decisions_are_written_down_and_made_again_from_what_is_written() {
 
 #[tokio::test]
 async fn a_log_that_is_full_begins_anew_and_can_be_replayed_from_there() {
-    let path = file("small.jsonl");
-    let _ = std::fs::remove_file(&path);
+    let (path, old) = (file("small.jsonl"), file("small.jsonl.1"));
+    for file in [&path, &old] {
+        let _ = std::fs::remove_file(file);
+    }
     let (journal, writer) = journal::open(&path, Some(20_000)).await.unwrap();
     let written = tokio::spawn(writer.run());
     let town = Town::with(config(), |means| means.journal = Some(journal)).await;
     let _primary = town.primary().await;
-    let old = file("small.jsonl.1");
     while !old.exists() {
         town.location(PARIS).await;
     }

@@ -72,7 +72,7 @@ pub fn replay(
     }
     anyhow::ensure!(
         replayed.sections > 0,
-        "there is no section in it that begins with a `state`; is it a log of --decisions-log?"
+        "there is no section in it that begins with a `state` of this release; is it a log of its --decisions-log?"
     );
     Ok(replayed)
 }

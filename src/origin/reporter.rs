@@ -44,7 +44,8 @@ pub struct Standing {
 #[derive(Debug)]
 pub struct Word {
     directives: watch::Sender<Directive>,
-    /// Whom it is owed to, and when somebody of those was heard last.
+    began: Instant,
+    /// Whom it is owed to, and when anybody was heard last.
     owed: Mutex<(Allegiance, Instant)>,
 }
 
@@ -52,6 +53,7 @@ impl Word {
     pub fn new(directives: watch::Sender<Directive>) -> Self {
         Self {
             directives,
+            began: Instant::now(),
             owed: Mutex::new((Allegiance::default(), Instant::now())),
         }
     }
@@ -60,7 +62,7 @@ impl Word {
     fn hear(&self, reply: HeartbeatReply) -> bool {
         let (mine, epoch) = {
             let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
-            let mine = !reply.standby && owed.0.owes(reply.epoch);
+            let mine = !reply.standby && owed.0.owes(reply.epoch, self.began.elapsed());
             if mine || reply.standby {
                 owed.1 = Instant::now();
             }

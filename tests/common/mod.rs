@@ -95,9 +95,20 @@ pub(crate) struct Manager {
 impl Manager {
     /// On the address `listen`, which its primary has been told already.
     pub(crate) async fn start(listen: &str, primary: &str, threshold: u32) -> Self {
+        Self::with(listen, primary, threshold, &[]).await
+    }
+
+    /// The same with more arguments.
+    pub(crate) async fn with(
+        listen: &str,
+        primary: &str,
+        threshold: u32,
+        arguments: &[&str],
+    ) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_traffic-manager"));
         command.args([primary, &threshold.to_string(), "--listen", listen]);
         command.args(["--cooldown-seconds", "2", "--heartbeat-seconds", "1"]);
+        command.args(arguments);
         command
             .args(["--local-server", env!("CARGO_BIN_EXE_local-server")])
             .env("RUST_LOG", "info");

@@ -48,8 +48,9 @@ pub(super) struct Area {
     pub(super) short: bool,
     /// Where its demand is going.
     pub(super) trend: Trend,
-    /// Viewers who wait for a relay that is on its way.
+    /// Viewers who wait for a relay that is on its way, and when the last of them came.
     pub(super) waiting: u32,
+    pub(super) waited: Moment,
     /// There has been a place on the primary that nobody took, since then.
     pub(super) free_since: Option<Moment>,
     /// Last time it had viewers or relays.
@@ -68,6 +69,7 @@ impl Area {
             short: false,
             trend: Trend::default(),
             waiting: 0,
+            waited: now,
             free_since: None,
             used: now,
         }

@@ -79,6 +79,7 @@ impl Balancer {
                 let region = self.learn(&region, now);
                 if let Some(area) = self.areas.get_mut(&region) {
                     area.waiting = area.waiting.saturating_add(1);
+                    area.waited = now;
                 }
                 self.crowd(&region, now);
                 return Ok(());

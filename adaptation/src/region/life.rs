@@ -24,6 +24,9 @@ impl Balancer {
             let Some(area) = self.areas.get_mut(&region) else {
                 continue;
             };
+            if now.saturating_sub(area.waited) >= WAIT_MEMORY {
+                area.waiting = 0;
+            }
             if !idle {
                 area.used = now;
             } else if now.saturating_sub(area.used) >= REGION_MEMORY {
@@ -152,6 +155,8 @@ impl Balancer {
         let Some(node) = self.fleet.get(name) else {
             return;
         };
+        // Names of relays that are launched do not come back.
+        self.closed.remove(name);
         if let Some(report) = &node.report {
             self.gone.insert(name.to_owned(), (report.instance, now));
         }
@@ -225,6 +230,9 @@ const JOIN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// No heartbeat is on its way for so long.
 const LATE: Duration = Duration::from_secs(60);
+
+/// Whoever waits for a relay has been served elsewhere by then, or has gone.
+const WAIT_MEMORY: Duration = Duration::from_secs(5);
 
 /// A lost node is shown, and taken back if it is heard, for this long.
 const NODE_MEMORY: Duration = Duration::from_secs(300);

@@ -50,7 +50,9 @@ function show(overview: Overview): void {
   say(byId("t-viewers-of"), `threshold ${overview.threshold === null ? "–" : count(overview.threshold)}`);
   say(byId("t-egress-of"), `${count(overview.nodes.length)} ${overview.nodes.length === 1 ? "node" : "nodes"}`);
   say(byId("uptime"), `manager up ${span(overview.uptime_s)}`);
-  byId("not-ready").hidden = overview.ready;
+  byId("not-ready").hidden = overview.ready || !overview.active;
+  byId("standby").hidden = overview.active;
+  byId("dry-run").hidden = !overview.dry_run;
   showRegions(overview);
   showNodes(overview);
   showDecisions(overview.decisions);

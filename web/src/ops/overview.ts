@@ -26,6 +26,10 @@ export interface Node {
   software: string;
   launched: boolean;
   streams: Record<string, number>;
+  /** Why nobody is sent there if it can be helped. */
+  trouble: string | null;
+  /** The operator wants it drained. */
+  closed: boolean;
 }
 
 export interface Decision {
@@ -45,6 +49,9 @@ export interface PastSeries {
 
 export interface Overview {
   ready: boolean;
+  /** False while another manager decides. */
+  active: boolean;
+  dry_run: boolean;
   threshold: number | null;
   uptime_s: number | null;
   regions: Region[];
@@ -61,6 +68,8 @@ export function asOverview(value: unknown): Overview {
   }
   return {
     ready: raw["ready"] === true,
+    active: raw["active"] !== false,
+    dry_run: raw["dry_run"] === true,
     threshold: number(raw["threshold"]),
     uptime_s: number(raw["uptime_s"]),
     regions: list(raw["regions"]).map(asRegion),
@@ -110,6 +119,8 @@ function asNode(raw: Record<string, unknown>): Node {
     software: text(raw["software"]),
     launched: raw["launched"] === true,
     streams: (raw["streams"] ?? {}) as Record<string, number>,
+    trouble: raw["trouble"] == null ? null : text(raw["trouble"]),
+    closed: raw["closed"] === true,
   };
 }
 

@@ -2,6 +2,7 @@
 
 import { byId, make, reconcile, say } from "../shared/dom";
 import { bitrate, clock, count, span } from "../shared/format";
+import { drain } from "./operator";
 import type { Decision, Node, Overview, Region } from "./overview";
 
 /** Which colour a state has, and so which way it wants to be read. */
@@ -17,6 +18,11 @@ const TONE: Record<string, string> = {
   draining: "warn",
   drain: "warn",
   lost: "bad",
+  doubt: "bad",
+  failed: "bad",
+  press: "warn",
+  short: "warn",
+  override: "info",
 };
 
 export function showRegions({ regions }: Overview): void {
@@ -34,7 +40,7 @@ export function showNodes({ nodes }: Overview): void {
   );
   byId("no-nodes").hidden = nodes.length > 0;
   byId("nodes-table").hidden = nodes.length === 0;
-  reconcile(byId("nodes"), sorted, (n) => n.node, () => row(9), fillNode);
+  reconcile(byId("nodes"), sorted, (n) => n.node, nodeRow, fillNode);
 }
 
 export function showDecisions(decisions: readonly Decision[]): void {
@@ -72,12 +78,24 @@ function fillRegion(made: HTMLTableRowElement, region: Region, busiest: number):
   badge(cell(made, 5), "State", region.state);
 }
 
+function nodeRow(): HTMLTableRowElement {
+  const made = row(10);
+  const button = make("button", "drain");
+  button.type = "button";
+  button.addEventListener("click", () => void drain(made.dataset["key"] ?? "", button.dataset["closed"] !== "true"));
+  cell(made, 9).append(button);
+  return made;
+}
+
 function fillNode(made: HTMLTableRowElement, node: Node): void {
   const name = put(made, 0, "Node", node.node);
   name.title = [node.url, node.software && `version ${node.software}`].filter(Boolean).join("\n");
   put(made, 1, "Kind", node.launched ? `${node.kind}, launched` : node.kind);
   put(made, 2, "Region", node.region ?? "–");
-  badge(cell(made, 3), "State", node.state);
+  const state = cell(made, 3);
+  badge(state, "State", node.state);
+  state.title = node.trouble ?? "";
+  state.classList.toggle("hot", node.trouble !== null);
   const viewers = put(made, 4, "Viewers", count(node.viewers));
   viewers.title = Object.entries(node.streams).map(([stream, n]) => `${stream}: ${n}`).join("\n");
   const budget = node.budget_bps;
@@ -90,6 +108,11 @@ function fillNode(made: HTMLTableRowElement, node: Node): void {
   // Heartbeats come every two seconds; three missing ones are worth a look.
   heard.classList.toggle("hot", silence !== null && silence > 6_000);
   put(made, 8, "Up", span(node.uptime_s));
+  const button = find(made, ".drain") as HTMLButtonElement;
+  button.dataset["closed"] = String(node.closed);
+  // Everything comes from the primary: it is never drained.
+  button.hidden = node.kind === "primary";
+  say(button, node.closed ? "Undrain" : "Drain");
 }
 
 function decisionItem(decision: Decision): HTMLLIElement {

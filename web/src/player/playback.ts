@@ -170,11 +170,26 @@ export class Playback {
 /** How soon a segment is asked for again; the server reckons with a second unless it is told. */
 const ASKS_AGAIN_MS = 100;
 
-/** `source`, joined as one who asks again so soon. */
+/** `source`, joined as one who asks again so soon, honours content steering, and may have been there before. */
 function promising(source: string): string {
   const url = new URL(source, location.href);
   url.searchParams.set("again", String(ASKS_AGAIN_MS / 1_000));
+  url.searchParams.set("steering", "1");
+  if (!url.searchParams.has("session")) url.searchParams.set("session", session());
   return url.href;
+}
+
+/** The same as long as the tab is open, so that the traffic manager sends a page that is reloaded where it was. */
+function session(): string {
+  const fresh = () => Array.from(crypto.getRandomValues(new Uint8Array(8)), (b) => b.toString(16).padStart(2, "0")).join("");
+  try {
+    const known = sessionStorage.getItem("session") ?? fresh();
+    sessionStorage.setItem("session", known);
+    return known;
+  } catch {
+    // Storage is denied: then it is one session for each join.
+    return fresh();
+  }
 }
 
 function config(): Partial<HlsConfig> {
