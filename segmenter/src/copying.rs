@@ -18,12 +18,13 @@ use segmenter::{
 use crate::{
     cadence::whole_rate,
     coded::Voice,
-    config::{CLOCK, Config},
+    config::{CLOCK, Config, Pacing},
     crew::{AAC_LC, SOURCE},
     error::Error,
     feed::{self, Feed, Said},
+    gauge::Gauge,
     ladder::{self, Promise},
-    libav::{self, About, Coded, Event, Muxer, Original, Setup, Sound},
+    libav::{self, About, Coded, Event, Muxer, Original, Setup, Sound, Source},
     order::{Order, Times},
     overload::Overload,
     writer::{Progress, Pulse, Stdout},
@@ -31,61 +32,123 @@ use crate::{
 
 /// Plays `config`'s input to its end.
 pub(crate) fn run(config: &Config) -> Result<Stdout, Error> {
-    let progress = Arc::new(Progress::of(false));
-    let (queue, heard) = feed::queue(config.passthrough);
-    let feed = Feed {
-        who: OnAir::Main,
-        config: config.clone(),
-        again: false,
-        gauge: Arc::clone(&progress.source(OnAir::Main).gauge),
+    let mut run = Run {
+        config,
+        stdout: Stdout::open()?,
+        progress: Arc::new(Progress::of(false)),
+        playing: None,
     };
-    feed.start(queue)?;
-    let mut stdout = Stdout::open()?;
-    let mut copying = None;
-    let mut pulse = None;
-    loop {
-        let patience = pulse.as_ref().map_or(SECOND, Pulse::due);
-        let said = match heard.recv_timeout(patience) {
-            Ok((_, said)) => Some(said),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => Some(Said::Ended { for_good: true }),
+    match config.pace {
+        Pacing::Off => run.hurry(),
+        Pacing::Auto | Pacing::On => run.follow(),
+    }?;
+    Ok(run.stdout)
+}
+
+struct Run<'a> {
+    config: &'a Config,
+    stdout: Stdout,
+    progress: Arc<Progress>,
+    /// Since the input is open.
+    playing: Option<(Copying, Pulse)>,
+}
+
+impl Run<'_> {
+    fn gauge(&self) -> Arc<Gauge> {
+        Arc::clone(&self.progress.source(OnAir::Main).gauge)
+    }
+
+    /// What is to be done as fast as it can be is done by one thread: no packet goes cold on the way.
+    fn hurry(&mut self) -> Result<(), Error> {
+        let gauge = self.gauge();
+        let (mut source, about) = Source::open(self.config, &gauge)?;
+        gauge.opened();
+        self.opened(&about)?;
+        loop {
+            match source.next() {
+                Ok(Event::End) => return self.finish(Ok(())),
+                Ok(event) => self.hear(event)?,
+                Err(why) => return self.finish(Err(why)),
+            }
+            self.beat()?;
+            if self.is_over() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Somebody else reads, so that how it goes is told also while nothing comes.
+    fn follow(&mut self) -> Result<(), Error> {
+        let (queue, heard) = feed::queue();
+        let feed = Feed {
+            who: OnAir::Main,
+            config: self.config.clone(),
+            again: false,
+            gauge: self.gauge(),
         };
-        match (said, &mut copying) {
-            (Some(Said::Opened(about)), None) => {
-                let (opened, grid) = Copying::open(config, &about, &mut stdout)?;
-                copying = Some(opened);
-                pulse = Some(Pulse::new(grid, Overload::new(1, 1), &progress));
+        feed.start(queue)?;
+        loop {
+            let patience = self.playing.as_ref();
+            let patience = patience.map_or(SECOND, |(_, pulse)| pulse.due());
+            match heard.recv_timeout(patience) {
+                Ok((_, Said::Opened(about))) => self.opened(&about)?,
+                Ok((_, Said::Event(event))) => self.hear(event)?,
+                Ok((_, Said::Failed(why))) => return self.finish(Err(why)),
+                Ok((_, Said::Ended { .. })) | Err(RecvTimeoutError::Disconnected) => {
+                    return self.finish(Ok(()));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
             }
-            (Some(Said::Event(event)), Some(copying)) => {
-                copying.hear(event, &mut stdout)?;
-                progress.source(OnAir::Main).set(InputState::Live);
-                progress.see(copying.pictures);
+            self.beat()?;
+            if self.is_over() {
+                return Ok(());
             }
-            (Some(Said::Failed(why)), copying) => {
-                // What came before a failure is not lost.
-                copying
-                    .as_mut()
-                    .map_or(Ok(()), |run| run.finish(&mut stdout))?;
-                return Err(why);
-            }
-            (Some(Said::Ended { .. }), Some(copying)) => {
-                copying.finish(&mut stdout)?;
-                return Ok(stdout);
-            }
-            (Some(Said::Ended { .. }), None) => {
-                return Err(Error::NoPicture {
-                    input: config.input.clone(),
-                    codec: "encoded".into(),
-                });
-            }
-            _ => {}
         }
-        if let Some(health) = pulse.as_mut().and_then(|pulse| pulse.beat(&progress)) {
-            stdout.write(&Frame::Health(health))?;
+    }
+
+    fn opened(&mut self, about: &About) -> Result<(), Error> {
+        let (copying, grid) = Copying::open(self.config, about, &mut self.stdout)?;
+        let pulse = Pulse::new(grid, Overload::new(1, 1), &self.progress);
+        self.playing = Some((copying, pulse));
+        Ok(())
+    }
+
+    fn hear(&mut self, event: Event) -> Result<(), Error> {
+        let Some((copying, _)) = &mut self.playing else {
+            return Ok(());
+        };
+        if matches!(event, Event::Coded(_)) {
+            self.progress.source(OnAir::Main).set(InputState::Live);
+            self.progress.see(copying.pictures);
         }
-        if copying.as_ref().is_some_and(Copying::is_over) {
-            return Ok(stdout);
+        copying.hear(event, &mut self.stdout)
+    }
+
+    fn beat(&mut self) -> Result<(), Error> {
+        let pulse = self.playing.as_mut().map(|(_, pulse)| pulse);
+        match pulse.and_then(|pulse| pulse.beat(&self.progress)) {
+            Some(health) => self.stdout.write(&Frame::Health(health)),
+            None => Ok(()),
         }
+    }
+
+    fn is_over(&self) -> bool {
+        self.playing
+            .as_ref()
+            .is_some_and(|(copying, _)| copying.over)
+    }
+
+    /// What came before an end, or a failure, is not lost.
+    fn finish(&mut self, outcome: Result<(), Error>) -> Result<(), Error> {
+        if let Some((copying, _)) = &mut self.playing {
+            copying.finish(&mut self.stdout)?;
+            return outcome;
+        }
+        outcome?;
+        Err(Error::NoPicture {
+            input: self.config.input.clone(),
+            codec: "encoded".into(),
+        })
     }
 }
 
@@ -221,10 +284,6 @@ impl Copying {
             warned: false,
         };
         Ok((copying, by_rate))
-    }
-
-    fn is_over(&self) -> bool {
-        self.over
     }
 
     fn hear(&mut self, event: Event, stdout: &mut Stdout) -> Result<(), Error> {

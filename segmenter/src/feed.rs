@@ -38,11 +38,8 @@ pub(crate) type Message = (OnAir, Said);
 
 /// All inputs speak into one queue. When it is full they wait, and with them whoever sends to us; all wait alike, so
 /// that who is not on the air does not fall behind who is.
-pub(crate) fn queue(passthrough: Option<Passthrough>) -> (SyncSender<Message>, Receiver<Message>) {
-    sync_channel(match passthrough {
-        Some(Passthrough::Only) => QUEUE_OF_PACKETS,
-        Some(Passthrough::Top) | None => QUEUE,
-    })
+pub(crate) fn queue() -> (SyncSender<Message>, Receiver<Message>) {
+    sync_channel(QUEUE)
 }
 
 /// What one input is.
@@ -211,8 +208,6 @@ impl Pace {
 
 /// Decoded pictures and sound, some of each; a picture may be large.
 const QUEUE: usize = 8;
-/// What is not decoded is small, and handed over faster by the dozen.
-const QUEUE_OF_PACKETS: usize = 64;
 const USUAL: f64 = 25.0;
 /// A longer step is another clock.
 const JUMP: MediaTime = MediaTime::from_flicks(10 * MediaTime::PER_SECOND);

@@ -31,7 +31,7 @@ pub(crate) fn run(config: &Config) -> Result<Stdout, Error> {
     let slate = config.slate.as_deref();
     let slate = slate.map(|name| Slate::open(config, name)).transpose()?;
     let progress = Arc::new(Progress::of(config.backup.is_some()));
-    let (queue, heard) = feed::queue(config.passthrough);
+    let (queue, heard) = feed::queue();
     let backup = config.backup.as_deref();
     let backup = backup.map(|input| (OnAir::Backup, config.for_backup(input)));
     for (who, config) in [(OnAir::Main, config.clone())].into_iter().chain(backup) {
