@@ -26,7 +26,7 @@ use adaptation::region::{self, Balancer, Event, Kind, Region, Report, State};
 use playlists::Bitrate;
 use spillway::{
     control::{Heartbeat, Load, NodeKind, NodeState, RegionLoad, VERSION},
-    manager::{Config, Manager, Means},
+    manager::{Config, Manager, Means, Members},
     net::{self, Limits},
 };
 use tokio_util::sync::CancellationToken;
@@ -169,7 +169,8 @@ impl Server {
                     .send((listener.local_addr().unwrap(), account))
                     .unwrap();
                 let limits = Limits::default();
-                net::serve(listener, manager.router(), limits, end).await;
+                let heard = manager.control(Members::default()).unwrap();
+                net::serve(listener, manager.public().merge(heard), limits, end).await;
                 manager.ended().await;
             });
         });

@@ -141,11 +141,7 @@ async fn of_several_sounds_it_is_the_main_one() {
 async fn a_relay_has_it_too() {
     let (primary, _feed) = streaming(vec![sound("audio", false, true)]).await;
     let relay = TestNode::start("relay", None, patient()).await;
-    let upstream = Upstream {
-        base: primary.url.parse().unwrap(),
-        fetcher: Fetcher::new().unwrap(),
-        listed: 6,
-    };
+    let upstream = Upstream::node(primary.url.parse().unwrap(), Fetcher::new().unwrap(), 6);
     let stop = CancellationToken::new();
     let store = relay.origin.store.clone();
     tokio::spawn(upstream::run(upstream, store, stop.clone()));
