@@ -119,6 +119,7 @@ impl Trusted {
                 .connect_timeout(CONNECT)
                 .redirect(redirect::Policy::none())
                 .pool_max_idle_per_host(1)
+                .pool_idle_timeout(IDLE)
                 .user_agent(concat!("spillway/", env!("CARGO_PKG_VERSION")));
             match identity.clone() {
                 Some(identity) => builder.identity(identity),
@@ -174,6 +175,9 @@ async fn read(request: reqwest::RequestBuilder) -> Result<Answer, String> {
 }
 
 const CONNECT: Duration = Duration::from_secs(3);
+
+/// Shorter than the time for which our servers keep an idle connection; see [`super::Fetcher`].
+const IDLE: Duration = Duration::from_secs(15);
 
 /// No answer to a message is longer.
 const MOST: usize = 1 << 20;

@@ -606,8 +606,8 @@ mod tests {
         assert_eq!(terms.threshold_egress, Some(Bitrate::from_kbps(2500)));
     }
 
-    #[test]
-    fn what_is_no_place_no_network_and_no_lease_is_refused() {
+    #[tokio::test]
+    async fn what_is_no_place_no_network_and_no_lease_is_refused() {
         let parse = |arguments: &[&str]| {
             let program = [super::super::NAME, "http://x"];
             Settings::try_parse_from(program.iter().chain(arguments)).unwrap()
@@ -625,9 +625,8 @@ mod tests {
             let error = format!("{:#}", parse(&arguments).places().unwrap_err());
             assert!(error.contains(told), "{error}");
         }
-        let error = parse(&["--lease", "redis://x"])
-            .lease("http://x")
-            .unwrap_err();
+        let settings = parse(&["--lease", "redis://x"]);
+        let error = settings.lease("http://x").await.unwrap_err();
         assert!(
             error.to_string().contains("neither file:PATH nor"),
             "{error}"
