@@ -36,10 +36,10 @@ pub trait Hold: fmt::Debug + Send {
     fn epoch(&self) -> u64;
 
     /// Whether it is still held. Asked again and again; an error is as good as no.
-    fn check(&mut self) -> Later2<'_, anyhow::Result<()>>;
+    fn check(&mut self) -> Checked<'_, anyhow::Result<()>>;
 }
 
-pub type Later2<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub type Checked<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Who holds a lease, as it says itself.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
