@@ -83,7 +83,7 @@ fn decide(nodes: usize) {
     }
     reports.push(primary);
     let mut now = Duration::ZERO;
-    let mut round = |balancer: &mut Balancer, now: Duration| {
+    let round = |balancer: &mut Balancer, now: Duration| {
         for report in &reports {
             balancer
                 .handle(Event::Heartbeat(report.clone()), now)

@@ -12,7 +12,11 @@ mod mmdb;
 #[path = "managing/town.rs"]
 mod town;
 
-use std::{io::BufReader, path::PathBuf, sync::Arc};
+use std::{
+    io::BufReader,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use adaptation::region::Region;
 use serde_json::{Value, json};
@@ -360,7 +364,7 @@ async fn a_log_that_is_full_begins_anew_and_can_be_replayed_from_there() {
 }
 
 /// A manager that shares a lease; its tenure, and the end of its pursuit.
-async fn leased(path: &PathBuf) -> (Town, CancellationToken, tokio::task::JoinHandle<()>) {
+async fn leased(path: &Path) -> (Town, CancellationToken, tokio::task::JoinHandle<()>) {
     let (tenures, tenure) = watch::channel(Tenure::Standby { active: None });
     let mut config = config();
     config.leased = true;
@@ -369,7 +373,7 @@ async fn leased(path: &PathBuf) -> (Town, CancellationToken, tokio::task::JoinHa
         (means.tenure, means.operator) = (tenure, operator);
     })
     .await;
-    let lease = Arc::new(FileLease::new(path.clone(), town.url.clone()));
+    let lease = Arc::new(FileLease::new(path.to_owned(), town.url.clone()));
     let stop = town.stop.clone();
     let pursuit = tokio::spawn(lease::pursue(lease, tenures, stop.clone()));
     (town, stop, pursuit)

@@ -40,7 +40,7 @@ pub trait Hold: fmt::Debug + Send {
     fn epoch(&self) -> u64;
 
     /// Whether it is still held. Asked again and again; an error is as good as no.
-    fn check(&mut self) -> Later2<'_, anyhow::Result<()>>;
+    fn check(&mut self) -> Checked<'_, anyhow::Result<()>>;
 
     /// Gives it back, for the next to have at once. Where the holder's end does that, nothing is to be done.
     fn release(self: Box<Self>) -> Later<()> {
@@ -48,7 +48,7 @@ pub trait Hold: fmt::Debug + Send {
     }
 }
 
-pub type Later2<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub type Checked<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Who holds a lease, as it says itself.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]

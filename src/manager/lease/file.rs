@@ -17,7 +17,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Hold, Holder, Later, Later2, Lease, Sought};
+use super::{Checked, Hold, Holder, Later, Lease, Sought};
 
 #[derive(Clone, Debug)]
 pub struct FileLease {
@@ -83,7 +83,7 @@ impl Hold for Held {
     }
 
     /// The lock is ours while the file is open; but somebody may have put another file in its place.
-    fn check(&mut self) -> Later2<'_, anyhow::Result<()>> {
+    fn check(&mut self) -> Checked<'_, anyhow::Result<()>> {
         Box::pin(async move {
             let (path, ours) = (self.path.clone(), self.file.metadata()?);
             let there = tokio::task::spawn_blocking(move || std::fs::metadata(path)).await??;

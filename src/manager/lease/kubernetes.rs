@@ -18,7 +18,7 @@ use k8s_openapi::{
 };
 use kube::{Api, Client, Error, api::PostParams};
 
-use super::{Hold, Holder, Later, Later2, Lease, Sought};
+use super::{Checked, Hold, Holder, Later, Lease, Sought};
 
 #[derive(Clone)]
 pub struct KubernetesLease {
@@ -240,7 +240,7 @@ impl Hold for Held {
     }
 
     /// An API that does not answer for a moment does not cost the lease: nobody else takes it by then.
-    fn check(&mut self) -> Later2<'_, anyhow::Result<()>> {
+    fn check(&mut self) -> Checked<'_, anyhow::Result<()>> {
         Box::pin(async move {
             let Err(error) = self.renew().await else {
                 return Ok(());

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use tokio::{sync::Mutex, task::JoinHandle};
 use tokio_postgres::{Client, Config, NoTls};
 
-use super::{Hold, Holder, Later, Later2, Lease, Sought};
+use super::{Checked, Hold, Holder, Later, Lease, Sought};
 
 #[derive(Clone, Debug)]
 pub struct PostgresLease {
@@ -105,7 +105,7 @@ impl Hold for Held {
     }
 
     /// The lock is the session's, so what counts is that the session is there, and nobody has come after it.
-    fn check(&mut self) -> Later2<'_, anyhow::Result<()>> {
+    fn check(&mut self) -> Checked<'_, anyhow::Result<()>> {
         Box::pin(async move {
             let row = self
                 .session
