@@ -134,12 +134,12 @@ async fn lag(span: Duration) {
         let mut all: Vec<f64> = lags.values().copied().collect();
         println!("  {name:<10} {}", told(&mut all));
     }
-    for (name, lags) in [("relay", &seen[1]), ("its relay", &seen[2])] {
+    for (name, lags) in [("the relay", &seen[1]), ("both", &seen[2])] {
         let mut added: Vec<f64> = lags
             .iter()
             .filter_map(|(part, lag)| Some(lag - seen[0].get(part)?))
             .collect();
-        println!("  added by the {name}: {}", told(&mut added));
+        println!("  added by {name}: {}", told(&mut added));
     }
 }
 
@@ -181,7 +181,7 @@ async fn crowd() {
     let primary = TestNode::start("primary", None, Limits::default()).await;
     let relay = relay("relay", &primary.url).await;
     let media = Synthetic::new(
-        &[("low", 200), ("top", 2400)],
+        &[("low", 200), ("top", 1900)],
         MediaTime::from_ticks(1, 1),
         1,
     );

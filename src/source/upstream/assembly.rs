@@ -351,10 +351,11 @@ enum Joined {
     Complete(u64),
 }
 
-/// Of which segment it is, and of which part.
-fn place(item: &Item) -> (u64, Option<usize>) {
+/// Of which segment it is, and of which part. A whole segment is none of its parts, be it the first piece that came: a rung
+/// that has fallen behind finds no parts listed any more.
+fn place(item: &Item) -> (u64, Option<(usize, bool)>) {
     match item {
-        Item::Part(share) => (share.segment.number, Some(share.part)),
+        Item::Part(share) => (share.segment.number, Some((share.part, share.whole))),
         Item::Complete { number } => (*number, None),
         Item::Ended => (u64::MAX, None),
     }
@@ -436,3 +437,49 @@ const AT_LEAST: Duration = Duration::from_secs(1);
 
 /// For so many segments a rung that failed is left alone.
 const RESTS: u64 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn share(part: usize, whole: bool) -> Item {
+        Item::Part(Share {
+            part,
+            whole,
+            segment: ListedSegment {
+                number: 7,
+                ..ListedSegment::default()
+            },
+            duration: MediaTime::ZERO,
+            independent: true,
+            last: whole,
+            media: Bytes::from_static(b"media"),
+        })
+    }
+
+    #[test]
+    fn a_whole_segment_is_not_its_first_part() {
+        assert_ne!(place(&share(0, true)), place(&share(0, false)));
+        let items = Items {
+            lead: share(0, false),
+            others: vec![None],
+            sounds: vec![share(0, true)],
+        };
+        assert!(matches!(
+            shares(items),
+            Err(Lost::Segment { number: 7, .. })
+        ));
+        let items = Items {
+            lead: share(1, false),
+            others: vec![None, Some(share(1, false))],
+            sounds: vec![share(1, false)],
+        };
+        let Ok(Joined::Part(rungs, sounds)) = shares(items) else {
+            panic!("they are of one part")
+        };
+        assert_eq!(
+            (rungs.len(), rungs.iter().flatten().count(), sounds.len()),
+            (3, 2, 1)
+        );
+    }
+}

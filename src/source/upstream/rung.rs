@@ -31,6 +31,8 @@ pub(super) enum Item {
 #[derive(Clone, Debug)]
 pub(super) struct Share {
     pub part: usize,
+    /// It is the whole segment, in one piece.
+    pub whole: bool,
     /// What the playlist says of the segment.
     pub segment: ListedSegment,
     pub duration: MediaTime,
@@ -125,6 +127,7 @@ impl Follower {
         url: Url,
         hint: Option<String>,
     ) -> Result<(MediaPlaylist, Option<Ahead>), Lost> {
+        let wanted = hint.clone();
         let hinted = async {
             let uri = hint?;
             let url = join(&self.url, &uri).ok()?;
@@ -136,9 +139,12 @@ impl Follower {
         tokio::select! {
             ahead = &mut hinted => Ok((list.await?, ahead)),
             list = &mut list => {
-                // It was there before the playlist could say so, or it has come to nothing.
-                let ahead = tokio::time::timeout(HINTED, hinted).await;
-                Ok((list?, ahead.ok().flatten()))
+                let list = list?;
+                let mut parts = list.segments.iter().flat_map(|segment| &segment.parts);
+                let listed = parts.any(|part| Some(&part.uri) == wanted.as_ref());
+                // It is on its way; or it has come to nothing, or is still to come.
+                let ahead = if listed { hinted.await } else { None };
+                Ok((list, ahead))
             }
         }
     }
@@ -214,6 +220,7 @@ impl Follower {
             let share = Share {
                 last: segment.uri.is_some() && place.parts + 1 == parts.len(),
                 part: place.parts,
+                whole,
                 segment: segment.clone(),
                 duration: part.duration,
                 independent: part.independent,
@@ -248,6 +255,3 @@ fn pause(list: &MediaPlaylist, news: bool) -> Duration {
 
 /// A playlist that ends so far before what was fetched last has begun anew; less may be an old copy from a cache.
 const REWOUND: u64 = 3;
-
-/// For a hinted part, once it is listed or is not to be.
-const HINTED: Duration = Duration::from_millis(500);
