@@ -8,7 +8,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, reason = "what viewers saw is what it is for")]
 
-#[allow(dead_code, reason = "what is not needed here is the others'")]
 mod common;
 #[path = "chaos/site.rs"]
 mod site;

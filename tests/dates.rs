@@ -95,8 +95,8 @@ async fn until(url: &str, number: u64) -> MediaPlaylist {
             && answer.status().is_success()
         {
             let list = parse::media(&answer.text().await.unwrap()).unwrap();
-            let complete = list.segments.iter().filter(|one| one.uri.is_some());
-            if complete.last().is_some_and(|last| last.number >= number) {
+            let complete = list.segments.iter().rfind(|one| one.uri.is_some());
+            if complete.is_some_and(|last| last.number >= number) {
                 return list;
             }
         }

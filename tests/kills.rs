@@ -228,10 +228,13 @@ fn clip() -> String {
     path.into_os_string().into_string().unwrap()
 }
 
-/// Of its own, in kB: what it shares with nobody but its pages of media is looked at by benches/soak.rs.
+/// What it has allocated, in kB. Pages of its program come in as they are run, and media is as much as the window has: neither
+/// is forgotten by anybody (benches/soak.rs looks at both).
 fn resident(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
     let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
     kilobytes.unwrap_or(0)
 }

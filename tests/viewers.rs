@@ -85,13 +85,9 @@ async fn as_many_as_watch_are_reported_and_none_once_they_are_silent() {
     assert_eq!(seen["watching"], 25);
     assert_eq!(seen["viewers"].as_array().unwrap().len(), 25);
     assert_eq!(streams[0]["viewers"], 25);
-    assert!(
-        seen["viewers"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .all(|viewer| viewer["segments"] == 3)
-    );
+    let all = seen["viewers"].as_array().unwrap();
+    let taken = all.iter().all(|viewer| viewer["segments"] == 3);
+    assert!(taken, "{seen:#}");
     // Three target durations of a second each, and until the next look.
     let silent = Instant::now();
     while json(&format!("{operator}/v1/viewers")).await["watching"] != 0 {

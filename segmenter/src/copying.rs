@@ -278,7 +278,7 @@ impl Copying {
             independent: true,
             key: None,
             apart: MediaTime::ZERO,
-            order: Order::new(0, 1, 0),
+            order: Order::new(0, 1),
             pending: None,
             inside: 0,
             warned: false,
@@ -353,10 +353,11 @@ impl Copying {
         }
         let ticks = |time: MediaTime| time.to_ticks(CLOCK);
         if self.inside == 0 && self.index == 0 && coded.key {
-            let ahead = ticks(shown) - ticks(decoded);
-            self.order = Order::new(ticks(self.began), ticks(self.step), ahead);
+            self.order = Order::new(ticks(self.began), ticks(self.step));
         }
-        let times = self.order.next(ticks(shown), Some(ticks(decoded)));
+        let times = self
+            .order
+            .next(coded.key, ticks(shown), Some(ticks(decoded)));
         self.flush(Some(times.decoded))?;
         self.pending = Some((coded, times));
         self.newest = self.newest.max(shown + self.step);

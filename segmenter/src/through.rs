@@ -166,14 +166,9 @@ impl Through {
             .iter()
             .position(|waiting| waiting.is_key(key))?;
         self.waiting.drain(..at);
-        let first = &self.waiting.front()?.coded;
-        let ahead = first
-            .decoded
-            .map_or(MediaTime::ZERO, |decoded| key - decoded);
         Some(Order::new(
             self.grid.time(span.first_frame).to_ticks(CLOCK),
             self.grid.time(1).to_ticks(CLOCK),
-            ahead.to_ticks(CLOCK),
         ))
     }
 
@@ -184,21 +179,23 @@ impl Through {
         sound: &[Packet],
         order: &mut Order,
     ) -> Result<Bytes, Error> {
+        let grid = self.grid;
         // Up to the last one that is shown before the part ends; whatever it refers to is decoded before it.
         let inside = |waiting: &Waiting| {
-            let time = waiting.run_time(waiting.coded.shown, offset);
-            time.is_some_and(|time| self.grid.frame(time) < span.end_frame())
+            let slot = waiting.slot(waiting.coded.shown, offset, &grid);
+            slot.is_some_and(|slot| slot < span.end_frame())
         };
         let count = self.waiting.iter().rposition(inside);
         let count = count.map_or(0, |last| last + 1);
         let end = self.grid.time(span.end_frame()).to_ticks(CLOCK);
         let pictures = self.waiting.iter().take(count);
         let mut times: Vec<_> = pictures
-            .map(|waiting| waiting.times(offset, order, end))
+            .map(|waiting| waiting.times(offset, &grid, order, end))
             .collect();
         // The one after them says how long the last one is, if it goes on with them.
         let following = self.waiting.get(count).filter(|_| !span.last);
-        let following = following.map(|waiting| waiting.times(offset, &mut order.clone(), end));
+        let following =
+            following.map(|waiting| waiting.times(offset, &grid, &mut order.clone(), end));
         times.extend(following.or(Some(Times {
             shown: end,
             decoded: end,
@@ -221,15 +218,20 @@ impl Waiting {
         self.coded.key && self.coded.shown == time
     }
 
-    fn run_time(&self, time: MediaTime, offset: Option<MediaTime>) -> Option<MediaTime> {
-        self.offset.or(offset).map(|offset| time - offset)
+    /// Where the source's `time` falls among the pictures of the run.
+    fn slot(&self, time: MediaTime, offset: Option<MediaTime>, grid: &Grid) -> Option<u64> {
+        let offset = self.offset.or(offset)?;
+        Some(grid.frame(time - offset))
     }
 
-    /// On the run's own clock, in a part that ends at `end`.
-    fn times(&self, offset: Option<MediaTime>, order: &mut Order, end: i64) -> Times {
-        let ticks = |time| self.run_time(time, offset).map(|time| time.to_ticks(CLOCK));
+    /// On the run's own clock, in a part that ends at `end`: where every other rung has this picture.
+    fn times(&self, offset: Option<MediaTime>, grid: &Grid, order: &mut Order, end: i64) -> Times {
+        let ticks = |time| {
+            let slot = self.slot(time, offset, grid);
+            slot.map(|slot| grid.time(slot).to_ticks(CLOCK))
+        };
         let shown = ticks(self.coded.shown).unwrap_or(end - 1);
-        order.next(shown, self.coded.decoded.and_then(ticks))
+        order.next(self.coded.key, shown, self.coded.decoded.and_then(ticks))
     }
 }
 

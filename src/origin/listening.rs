@@ -87,8 +87,7 @@ pub(super) fn is_alone(
 pub(super) async fn media(
     origin: &Origin,
     (seat, place): (&Seat, u8),
-    consumer: &Consumer,
-    epoch: Epoch,
+    (consumer, epoch): (&Consumer, Epoch),
     (index, rendition): (usize, &Rendition),
     (name, file): (&str, File),
     (connection, headers): (Arc<Connection>, &HeaderMap),

@@ -124,8 +124,7 @@ pub(super) async fn taken(
         return listening::media(
             &state,
             (&seat, state.place(pass.as_ref())),
-            &consumer,
-            Epoch(epoch),
+            (&consumer, Epoch(epoch)),
             (index, &renditions.others[index]),
             (&name, file),
             (connection, &headers),

@@ -2,7 +2,7 @@
 //! an HLS origin that is none of ours. Every object is fetched once and published here.
 //!
 //! Each rung that somebody watches is followed by a task of its own; a part is published when all of them have it. What
-//! nobody watches is [brought](bringing) when somebody asks for it.
+//! nobody watches is brought (`bringing`) when somebody asks for it.
 
 mod assembly;
 mod bringing;

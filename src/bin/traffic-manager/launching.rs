@@ -26,6 +26,8 @@ impl Settings {
         stop: &CancellationToken,
     ) -> anyhow::Result<Option<Arc<dyn Launcher>>> {
         let managers = self.managers(reports_to)?;
+        #[cfg(not(feature = "kubernetes"))]
+        let _ = stop;
         match self.launcher {
             Some(LauncherKind::None) => Ok(None),
             #[cfg(feature = "kubernetes")]

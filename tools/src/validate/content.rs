@@ -1,7 +1,7 @@
 //! What the octets of a segment say of themselves: tracks, times, formats. Fragmented MP4 is read by `media`,
 //! MPEG-TS by `ts`. Whether it is what the playlist says is `tracks`' business.
 
-use media::{Coding, Error, Init, avc, avc::unit};
+use media::{Coding, Error, Init, Run, avc, avc::unit};
 
 use super::ts;
 
@@ -26,6 +26,8 @@ pub struct Track {
     pub end: i64,
     /// A usual sample, in ticks.
     pub sample: i64,
+    /// How much later than it is decoded a sample is shown at most, in ticks: where pictures are reordered.
+    pub ahead: i64,
     /// Its first sample can be decoded by itself; unknown if the format is.
     pub key: Option<bool>,
     /// As in CODECS; empty if it is not known.
@@ -164,7 +166,13 @@ fn fragmented(octets: &[u8], init: &Init) -> Result<Content, Unread> {
             rate: known.timescale,
             start,
             end,
-            sample: i64::from(first.duration),
+            sample: usual(run),
+            ahead: run
+                .samples
+                .iter()
+                .map(|sample| sample.offset.into())
+                .max()
+                .unwrap_or(0),
             ..Track::default()
         };
         describe(
@@ -176,6 +184,13 @@ fn fragmented(octets: &[u8], init: &Init) -> Result<Content, Unread> {
         content.tracks.push(track);
     }
     Ok(content)
+}
+
+/// How long most samples are: of pictures that are reordered the first ones may be decoded close behind one another.
+fn usual(run: &Run) -> i64 {
+    let mut lengths: Vec<_> = run.samples.iter().map(|sample| sample.duration).collect();
+    lengths.sort_unstable();
+    lengths.get(lengths.len() / 2).copied().unwrap_or(0).into()
 }
 
 /// What the track's format and first sample say.

@@ -177,6 +177,11 @@ fn durations(said: &Said, content: &Content, findings: &mut Findings) {
     };
     let (found, off) = (lead.duration(), lead.duration() - said.duration);
     let frame = lead.span(0, lead.sample).max(0.001);
+    // A part that ends among pictures that are decoded before those that are shown first has some of the next one's.
+    let ahead = match said.part {
+        true => lead.span(0, lead.ahead),
+        false => 0.0,
+    };
     let words = |rule, findings: &mut Findings| {
         findings.say(
             rule,
@@ -186,8 +191,8 @@ fn durations(said: &Said, content: &Content, findings: &mut Findings) {
         );
     };
     // How long the last sample of MPEG-TS lasts is a guess.
-    let advice = if lead.wraps { frame } else { 0.001 };
-    if off.abs() > frame + 0.001 {
+    let advice = if lead.wraps { frame } else { 0.001 + ahead };
+    if off.abs() > frame + ahead + 0.001 {
         words(&rule::DURATION, findings);
     } else if off.abs() > advice + 0.000_011 {
         words(&rule::DURATION_ADVICE, findings);
