@@ -353,7 +353,11 @@ async fn a_log_that_is_full_begins_anew_and_can_be_replayed_from_there() {
         town.location(PARIS).await;
     }
     town.until(|routing| routing.ready).await;
-    town.location(PARIS).await;
+    // A file that was just moved to begins with what is left of a section; the next one follows.
+    let begun = |text: String| text.len() < 10_000 && text.contains("\"state\"");
+    while !std::fs::read_to_string(&path).is_ok_and(begun) {
+        town.location(PARIS).await;
+    }
     town.stop.cancel();
     town.manager.ended().await;
     written.await.unwrap();
