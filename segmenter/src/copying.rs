@@ -8,10 +8,10 @@ use std::{
     time::Duration,
 };
 
-use playlists::{Bitrate, Ladder, MediaTime, Renditions, Rung, RungName, WallTime};
+use playlists::{Bitrate, Ladder, MediaTime, Renditions, WallTime};
 use segmenter::{
     Grid,
-    cutter::SAMPLE_RATE,
+    cutter::{Keys, SAMPLE_RATE},
     wire::{self, Clock, Frame, Hello, InputState, OnAir, Part},
 };
 
@@ -19,11 +19,11 @@ use crate::{
     cadence::whole_rate,
     coded::Voice,
     config::{CLOCK, Config, Pacing},
-    crew::{AAC_LC, SOURCE},
+    crew::{self, AAC_LC},
     error::Error,
     feed::{self, Feed, Said},
     gauge::Gauge,
-    ladder::{self, Promise},
+    ladder,
     libav::{self, About, Coded, Event, Muxer, Original, Setup, Sound, Source},
     order::{Order, Times},
     overload::Overload,
@@ -175,9 +175,7 @@ struct Copying {
     part: MediaTime,
     /// The segment begins with a key frame.
     independent: bool,
-    /// Run time of the last key frame, and how long after the one before it came.
-    key: Option<MediaTime>,
-    apart: MediaTime,
+    keys: Keys,
     order: Order,
     /// Came, and is written when it is known how long it takes.
     pending: Option<(Coded, Times)>,
@@ -276,8 +274,7 @@ impl Copying {
             began: MediaTime::ZERO,
             part: MediaTime::ZERO,
             independent: true,
-            key: None,
-            apart: MediaTime::ZERO,
+            keys: Keys::default(),
             order: Order::new(0, 1),
             pending: None,
             inside: 0,
@@ -379,18 +376,17 @@ impl Copying {
         decoded: MediaTime,
         stdout: &mut Stdout,
     ) -> Result<(), Error> {
-        let usual = self.apart;
-        if coded.key {
-            let before = self.key.replace(shown);
-            self.apart = before.map_or(MediaTime::ZERO, |before| shown - before);
-        }
+        let next = match coded.key {
+            true => self.keys.come(shown),
+            false => MediaTime::ZERO,
+        };
         if self.inside == 0 && self.index == 0 {
             return Ok(());
         }
         let long = shown - self.began;
         let (least, most) = self.range;
         // As `segmenter::Cutter` has it.
-        let early = !self.independent || long + self.apart.max(usual) > most + HAIR;
+        let early = !self.independent || long + next > most + HAIR;
         if coded.key && (long >= least || early && shown > self.part + HAIR) {
             self.close(shown, true, stdout)?;
             self.over = self.limit.is_some_and(|limit| shown + HAIR >= limit);
@@ -509,23 +505,10 @@ fn hello(
     shortest: MediaTime,
     audio: &str,
 ) -> Result<Hello, Error> {
-    let usual = || ladder::usual_rate(original.size, grid.fps());
-    let video = original.rate.unwrap_or_else(usual);
-    let Promise { average, peak } = ladder::promise_of_original(video, SOUND, grid);
-    let video = libav::codec_name(&original.sets.octets());
-    let rung = Rung {
-        name: RungName::try_from(SOURCE.to_owned()).map_err(crate::crew::refused)?,
-        width: original.size.width,
-        height: original.size.height,
-        bandwidth: peak,
-        average,
-        codecs: format!("{},{audio}", video.unwrap_or_else(|| "avc1".into())),
-        frame_rate: f64::from(grid.fps()),
-        score: None,
-    };
+    let rung = crew::passed_on(original, grid, SOUND, audio)?;
     Ok(Hello {
         version: wire::VERSION,
-        ladder: Ladder::new(vec![rung]).map_err(crate::crew::refused)?,
+        ladder: Ladder::new(vec![rung]).map_err(crew::refused)?,
         renditions: Renditions {
             main: about.sounds.first().cloned().unwrap_or_default(),
             ..Renditions::default()

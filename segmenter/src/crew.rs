@@ -52,12 +52,8 @@ pub(crate) fn open_ladder(
     original: Option<&Original>,
 ) -> Result<(Vec<Opened>, Option<Passed>), Error> {
     let fps = grid.fps();
-    let rate = |original: &Original| {
-        let usual = || ladder::usual_rate(original.size, fps);
-        original.rate.unwrap_or_else(usual)
-    };
     let plans = match original {
-        Some(original) => ladder::below(plans, original.size, rate(original)),
+        Some(original) => ladder::below(plans, original.size, rate(original, fps)),
         None => plans,
     };
     let cutter = Cutter::new(*grid);
@@ -97,7 +93,7 @@ pub(crate) fn open_ladder(
                 height: plan.size.height,
                 bandwidth: promise.peak,
                 average: promise.average,
-                codecs: codecs(&plan.name, &encoder.parameter_sets())?,
+                codecs: codecs(&plan.name, &encoder.parameter_sets(), AAC_LC)?,
                 frame_rate: f64::from(fps),
                 score: plan.score,
             },
@@ -109,19 +105,9 @@ pub(crate) fn open_ladder(
     }
     let passed = original.map(|original| -> Result<Passed, Error> {
         let (muxer, init) = Muxer::open_original(&original.recipe, sound, &sets, setup)?;
-        let promise = ladder::promise_of_original(rate(original), audio, grid);
         let sets = original.sets.clone();
         Ok(Passed {
-            published: Published {
-                name: name(SOURCE)?,
-                width: original.size.width,
-                height: original.size.height,
-                bandwidth: promise.peak,
-                average: promise.average,
-                codecs: codecs(SOURCE, &sets.octets())?,
-                frame_rate: f64::from(fps),
-                score: None,
-            },
+            published: passed_on(original, grid, audio, AAC_LC)?,
             through: Through::new(opened.len(), sets, muxer, *grid, grid.time(longest)),
             init,
         })
@@ -129,16 +115,42 @@ pub(crate) fn open_ladder(
     Ok((opened, passed.transpose()?))
 }
 
+/// The rung that is passed on, with sound of this rate and kind.
+pub(crate) fn passed_on(
+    original: &Original,
+    grid: &Grid,
+    sound: Bitrate,
+    kind: &str,
+) -> Result<Published, Error> {
+    let promise = ladder::promise_of_original(rate(original, grid.fps()), sound, grid);
+    Ok(Published {
+        name: name(SOURCE)?,
+        width: original.size.width,
+        height: original.size.height,
+        bandwidth: promise.peak,
+        average: promise.average,
+        codecs: codecs(SOURCE, &original.sets.octets(), kind)?,
+        frame_rate: f64::from(grid.fps()),
+        score: None,
+    })
+}
+
+/// By the container's word, or what is usual.
+fn rate(original: &Original, fps: u32) -> Bitrate {
+    let usual = || ladder::usual_rate(original.size, fps);
+    original.rate.unwrap_or_else(usual)
+}
+
 fn name(name: &str) -> Result<RungName, Error> {
     RungName::try_from(name.to_owned()).map_err(refused)
 }
 
-fn codecs(rung: &str, parameter_sets: &[u8]) -> Result<String, Error> {
+fn codecs(rung: &str, parameter_sets: &[u8], sound: &str) -> Result<String, Error> {
     let video = libav::codec_name(parameter_sets).ok_or_else(|| Error::Libav {
         doing: format!("rung {rung}: reading its parameter sets"),
         why: "there is no SPS among them".into(),
     })?;
-    Ok(format!("{video},{AAC_LC}"))
+    Ok(format!("{video},{sound}"))
 }
 
 pub(crate) fn refused(why: LadderError) -> Error {
@@ -252,7 +264,7 @@ impl Crew {
 }
 
 /// What the rung is called that is passed on.
-pub(crate) const SOURCE: &str = "source";
+const SOURCE: &str = "source";
 /// Parameter sets of either kind that x264 can number (`--sps-id`).
 const MOST_SETS: u32 = 32;
 pub(crate) const AAC_LC: &str = "mp4a.40.2";

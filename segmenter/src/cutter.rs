@@ -140,6 +140,24 @@ pub enum Key {
     Lost,
 }
 
+/// How far apart the key frames of a source are.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Keys {
+    last: Option<MediaTime>,
+    /// The last one and the one before it; zero before there were two.
+    pub apart: MediaTime,
+}
+
+impl Keys {
+    /// One came at `time`. Says when the next one is due after it: one that comes early says nothing of that.
+    pub fn come(&mut self, time: MediaTime) -> MediaTime {
+        let usual = self.apart;
+        let before = self.last.replace(time);
+        self.apart = before.map_or(MediaTime::ZERO, |before| time - before);
+        usual.max(self.apart)
+    }
+}
+
 /// Tells parts and segments from one another while pictures come, one by one.
 ///
 /// A segment begins where the last one has its length; or, if key frames are followed, with a key frame: the first that makes
@@ -158,9 +176,7 @@ pub struct Cutter {
     part: u64,
     /// The segment that is open began with a key frame that is followed.
     keyed: bool,
-    /// The last key frame, and how many pictures before it was the one before.
-    key: Option<u64>,
-    apart: u64,
+    keys: Keys,
     /// It is to end, which takes a picture more.
     lost: bool,
     /// Parts that are complete, and not taken yet.
@@ -178,8 +194,7 @@ impl Cutter {
             began: 0,
             part: 0,
             keyed: false,
-            key: None,
-            apart: 0,
+            keys: Keys::default(),
             lost: false,
             ready: VecDeque::new(),
         }
@@ -189,19 +204,20 @@ impl Cutter {
     pub fn put(&mut self, key: Key) -> Begins {
         let long = self.frames - self.began;
         let (least, most) = self.range(matches!(key, Key::No | Key::Yes));
-        // One that comes early says nothing of the next.
-        let usual = self.apart;
-        if key == Key::Yes {
-            let before = self.key.replace(self.frames);
-            self.apart = before.map_or(0, |before| self.frames - before);
-        }
-        let next = usual.max(self.apart);
+        let next = match key {
+            Key::Yes => self.keys.come(self.grid.time(self.frames)),
+            _ => MediaTime::ZERO,
+        };
         self.lost |= key == Key::Lost;
         // The last part of a segment says that it is: where one is complete, and gone, there has to be another.
         let can_end = self.part < self.frames;
         let begins = match key {
             _ if self.lost => can_end,
-            Key::Yes => long >= least || can_end && (!self.keyed || long + next > most),
+            Key::Yes => {
+                long >= least
+                    || can_end
+                        && (!self.keyed || self.grid.time(long) + next > self.grid.time(most))
+            }
             _ => false,
         };
         if long > 0 && (long >= most || begins) {

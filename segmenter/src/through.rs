@@ -7,7 +7,10 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use playlists::MediaTime;
-use segmenter::{Grid, cutter::Span};
+use segmenter::{
+    Grid,
+    cutter::{Keys, Span},
+};
 
 use crate::{
     coded::Sets,
@@ -31,9 +34,7 @@ pub(crate) struct Through {
     begun: VecDeque<(u64, Option<MediaTime>)>,
     /// Of the segment that is cut now, if it is passed on.
     order: Option<Order>,
-    /// Time of the source's last key frame, and how long after the one before it came.
-    key: Option<MediaTime>,
-    apart: MediaTime,
+    keys: Keys,
     /// It was said that they are too far apart.
     warned: bool,
 }
@@ -61,8 +62,7 @@ impl Through {
             waiting: VecDeque::new(),
             begun: VecDeque::new(),
             order: None,
-            key: None,
-            apart: MediaTime::ZERO,
+            keys: Keys::default(),
             warned: false,
         }
     }
@@ -74,15 +74,13 @@ impl Through {
 
     /// The pictures to come are others.
     pub(crate) fn switch(&mut self) {
-        self.key = None;
-        self.apart = MediaTime::ZERO;
+        self.keys = Keys::default();
     }
 
     /// A picture of who is on the air, before it is decoded.
     pub(crate) fn put(&mut self, coded: Coded) {
         if coded.key {
-            let before = self.key.replace(coded.shown);
-            self.apart = before.map_or(MediaTime::ZERO, |before| coded.shown - before);
+            self.keys.come(coded.shown);
             self.judge();
         }
         if self.waiting.len() == MOST {
@@ -109,7 +107,7 @@ impl Through {
         let sparse = self.is_sparse();
         if sparse && !self.warned {
             tracing::warn!(
-                apart_s = self.apart.seconds(),
+                apart_s = self.keys.apart.seconds(),
                 longest_s = self.longest.seconds(),
                 "the input's key frames are too far apart for its pictures to be passed on; set its key frame interval to --segment-seconds, or \
                  that to the interval"
@@ -119,7 +117,7 @@ impl Through {
     }
 
     fn is_sparse(&self) -> bool {
-        self.apart > self.longest + self.grid.time(1)
+        self.keys.apart > self.longest + self.grid.time(1)
     }
 
     /// Whether the picture that the source shows at `time` is a key frame that a segment can begin with.

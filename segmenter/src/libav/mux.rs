@@ -8,6 +8,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use ff::{Dictionary, format};
 use ffmpeg_next as ff;
+use media::avc;
 use playlists::MediaTime;
 
 use super::{Coded, Frame, Packet, Recipe, Sound, VideoEncoder, failed, raw};
@@ -267,11 +268,9 @@ fn output() -> Result<(format::context::Output, Sink), Error> {
 
 /// RFC 6381 name of H.264 with these parameter sets: profile, constraints and level of the first SPS.
 pub(crate) fn codec_name(parameter_sets: &[u8]) -> Option<String> {
-    const SPS: u8 = 7;
-    let sps = parameter_sets
-        .windows(7)
-        .find(|octets| octets[..3] == [0, 0, 1] && octets[3] & 0x1f == SPS)?;
-    Some(format!("avc1.{:02X}{:02X}{:02X}", sps[4], sps[5], sps[6]))
+    let mut units = avc::annex_b(parameter_sets);
+    let sps = units.find(|unit| avc::kind(unit) == avc::unit::SPS)?;
+    Some(avc::codec_name(sps).into_owned())
 }
 
 /// Where the muxer writes to. The lock is held for one copy or one take, never across a call into libav.

@@ -80,12 +80,29 @@ pub(crate) fn extradata(codec: &ff::codec::Context) -> Vec<u8> {
     // SAFETY: an opened AVCodecContext owns `extradata_size` octets at `extradata`, or has none at all.
     unsafe {
         let codec = codec.as_ptr();
-        let length = usize::try_from((*codec).extradata_size).unwrap_or(0);
-        if (*codec).extradata.is_null() {
-            Vec::new()
-        } else {
-            slice::from_raw_parts((*codec).extradata, length).to_vec()
-        }
+        copied((*codec).extradata, (*codec).extradata_size)
+    }
+}
+
+/// What a container says of a stream's coding, apart from its kind.
+pub(crate) fn said(parameters: &ff::codec::Parameters) -> Vec<u8> {
+    // SAFETY: live AVCodecParameters own `extradata_size` octets at `extradata`, or have none at all.
+    unsafe {
+        let parameters = parameters.as_ptr();
+        copied((*parameters).extradata, (*parameters).extradata_size)
+    }
+}
+
+/// A copy of `length` octets at `data`.
+///
+/// # Safety
+///
+/// They are there, or `data` is null.
+unsafe fn copied(data: *const u8, length: i32) -> Vec<u8> {
+    match usize::try_from(length) {
+        // SAFETY: the caller's.
+        Ok(length) if !data.is_null() => unsafe { slice::from_raw_parts(data, length) }.to_vec(),
+        _ => Vec::new(),
     }
 }
 
@@ -111,20 +128,6 @@ pub(crate) fn set_extradata(
         (*parameters).extradata_size = extradata.len() as i32;
     }
     Ok(())
-}
-
-/// What a container says of a stream's coding, apart from its kind.
-pub(crate) fn said(parameters: &ff::codec::Parameters) -> Vec<u8> {
-    // SAFETY: live AVCodecParameters own `extradata_size` octets at `extradata`, or have none at all.
-    unsafe {
-        let parameters = parameters.as_ptr();
-        let length = usize::try_from((*parameters).extradata_size).unwrap_or(0);
-        if (*parameters).extradata.is_null() {
-            Vec::new()
-        } else {
-            slice::from_raw_parts((*parameters).extradata, length).to_vec()
-        }
-    }
 }
 
 /// The name that another container has for a stream's coding is no name here.
