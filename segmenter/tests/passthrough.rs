@@ -11,8 +11,9 @@ use playlists::MediaTime;
 use support::{Run, boxes, clip, decode, length, scratch, segment};
 
 /// 9 s with a key frame each two, and pictures that are decoded in another order than they are shown.
-fn reordered() -> String {
-    h264("pass-reordered.mp4", "30", &["-g", "60", "-bf", "3"])
+/// Each test has its own: they may run at once.
+fn reordered(name: &str) -> String {
+    h264(name, "30", &["-g", "60", "-bf", "3"])
 }
 
 fn h264(name: &str, rate: &str, encoding: &[&str]) -> String {
@@ -116,7 +117,7 @@ fn segments(run: &Run, fps: i64) -> Vec<i64> {
 
 #[test]
 fn the_top_rung_is_the_input_itself() {
-    let input = reordered();
+    let input = reordered("pass-ordered-top.mp4");
     let run = segment(&[
         "--passthrough",
         "top",
@@ -165,7 +166,7 @@ fn the_top_rung_is_the_input_itself() {
 
 #[test]
 fn alone_it_goes_with_its_own_sound_and_short_parts() {
-    let input = reordered();
+    let input = reordered("pass-ordered-alone.mp4");
     let run = segment(&["--passthrough", "only", "--part-seconds", "0.2", &input]);
     assert!(run.success, "{}", run.stderr);
     let hello = run.hello.as_ref().unwrap();
@@ -346,7 +347,7 @@ fn what_cannot_be_passed_on_is_encoded_or_refused_and_it_is_said_why() {
 
 #[test]
 fn a_list_goes_from_one_clip_to_the_next() {
-    let input = reordered();
+    let input = reordered("pass-ordered-list.mp4");
     let mut list = String::new();
     for _ in 0..3 {
         writeln!(list, "{input}").unwrap();
