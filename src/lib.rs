@@ -9,6 +9,7 @@ pub mod assets;
 pub mod config;
 pub mod control;
 pub mod ingest;
+pub mod logfile;
 pub mod manager;
 pub mod metrics;
 pub mod net;

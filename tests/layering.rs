@@ -20,6 +20,7 @@ const MODULES: &[(&str, &[&str], &[&str])] = &[
     ("pages", &[], &[]),
     ("config", &[], &[]),
     ("metrics", &[], &[]),
+    ("logfile", &[], &[]),
     ("text", &[], &[]),
     ("token", &[], &[]),
     ("assets", &["text"], &[]),
@@ -40,12 +41,14 @@ const MODULES: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "origin",
-        &["control", "metrics", "net", "store", "text", "token"],
+        &[
+            "control", "logfile", "metrics", "net", "store", "text", "token",
+        ],
         &["playlists", "adaptation", "media"],
     ),
     (
         "manager",
-        &["assets", "control", "metrics", "net"],
+        &["assets", "control", "logfile", "metrics", "net"],
         &["playlists", "adaptation"],
     ),
     (

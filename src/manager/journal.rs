@@ -7,7 +7,7 @@
 
 use std::{
     io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -16,12 +16,9 @@ use std::{
 
 use adaptation::region::{Action, Balancer, Event, Moment, Region, Route};
 use serde::{Deserialize, Serialize};
-use tokio::{
-    fs::{self, File},
-    io::AsyncWriteExt as _,
-    signal::unix::{SignalKind, signal},
-    sync::mpsc,
-};
+use tokio::sync::mpsc;
+
+use crate::logfile::LogFile;
 
 /// Where decisions are handed in.
 #[derive(Debug)]
@@ -36,11 +33,7 @@ pub struct Journal {
 pub struct Writer {
     lines: mpsc::Receiver<String>,
     anew: Arc<AtomicBool>,
-    path: PathBuf,
-    /// Octets; `None` is however long.
-    most: Option<u64>,
-    file: File,
-    size: u64,
+    file: LogFile,
 }
 
 /// One line, as it is read. Time is microseconds since the manager was started.
@@ -87,21 +80,14 @@ struct Asked<'a> {
 
 /// Opens `path` to write on behind what is there, at most `most` octets of it.
 pub async fn open(path: &Path, most: Option<u64>) -> io::Result<(Journal, Writer)> {
-    let (file, size) = file(path).await?;
+    let file = LogFile::open(path, most).await?;
     let (sender, lines) = mpsc::channel(QUEUE);
     let anew = Arc::new(AtomicBool::new(true));
     let journal = Journal {
         lines: sender,
         anew: anew.clone(),
     };
-    let writer = Writer {
-        lines,
-        anew,
-        path: path.to_owned(),
-        most,
-        file,
-        size,
-    };
+    let writer = Writer { lines, anew, file };
     Ok((journal, writer))
 }
 
@@ -154,70 +140,30 @@ impl Journal {
 impl Writer {
     /// Until the manager has ended.
     pub async fn run(mut self) {
-        let mut hangup = signal(SignalKind::hangup())
-            .map_err(
-                |error| tracing::warn!(%error, "the decisions log is not opened anew at SIGHUP"),
-            )
-            .ok();
         let mut lines = Vec::new();
         loop {
             lines.clear();
-            let hung_up = async {
-                match &mut hangup {
-                    Some(hangup) => _ = hangup.recv().await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 count = self.lines.recv_many(&mut lines, AT_A_TIME) => match count {
                     0 => return,
-                    _ => self.write(&lines.concat()).await,
+                    _ => self.write(lines.concat().as_bytes()).await,
                 },
-                () = hung_up => self.reopen().await,
-            }
-        }
-    }
-
-    async fn write(&mut self, text: &str) {
-        let full = |most| self.size > 0 && self.size + text.len() as u64 > most;
-        if self.most.is_some_and(full) {
-            let mut old = self.path.clone().into_os_string();
-            old.push(".1");
-            match fs::rename(&self.path, &old).await {
-                Ok(()) => self.reopen().await,
-                Err(error) => {
-                    tracing::warn!(%error, path = %self.path.display(), "the decisions log cannot be moved out of the way");
+                () = self.file.hung_up() => {
+                    self.file.reopen().await;
+                    self.anew.store(true, Relaxed);
                 }
             }
         }
-        let written = async {
-            self.file.write_all(text.as_bytes()).await?;
-            self.file.flush().await
-        };
-        match written.await {
-            Ok(()) => self.size += text.len() as u64,
-            Err(error) => {
-                tracing::warn!(%error, path = %self.path.display(), "the decisions log cannot be written");
-                self.anew.store(true, Relaxed);
-            }
-        }
     }
 
-    async fn reopen(&mut self) {
-        match file(&self.path).await {
-            Ok((file, size)) => (self.file, self.size) = (file, size),
-            Err(error) => {
-                tracing::warn!(%error, path = %self.path.display(), "the decisions log cannot be opened anew; the old one goes on");
-            }
+    async fn write(&mut self, text: &[u8]) {
+        if self.file.make_room(text.len()).await {
+            self.anew.store(true, Relaxed);
         }
-        self.anew.store(true, Relaxed);
+        if !self.file.append(text).await {
+            self.anew.store(true, Relaxed);
+        }
     }
-}
-
-async fn file(path: &Path) -> io::Result<(File, u64)> {
-    let file = File::options().append(true).create(true).open(path).await?;
-    let size = file.metadata().await?.len();
-    Ok((file, size))
 }
 
 fn micros(now: Moment) -> u64 {

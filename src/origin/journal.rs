@@ -7,7 +7,7 @@
 
 use std::{
     io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -15,17 +15,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    fs::{self, File},
-    io::AsyncWriteExt as _,
-    signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc,
-    time::Instant,
-};
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{explain::Kept, seat::ViewerId};
-use crate::store::StreamName;
+use crate::{logfile::LogFile, store::StreamName};
 
 /// Where decisions are handed in.
 #[derive(Debug)]
@@ -39,11 +33,7 @@ pub struct Journal {
 pub struct Writer {
     receiver: mpsc::Receiver<Entry>,
     counts: Arc<Counts>,
-    path: PathBuf,
-    /// Octets; `None` is however long.
-    most: Option<u64>,
-    file: File,
-    size: u64,
+    file: LogFile,
 }
 
 #[derive(Debug)]
@@ -61,7 +51,7 @@ struct Counts {
 
 /// Opens `path` to write on behind what is there, at most `most` octets of it.
 pub async fn open(path: &Path, most: Option<u64>) -> io::Result<(Journal, Writer)> {
-    let (file, size) = file(path).await?;
+    let file = LogFile::open(path, most).await?;
     let (sender, receiver) = mpsc::channel(QUEUE);
     let counts = Arc::<Counts>::default();
     let journal = Journal {
@@ -71,10 +61,7 @@ pub async fn open(path: &Path, most: Option<u64>) -> io::Result<(Journal, Writer
     let writer = Writer {
         receiver,
         counts,
-        path: path.to_owned(),
-        most,
         file,
-        size,
     };
     Ok((journal, writer))
 }
@@ -102,18 +89,13 @@ impl Journal {
 impl Writer {
     /// Writes until `stop`, and then what was handed in before.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut hangup = signal(SignalKind::hangup())
-            .map_err(
-                |error| tracing::warn!(%error, "the decisions log is not opened anew at SIGHUP"),
-            )
-            .ok();
         let (mut entries, mut told, mut said) = (Vec::new(), 0, None);
         loop {
             entries.clear();
             let some = tokio::select! {
                 count = self.receiver.recv_many(&mut entries, AT_A_TIME) => count > 0,
-                () = hung_up(&mut hangup) => {
-                    self.reopen().await;
+                () = self.file.hung_up() => {
+                    self.file.reopen().await;
                     continue;
                 }
                 () = stop.cancelled() => {
@@ -128,7 +110,7 @@ impl Writer {
             let dropped = self.counts.dropped.load(Relaxed);
             let quiet = said.is_none_or(|said: Instant| said.elapsed() >= SAID_EVERY);
             if dropped > told && quiet {
-                tracing::warn!(dropped, path = %self.path.display(), "decisions come faster than they can be written; some are left out of the log");
+                tracing::warn!(dropped, path = %self.file.path().display(), "decisions come faster than they can be written; some are left out of the log");
                 (told, said) = (dropped, Some(Instant::now()));
             }
         }
@@ -147,59 +129,13 @@ impl Writer {
                 text.push(b'\n');
             }
         }
-        if self
-            .most
-            .is_some_and(|most| self.size + text.len() as u64 > most)
-        {
-            self.rotate().await;
-        }
+        self.file.make_room(text.len()).await;
         let count = entries.len() as u64;
-        let written = async {
-            self.file.write_all(&text).await?;
-            self.file.flush().await
+        let counter = match self.file.append(&text).await {
+            true => &self.counts.written,
+            false => &self.counts.dropped,
         };
-        match written.await {
-            Ok(()) => {
-                self.size += text.len() as u64;
-                self.counts.written.fetch_add(count, Relaxed);
-            }
-            Err(error) => {
-                tracing::warn!(%error, path = %self.path.display(), "the decisions log cannot be written");
-                self.counts.dropped.fetch_add(count, Relaxed);
-            }
-        }
-    }
-
-    async fn rotate(&mut self) {
-        let mut old = self.path.clone().into_os_string();
-        old.push(".1");
-        if let Err(error) = fs::rename(&self.path, &old).await {
-            tracing::warn!(%error, path = %self.path.display(), "the decisions log cannot be moved out of the way");
-            return;
-        }
-        self.reopen().await;
-    }
-
-    async fn reopen(&mut self) {
-        match file(&self.path).await {
-            Ok((file, size)) => (self.file, self.size) = (file, size),
-            Err(error) => {
-                tracing::warn!(%error, path = %self.path.display(), "the decisions log cannot be opened anew; the old one goes on");
-            }
-        }
-    }
-}
-
-async fn file(path: &Path) -> io::Result<(File, u64)> {
-    let file = File::options().append(true).create(true).open(path).await?;
-    let size = file.metadata().await?.len();
-    Ok((file, size))
-}
-
-async fn hung_up(hangup: &mut Option<Signal>) {
-    match hangup {
-        Some(hangup) => _ = hangup.recv().await,
-        None => std::future::pending().await,
+        counter.fetch_add(count, Relaxed);
     }
 }
 
