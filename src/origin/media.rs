@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use adaptation::abandon::Instead;
 use axum::{
     Extension,
     extract::{Path, Query, State},
@@ -101,74 +102,77 @@ pub(super) async fn chosen(
         told.put(&origin, &headers, response.headers_mut());
         return Ok(response);
     }
-    let ours = Ours {
+    let sending = Sending {
         origin: &origin,
-        seat: &seat,
+        stream: &seat.stream,
         consumer: &consumer,
-        connection: &connection,
         headers: &headers,
-        brought: &brought,
+        cache: NO_STORE,
     };
+    let measure = || measure(&origin, &seat, connection.clone(), Span::of(segment, part));
+    let instead = |rung| abandoning::instead(&origin, &seat, segment, rung, &brought);
     let mut lacks = lacking::Lacking {
         window: &window,
         segment,
         file,
         rung: told.rung,
     };
-    let mut sent = ours.send(lacks, told.name()).await;
+    let mut sent = sending
+        .send(lacks, told.name(), Some(measure()), || instead(lacks.rung))
+        .await;
     if sent.is_err() && lacks.lacks() && seat.viewer.profile.choosing == Choosing::AtGet {
         // What is here is better than nothing, and another rung is no news to who is told of none.
         lacks.rung = lacks.instead();
         told.rung = lacks.rung;
-        sent = ours.send(lacks, told.name()).await;
+        sent = sending
+            .send(lacks, told.name(), Some(measure()), || instead(lacks.rung))
+            .await;
     }
     let mut response = sent?;
     told.put(&origin, &headers, response.headers_mut());
     Ok(response)
 }
 
-/// One request for media, and who makes it.
-struct Ours<'a> {
-    origin: &'a Origin,
-    seat: &'a Seat,
-    consumer: &'a Consumer,
-    connection: &'a Arc<Connection>,
-    headers: &'a HeaderMap,
-    brought: &'a Brought,
+/// How what is asked for is sent, in whatever rung.
+pub(super) struct Sending<'a> {
+    pub origin: &'a Origin,
+    pub stream: &'a StreamName,
+    pub consumer: &'a Consumer,
+    pub headers: &'a HeaderMap,
+    /// For what is there as a whole.
+    pub cache: &'static str,
 }
 
-impl Ours<'_> {
-    /// What is asked for in the rung of `asked`, which has this name; brought if it is not here.
-    async fn send(&self, asked: lacking::Lacking<'_>, rung: &str) -> Result<Response, Refusal> {
+impl Sending<'_> {
+    /// What is asked for, in its rung, which has this name; brought if it is not here. `instead` is asked where a delivery
+    /// could be broken off.
+    pub(super) async fn send(
+        &self,
+        asked: lacking::Lacking<'_>,
+        rung: &str,
+        measure: Option<Measure>,
+        instead: impl FnOnce() -> Option<Instead>,
+    ) -> Result<Response, Refusal> {
         let lacking::Lacking {
             window,
             segment,
             file,
             rung: chosen,
         } = asked;
-        let span = Span::of(segment, file.part);
-        let measure = measure(self.origin, self.seat, self.connection.clone(), span);
         if asked.is_streamed(self.headers) {
-            let named = (tag(segment, rung, file.part), NO_STORE);
-            return asked.stream(named, Some(measure)).await;
+            let named = (tag(segment, rung, file.part), self.cache);
+            return asked.stream(named, measure).await;
         }
         if file.part.is_none() && !segment.complete {
-            let stream = self.consumer.clone();
-            return Ok(growing(segment, stream, chosen, Some(measure)));
+            return Ok(growing(segment, self.consumer.clone(), chosen, measure));
         }
-        let instead = abandoning::instead(self.origin, self.seat, segment, chosen, self.brought);
-        let measure = Measure { instead, ..measure };
+        let instead = instead();
+        let measure = measure.map(|measure| Measure { instead, ..measure });
         let segment = &asked.supplied().await?;
-        let piece = object(
-            self.origin,
-            &self.seat.stream,
-            segment,
-            file,
-            (chosen, rung),
-        );
+        let piece = object(self.origin, self.stream, segment, file, (chosen, rung));
         let piece = Piece {
-            cache: NO_STORE,
-            measure: Some(measure),
+            cache: self.cache,
+            measure,
             ..piece.await?
         };
         let piece = there_now(window, file.number, piece).await;
@@ -263,18 +267,14 @@ pub async fn canonical(
         file,
         rung: rung_index,
     };
-    if lacks.is_streamed(&headers) {
-        let named = (tag(segment, &rung, part), FOREVER);
-        return lacks.stream(named, None).await;
-    }
-    if part.is_none() && !segment.complete {
-        return Ok(growing(segment, consumer, rung_index, None));
-    }
-    let segment = &lacks.supplied().await?;
-    let piece = object(&origin, &stream, segment, file, (rung_index, &rung));
-    Ok(there_now(&window, number, piece.await?)
-        .await
-        .answer(&headers))
+    let sending = Sending {
+        origin: &origin,
+        stream: &stream,
+        consumer: &consumer,
+        headers: &headers,
+        cache: FOREVER,
+    };
+    sending.send(lacks, &rung, None, || None).await
 }
 
 /// The node that has a segment which is older than all that is here: a viewer may hold a long playlist
@@ -400,7 +400,7 @@ pub(super) fn measure(
 }
 
 /// A part that is there, or the whole of a complete segment, in the rung of this index and name.
-pub(super) async fn object(
+async fn object(
     origin: &Origin,
     stream: &StreamName,
     segment: &Arc<Segment>,
@@ -429,12 +429,7 @@ pub(super) fn fragment(segment: &Segment, file: File, (rung, name): (usize, &str
 
 /// A segment that is still being made, as it comes. No cache may keep it: should it break off,
 /// it would be taken for the whole.
-pub(super) fn growing(
-    segment: &Segment,
-    stream: Consumer,
-    rung: usize,
-    measure: Option<Measure>,
-) -> Response {
+fn growing(segment: &Segment, stream: Consumer, rung: usize, measure: Option<Measure>) -> Response {
     let growing = Growing {
         stream,
         number: segment.number(),

@@ -24,7 +24,6 @@ use super::{
     lacking, listening,
     media::{self, File},
     meter::Span,
-    piece::Piece,
     playlist::{elsewhere, playlist, stream_of},
     profile::Container,
     seat::{Seat, ViewerId},
@@ -159,23 +158,15 @@ pub(super) async fn taken(
         file,
         rung: index,
     };
-    let mut response = if lacks.is_streamed(&headers) {
-        let named = (media::tag(segment, &rung, file.part), OWN);
-        lacks.stream(named, Some(measure)).await?
-    } else if file.part.is_none() && !segment.complete {
-        media::growing(segment, consumer, index, Some(measure))
-    } else {
-        let segment = &lacks.supplied().await?;
-        let object = media::object(&state, &seat.stream, segment, file, (index, &rung));
-        let piece = Piece {
-            // A viewer's own cache may keep it; one for many has it by another name.
-            cache: OWN,
-            measure: Some(measure),
-            ..object.await?
-        };
-        let piece = media::there_now(&window, file.number, piece).await;
-        piece.answer(&headers)
+    let sending = media::Sending {
+        origin: &state,
+        stream: &seat.stream,
+        consumer: &consumer,
+        headers: &headers,
+        // A viewer's own cache may keep it; one for many has it by another name.
+        cache: OWN,
     };
+    let mut response = sending.send(lacks, &rung, Some(measure), || None).await?;
     let told = Told {
         window: &window,
         pin,
