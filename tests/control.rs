@@ -25,6 +25,7 @@ use spillway::{
     manager::Members,
     origin::reporter::LineError,
 };
+use tools::program::Program;
 
 const ENCODINGS: [Encoding; 2] = [Encoding::Json, Encoding::Protobuf];
 
@@ -367,60 +368,48 @@ async fn options_that_go_together_are_asked_for_together() {
     );
 }
 
+/// A manager that starts no relays, and where viewers join.
+async fn started_manager(arguments: &[&str]) -> (Program, String) {
+    let usual = [
+        "http://127.0.0.1:1",
+        "3",
+        "--launcher",
+        "none",
+        "--listen",
+        "127.0.0.1:0",
+    ];
+    let program = office::program("traffic-manager", &[&usual[..], arguments].concat());
+    office::ready(program).await
+}
+
+/// A relay that reports to a manager, whatever that makes of it.
+async fn started_relay(manager: &str, arguments: &[&str]) -> Program {
+    let usual = ["127.0.0.1", "--listen", "127.0.0.1:0", "--name", "relay-1"];
+    let arguments = [&usual[..], &["--manager", manager], arguments].concat();
+    let program = office::program("local-server", &arguments);
+    office::ready(program).await.0
+}
+
 #[tokio::test]
 async fn who_is_refused_is_told_why_in_its_log_and_in_the_managers() {
     let folder = Papers::new("logs");
     let [right, wrong] = ["right", "wrong"].map(|name| folder.secret_file(name));
-    let manager = office::program(
-        "traffic-manager",
-        &[
-            "http://127.0.0.1:1",
-            "3",
-            "--launcher",
-            "none",
-            "--listen",
-            "127.0.0.1:0",
-            "--control-secret-file",
-            &right,
-        ],
-    );
-    let (mut manager, url) = office::ready(manager).await;
-    let relay = office::program(
-        "local-server",
-        &[
-            "127.0.0.1",
-            "--listen",
-            "127.0.0.1:0",
-            "--manager",
-            &url,
-            "--control-secret-file",
-            &wrong,
-            "--name",
-            "relay-1",
-        ],
-    );
-    let (mut relay, _) = office::ready(relay).await;
+    let (mut manager, url) = started_manager(&["--control-secret-file", &right]).await;
+    let mut relay = started_relay(&url, &["--control-secret-file", &wrong]).await;
     let told = "the proof was made with another secret";
     office::logs(&mut relay, &["does not take this node", told]).await;
     office::logs(&mut manager, &["heartbeat refused", told]).await;
     relay.stop().await.unwrap();
-    let relay = office::program(
-        "local-server",
+    let mut relay = started_relay(
+        &url,
         &[
-            "127.0.0.1",
-            "--listen",
-            "127.0.0.1:0",
-            "--manager",
-            &url,
             "--control-secret-file",
             &right,
-            "--name",
-            "relay-1",
             "--control-encoding",
             "protobuf",
         ],
-    );
-    let (mut relay, _) = office::ready(relay).await;
+    )
+    .await;
     office::logs(&mut manager, &["node heard", "relay-1"]).await;
     relay.stop().await.unwrap();
     manager.stop().await.unwrap();
@@ -443,26 +432,17 @@ async fn whole_programs_find_each_other_by_certificates() {
         "relay-key.pem",
     ]
     .map(|name| papers.path(name).to_str().unwrap().to_owned());
-    let manager = office::program(
-        "traffic-manager",
-        &[
-            "http://127.0.0.1:1",
-            "3",
-            "--launcher",
-            "none",
-            "--listen",
-            "127.0.0.1:0",
-            "--control-listen",
-            "127.0.0.1:0",
-            "--control-ca",
-            &ca,
-            "--control-cert",
-            &cert,
-            "--control-key",
-            &key,
-        ],
-    );
-    let (mut manager, url) = office::ready(manager).await;
+    let (mut manager, url) = started_manager(&[
+        "--control-listen",
+        "127.0.0.1:0",
+        "--control-ca",
+        &ca,
+        "--control-cert",
+        &cert,
+        "--control-key",
+        &key,
+    ])
+    .await;
     let control = url.replace("http://", "");
     let said = manager.said();
     let nodes_at = said
@@ -472,16 +452,9 @@ async fn whole_programs_find_each_other_by_certificates() {
         .trim()
         .to_owned();
     assert!(nodes_at.starts_with("https://localhost:"), "{nodes_at}");
-    let relay = office::program(
-        "local-server",
+    let mut relay = started_relay(
+        &nodes_at,
         &[
-            "127.0.0.1",
-            "--listen",
-            "127.0.0.1:0",
-            "--manager",
-            &nodes_at,
-            "--name",
-            "relay-1",
             "--control-ca",
             &ca,
             "--control-cert",
@@ -489,8 +462,8 @@ async fn whole_programs_find_each_other_by_certificates() {
             "--control-key",
             &relay_key,
         ],
-    );
-    let (mut relay, _) = office::ready(relay).await;
+    )
+    .await;
     office::logs(&mut manager, &["node heard", "relay-1"]).await;
     // Where viewers join, no node is heard.
     let answer = reqwest::Client::new()

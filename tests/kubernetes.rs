@@ -80,6 +80,18 @@ impl Town {
     }
 }
 
+/// A relay that is told to stop has its Pod deleted, and is over when that is gone.
+async fn is_ended_when_told(api: &server::Api, ended: Ended, stop: &CancellationToken) {
+    let ended = tokio::spawn(ended);
+    stop.cancel();
+    api.until("deleted", |api| {
+        !api.pod("relay-paris-1").unwrap()["metadata"]["deletionTimestamp"].is_null()
+    })
+    .await;
+    api.remove("pods", "relay-paris-1");
+    assert_eq!(ended.await.unwrap(), "its Pod was deleted, as it should be");
+}
+
 fn settings() -> Settings {
     Settings {
         installation: "tv".into(),
@@ -127,14 +139,7 @@ async fn a_relay_is_a_pod_from_the_template_until_it_is_told_to_end() {
         arguments.contains(&"--launched".into()) && arguments.contains(&"relay-paris-1".into()),
         "{arguments:?}"
     );
-    let ended = tokio::spawn(ended);
-    stop.cancel();
-    api.until("deleted", |api| {
-        !api.pod("relay-paris-1").unwrap()["metadata"]["deletionTimestamp"].is_null()
-    })
-    .await;
-    api.remove("pods", "relay-paris-1");
-    assert_eq!(ended.await.unwrap(), "its Pod was deleted, as it should be");
+    is_ended_when_told(api, ended, &stop).await;
 }
 
 #[tokio::test]
@@ -324,14 +329,7 @@ async fn another_manager_adopts_what_runs_and_sees_it_to_its_end() {
             .await
             .is_none()
     );
-    let ended = tokio::spawn(ended);
-    stop.cancel();
-    api.until("deleted", |api| {
-        !api.pod("relay-paris-1").unwrap()["metadata"]["deletionTimestamp"].is_null()
-    })
-    .await;
-    api.remove("pods", "relay-paris-1");
-    assert_eq!(ended.await.unwrap(), "its Pod was deleted, as it should be");
+    is_ended_when_told(api, ended, &stop).await;
 }
 
 #[tokio::test]

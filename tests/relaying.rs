@@ -15,7 +15,7 @@ use std::{
 };
 
 use counting::Counting;
-use node::{FIRST, TestNode, patient, short};
+use node::{FIRST, Feed, TestNode, patient, short};
 use others::Others;
 use playlists::Window;
 use reqwest::{Response, StatusCode};
@@ -30,6 +30,16 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 struct Relay {
     node: TestNode,
     _stop: DropGuard,
+}
+
+/// A node, what counts before it, and a relay of it by way of that. There is a ladder, and the first five segments of it.
+async fn followed() -> (TestNode, Counting, Relay, Feed) {
+    let primary = TestNode::start("primary", None, patient()).await;
+    let front = Counting::before(&primary.url).await;
+    let relay = Relay::of("relay", &[&front.url]).await;
+    let mut feed = primary.feed(short());
+    feed.segments(5);
+    (primary, front, relay, feed)
 }
 
 impl Relay {
@@ -98,11 +108,7 @@ fn segment(rung: &str, number: u64) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_takes_the_rungs_that_somebody_watches_and_no_others() {
-    let primary = TestNode::start("primary", None, patient()).await;
-    let front = Counting::before(&primary.url).await;
-    let relay = Relay::of("relay", &[&front.url]).await;
-    let mut feed = primary.feed(short());
-    feed.segments(5);
+    let (primary, front, relay, mut feed) = followed().await;
     let window = relay.holds(FIRST + 4).await;
     assert!(window.segments().all(|segment| !segment.lacks(0)));
     assert!(
@@ -143,11 +149,7 @@ async fn a_relay_takes_the_rungs_that_somebody_watches_and_no_others() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn five_hundred_misses_at_once_are_one_request() {
-    let primary = TestNode::start("primary", None, patient()).await;
-    let front = Counting::before(&primary.url).await;
-    let relay = Relay::of("relay", &[&front.url]).await;
-    let mut feed = primary.feed(short());
-    feed.segments(5);
+    let (primary, front, relay, _feed) = followed().await;
     relay.holds(FIRST + 4).await;
     let path = segment("top", FIRST + 2);
     front.hold("/top/");
@@ -169,11 +171,7 @@ async fn five_hundred_misses_at_once_are_one_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_breaks_off_upstream_is_neither_kept_nor_taken_for_all() {
-    let primary = TestNode::start("primary", None, patient()).await;
-    let front = Counting::before(&primary.url).await;
-    let relay = Relay::of("relay", &[&front.url]).await;
-    let mut feed = primary.feed(short());
-    feed.segments(5);
+    let (primary, front, relay, _feed) = followed().await;
     relay.holds(FIRST + 4).await;
     let path = segment("top", FIRST + 2);
     front.breaks.store(1, Relaxed);
@@ -288,11 +286,7 @@ async fn an_upstream_that_says_nothing_any_more_is_left() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_its_upstream_a_relay_serves_what_it_has() {
-    let primary = TestNode::start("primary", None, patient()).await;
-    let front = Counting::before(&primary.url).await;
-    let relay = Relay::of("relay", &[&front.url]).await;
-    let mut feed = primary.feed(short());
-    feed.segments(5);
+    let (_primary, front, relay, _feed) = followed().await;
     relay.holds(FIRST + 4).await;
     front.cut();
     // A viewer whose rung is not here gets one that is.

@@ -14,7 +14,7 @@ use common::{Manager, Viewer, skip, system};
 use serde_json::Value;
 use tools::{
     player::Ffmpeg,
-    program::{children, is_installed, is_running, signal},
+    program::{Program, children, is_installed, is_running, signal},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,34 +89,33 @@ async fn the_viewer_after_the_threshold_lands_on_a_relay_that_is_gone_after_the_
     }
 }
 
+/// A relay that waits for the manager's word, once it is heard.
+async fn spare(manager: &Manager, arguments: &[&str]) -> Program {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_local-server"));
+    command
+        .args(arguments)
+        .args(["--listen", "127.0.0.1:0", "--name", "spare"])
+        .env("RUST_LOG", "info");
+    let mut spare = Program::start("local-server", command).unwrap();
+    spare.ready().await.unwrap();
+    waits(manager, "heard of the spare").await;
+    spare
+}
+
+async fn waits(manager: &Manager, what: &str) {
+    let waits = |seen: &Value| state(seen, "spare") == Some("standby".into());
+    manager.until(what, waits).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_standby_relay_is_put_to_use_and_goes_back_to_waiting() {
     let (_primary, manager) = system(1).await;
-    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_local-server"));
     let (ip, port) = manager
         .url
         .trim_start_matches("http://")
         .split_once(':')
         .unwrap();
-    command
-        .args([
-            "127.0.0.1",
-            ip,
-            port,
-            "--listen",
-            "127.0.0.1:0",
-            "--name",
-            "spare",
-        ])
-        .env("RUST_LOG", "info");
-    let mut spare = tools::program::Program::start("local-server", command).unwrap();
-    spare.ready().await.unwrap();
-    manager
-        .until("heard of the spare", |seen| {
-            state(seen, "spare") == Some("standby".into())
-        })
-        .await;
-
+    let mut spare = spare(&manager, &["127.0.0.1", ip, port]).await;
     let mut first = Viewer::join(&manager.url, "paris", 8);
     assert_eq!(first.plays().await, "primary");
     let mut second = Viewer::join(&manager.url, "paris", 8);
@@ -124,29 +123,15 @@ async fn a_standby_relay_is_put_to_use_and_goes_back_to_waiting() {
     for viewer in [first, second] {
         assert_eq!(viewer.summary().await["stalls"], 0);
     }
-    manager
-        .until("waiting again", |seen| {
-            state(seen, "spare") == Some("standby".into())
-        })
-        .await;
+    waits(&manager, "waiting again").await;
     assert!(spare.stop().await.unwrap().success());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_that_is_told_to_stop_sends_its_viewers_on_first() {
     let (_primary, manager) = system(1).await;
-    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_local-server"));
-    command
-        .args(["--manager", &manager.url, "--listen", "127.0.0.1:0"])
-        .args(["--name", "spare", "--drain-seconds", "60"])
-        .env("RUST_LOG", "info");
-    let mut spare = tools::program::Program::start("local-server", command).unwrap();
-    spare.ready().await.unwrap();
-    manager
-        .until("heard of the spare", |seen| {
-            state(seen, "spare") == Some("standby".into())
-        })
-        .await;
+    let arguments = ["--manager", &manager.url, "--drain-seconds", "60"];
+    let mut spare = spare(&manager, &arguments).await;
     let mut first = Viewer::join(&manager.url, "paris", 30);
     assert_eq!(first.plays().await, "primary");
     let mut second = Viewer::join(&manager.url, "paris", 20);
