@@ -310,7 +310,8 @@ impl Frame {
                 }
                 Ok(Self::Hello(hello))
             }
-            INIT => Ok(Self::Init(body)),
+            // This and stills are kept for longer than what came in the same buffer.
+            INIT => Ok(Self::Init(Bytes::copy_from_slice(&body))),
             PART => Part::decode(body).map(Self::Part),
             STILL => take_still(body),
             CAPTIONS => from_json("captions", &body).map(Self::Captions),
@@ -392,7 +393,7 @@ fn take_still(mut body: Bytes) -> Result<Frame, WireError> {
             coding,
             width: body.get_u16(),
             height: body.get_u16(),
-            media: body,
+            media: Bytes::copy_from_slice(&body),
         },
     })
 }

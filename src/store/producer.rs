@@ -149,10 +149,8 @@ impl Producer {
 
     /// Publishes the next part, and with the segment's last one the segment.
     pub fn push(&mut self, mut part: Part, last: bool) -> Result<(), WindowError> {
-        for media in &mut part.media {
-            if !media.is_empty() {
-                *media = self.shelf.keep(std::mem::take(media));
-            }
+        for media in part.media.iter_mut().chain(&mut part.renditions) {
+            *media = self.shelf.keep(std::mem::take(media));
         }
         let window = self.window.as_mut().ok_or(WindowError::NoSegment)?;
         window.push(part)?;
