@@ -192,8 +192,11 @@ const PURE: &[&str] = &[
     "segmenter/src/health.rs",
     "src/player/session.rs",
     "src/player/playback.rs",
+    "src/analytics/reckoning.rs",
+    "src/origin/account.rs",
     "src/origin/cmcd.rs",
     "src/origin/cmsd.rs",
+    "src/origin/outbox.rs",
 ];
 
 const SOURCES: &[&str] = &[

@@ -265,7 +265,8 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     }
     let stopped = async {
         node.stopped().await;
-        if let Some((_, keeping)) = own {
+        if let Some((own, keeping)) = own {
+            drop(own);
             let _ = keeping.await;
         }
         if let Some(ingest) = ingest {

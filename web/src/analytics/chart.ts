@@ -6,6 +6,15 @@ import uPlot from "uplot";
 import { make, say } from "../shared/dom";
 import { LINES, type Columns } from "./columns";
 
+/** A tick of the time axis: the time, or the day at midnight and where ticks are days apart. */
+function when(at: number, step: number): string {
+  const date = new Date(at * 1000);
+  const midnight = date.getHours() === 0 && date.getMinutes() === 0;
+  return midnight || step >= 86_400
+    ? date.toLocaleDateString("en-GB", { day: "numeric", month: "short" })
+    : date.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+}
+
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [5, 2], [14, 5]];
 const HEIGHT = 220;
 
@@ -56,7 +65,7 @@ export class Chart {
         y: { range: (_, __, max) => [0, this.most ?? Math.max(max ?? 0, this.least) * 1.12] },
       },
       axes: [
-        { ...axis, space: 70 },
+        { ...axis, space: 70, values: (_, ticks, __, ___, step) => ticks.map((tick) => when(tick, step)) },
         { ...axis, size: 72, values: (_, ticks) => ticks.map((tick) => this.label(tick)) },
       ],
       series: [
