@@ -131,7 +131,10 @@ impl Bench {
         spans.sort();
         let visits: usize = looked.iter().map(Visits::len).sum();
         let started = Instant::now();
-        let octets: usize = looked.iter().map(|all| serde_json::to_vec(all).unwrap().len()).sum();
+        let octets: usize = looked
+            .iter()
+            .map(|all| serde_json::to_vec(all).unwrap().len())
+            .sum();
         println!(
             "analytics: {visits} viewers looked at in {:.1} ms (median of 5), written in {:.1} ms as {} octets each",
             spans[2].as_secs_f64() * 1e3,
@@ -141,7 +144,9 @@ impl Bench {
         let path = std::env::temp_dir().join(format!("spillway-scale-{}.db", std::process::id()));
         let stop = CancellationToken::new();
         let place = Where::Sqlite(path.clone());
-        let (keeper, task) = Keeper::open(&place, Retention::default(), stop).await.unwrap();
+        let (keeper, task) = Keeper::open(&place, Retention::default(), stop)
+            .await
+            .unwrap();
         for what in ["new", "known"] {
             let started = Instant::now();
             for all in &looked {

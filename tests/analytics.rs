@@ -14,7 +14,7 @@ use std::{
 };
 
 use kept::{Kept, told, visit};
-use node::{Feed, TestNode, patient, short};
+use node::{Feed, TestNode, patient};
 use playlists::MediaTime;
 use segmenter::Synthetic;
 use serde_json::Value;
@@ -67,6 +67,12 @@ async fn account(kept: &Kept, sweeper: &mut Sweeper, end: Option<End>) -> Value 
     kept.totals().await
 }
 
+/// Whoever is silent for three segments has left, so these are long, and small.
+fn slow() -> Synthetic {
+    let rungs = [("low", 2), ("mid", 8), ("top", 20)];
+    Synthetic::new(&rungs, MediaTime::from_seconds(60.0), 2).unwrap()
+}
+
 async fn get(url: &str) -> reqwest::Response {
     let answer = reqwest::get(url).await.unwrap();
     assert!(answer.status().is_success(), "{url}: {}", answer.status());
@@ -82,7 +88,7 @@ async fn sqlite_keeps_what_it_is_told_once_and_forgets_it_in_time() {
 async fn what_viewers_took_adds_up_to_what_the_node_sent() {
     let kept = Kept::open(&sqlite("sums"), 30).await;
     let node = TestNode::start("node", None, patient()).await;
-    let mut feed = node.feed(short());
+    let mut feed = node.feed(slow());
     feed.segments(4);
     let mut sweeper = Sweeper::new(node.origin.clone(), 1);
     sweeper.wants(true);
@@ -143,10 +149,9 @@ async fn what_viewers_took_adds_up_to_what_the_node_sent() {
     kept.close().await;
 }
 
-/// Rungs that do not fit into what a connection swallows.
+/// A segment that does not fit into what a connection swallows.
 fn large() -> Synthetic {
-    let rungs = [("low", 60_000), ("mid", 80_000), ("top", 100_000)];
-    Synthetic::new(&rungs, MediaTime::from_seconds(4.0), 1).unwrap()
+    Synthetic::new(&[("only", 2_000)], MediaTime::from_seconds(60.0), 1).unwrap()
 }
 
 #[tokio::test]
@@ -154,7 +159,7 @@ async fn of_a_delivery_that_breaks_off_counts_what_arrived_while_it_goes_and_aft
     let kept = Kept::open(&sqlite("broken"), 30).await;
     let node = TestNode::start("node", None, patient()).await;
     let mut feed = node.feed(large());
-    feed.segments(4);
+    feed.segments(3);
     let mut sweeper = Sweeper::new(node.origin.clone(), 1);
     let address = node.url.strip_prefix("http://").unwrap().to_owned();
     let mut reader = TcpStream::connect(&address).await.unwrap();
@@ -195,7 +200,7 @@ async fn a_viewer_that_is_moved_is_one_session_on_two_nodes() {
         TestNode::start("primary", None, patient()).await,
         TestNode::start("relay", None, patient()).await,
     );
-    let mut feeds: Vec<Feed> = [&primary, &relay].map(|node| node.feed(short())).into();
+    let mut feeds: Vec<Feed> = [&primary, &relay].map(|node| node.feed(slow())).into();
     feeds.iter_mut().for_each(|feed| feed.segments(4));
     let mut sweepers = [&primary, &relay].map(|node| Sweeper::new(node.origin.clone(), 1));
     let viewer = format!("{}/live/demo/v/00000000000000a1.paris", primary.url);
@@ -332,7 +337,7 @@ async fn while_the_manager_is_away_what_there_is_to_tell_waits() {
     };
     let manager = format!("http://{address}/");
     let node = TestNode::start("node", None, patient()).await;
-    let mut feed = node.feed(short());
+    let mut feed = node.feed(slow());
     feed.segments(4);
     let (keeper, wanted) = watch::channel(Some(manager.parse().unwrap()));
     let way = Way::Managers {
@@ -433,7 +438,7 @@ impl uploading::Keeper for Counting {
 #[tokio::test]
 async fn a_node_that_is_killed_leaves_no_more_than_one_sweep_untold() {
     let node = TestNode::start("node", None, patient()).await;
-    let mut feed = node.feed(short());
+    let mut feed = node.feed(slow());
     feed.segments(4);
     let keeper = Arc::new(Counting::default());
     let sweeper = Sweeper::new(node.origin.clone(), 1);

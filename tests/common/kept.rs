@@ -26,6 +26,7 @@ pub(crate) struct Kept {
     pub(crate) keeper: Keeper,
     routes: Router,
     task: JoinHandle<()>,
+    stop: CancellationToken,
 }
 
 impl Kept {
@@ -35,12 +36,13 @@ impl Kept {
             ..Retention::default()
         };
         let stop = CancellationToken::new();
-        let (keeper, task) = Keeper::open(place, retention, stop).await.unwrap();
+        let (keeper, task) = Keeper::open(place, retention, stop.clone()).await.unwrap();
         let routes = analytics::router(keeper.clone(), Arc::new(|_, _| Ok(())));
         Self {
             keeper,
             routes,
             task,
+            stop,
         }
     }
 
@@ -49,8 +51,11 @@ impl Kept {
             keeper,
             routes,
             task,
+            stop,
         } = self;
         drop((keeper, routes));
+        // It ends when nobody has it any more; if somebody has, a little later.
+        stop.cancel();
         task.await.unwrap();
     }
 
