@@ -16,6 +16,7 @@ mod database;
 mod export;
 mod postgres;
 mod reckoning;
+mod retention;
 mod routes;
 mod schema;
 mod sqlite;
@@ -213,7 +214,7 @@ impl Clerk {
                     None => return,
                 },
                 _ = ticks.tick(), if tidies => {
-                    let tidied = self.book.tidy(&mut self.database, self.retention, now_ms()).await;
+                    let tidied = retention::tidy(&mut self.database, self.retention, now_ms()).await;
                     if let Err(error) = tidied {
                         tracing::warn!("the analytics database cannot be tidied: {error:#}");
                     }
