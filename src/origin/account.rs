@@ -1,19 +1,23 @@
 //! One viewer's account: what it took, by rung, and for how long it was watching here. Kept where a delivery ends and where a
-//! viewer's place changes, never where a segment is asked for.
+//! viewer's place changes; where a segment is asked for, a flag is compared under the lock that is held anyway.
 
 use super::room::RUNGS;
 use crate::control::visits::End;
 
+/// Apart from the viewer, since viewers lie close to one another.
 #[derive(Debug, Default)]
-pub(super) struct Account {
-    /// Octets acknowledged, by rung; the last is of what is in no rung. Apart, as viewers lie close to one another.
-    taken: Box<[u64; RUNGS + 1]>,
+pub(super) struct Account(Box<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// Octets acknowledged, by rung; the last is of what is in no rung.
+    taken: [u64; RUNGS + 1],
     /// Time here before it came for the last time, and when that was, in milliseconds of its own.
     before_ms: u32,
     came_ms: u32,
     here: bool,
     /// It was sent elsewhere, and has not come back.
-    pub(super) moved: bool,
+    moved: bool,
     /// How often its player said that it had run dry, and whether it said so last.
     starved: u32,
     starving: bool,
@@ -23,11 +27,11 @@ pub(super) struct Account {
 
 impl Account {
     pub(super) fn took(&mut self, rung: Option<u8>, octets: u64) {
-        self.taken[place(rung)] += octets;
+        self.0.taken[place(rung)] += octets;
     }
 
     pub(super) fn octets(&self) -> u64 {
-        self.taken.iter().sum()
+        self.0.taken.iter().sum()
     }
 
     /// Octets by rung and those of none, with what is `under_way`. What was never taken is left out at the end.
@@ -35,7 +39,7 @@ impl Account {
         &self,
         under_way: impl Iterator<Item = (Option<u8>, u64)>,
     ) -> (Vec<u64>, u64) {
-        let mut taken = *self.taken;
+        let mut taken = self.0.taken;
         for (rung, octets) in under_way {
             taken[place(rung)] += octets;
         }
@@ -47,37 +51,47 @@ impl Account {
     /// It is watching here, or is not any more; it was seen at `seen_ms`.
     pub(super) fn is_here(&mut self, here: bool, seen_ms: u64) {
         let seen = u32::try_from(seen_ms).unwrap_or(u32::MAX);
-        if self.here {
-            self.before_ms += seen.saturating_sub(self.came_ms);
+        let kept = &mut *self.0;
+        if kept.here {
+            kept.before_ms += seen.saturating_sub(kept.came_ms);
         }
-        (self.here, self.came_ms) = (here, seen);
-        self.closed &= !here;
+        (kept.here, kept.came_ms) = (here, seen);
+        kept.closed &= !here;
+    }
+
+    /// It was sent elsewhere, or is back.
+    pub(super) fn is_sent_on(&mut self, moved: bool) {
+        self.0.moved = moved;
+    }
+
+    pub(super) fn was_sent_on(&self) -> bool {
+        self.0.moved
     }
 
     /// When it was seen last at `seen_ms`.
     pub(super) fn watched_ms(&self, seen_ms: u64) -> u64 {
-        let now = if self.here {
-            seen_ms.saturating_sub(self.came_ms.into())
+        let now = if self.0.here {
+            seen_ms.saturating_sub(self.0.came_ms.into())
         } else {
             0
         };
-        u64::from(self.before_ms) + now
+        u64::from(self.0.before_ms) + now
     }
 
     /// Its player says whether it has run dry since it last asked. While it waits it says so with each request.
     pub(super) fn starved(&mut self, starving: bool) {
-        self.starved += u32::from(starving && !self.starving);
-        self.starving = starving;
+        self.0.starved += u32::from(starving && !self.0.starving);
+        self.0.starving = starving;
     }
 
     pub(super) fn starvations(&self) -> u32 {
-        self.starved
+        self.0.starved
     }
 
     /// Whether there is anything to tell: it was here at all, and its end was not told yet.
     pub(super) fn is_news(&mut self, end: Option<End>) -> bool {
-        let was_here = self.here || self.before_ms > 0 || self.octets() > 0;
-        let closed = std::mem::replace(&mut self.closed, end.is_some());
+        let was_here = self.0.here || self.0.before_ms > 0 || self.octets() > 0;
+        let closed = std::mem::replace(&mut self.0.closed, end.is_some());
         was_here && !closed
     }
 }

@@ -464,7 +464,9 @@ impl Seated {
     /// is over, if it is.
     pub(super) fn visit(&self, began_ms: u64, end: Option<End>) -> Option<Visit> {
         let mut state = self.state();
-        let end = Some(End::Moved).filter(|_| state.account.moved).or(end);
+        let end = Some(End::Moved)
+            .filter(|_| state.account.was_sent_on())
+            .or(end);
         if !state.account.is_news(end) {
             return None;
         }
@@ -495,7 +497,7 @@ impl Seated {
         let seen = self.seen.load(Relaxed);
         state.account.is_here(place == Place::Watching, seen);
         if place != Place::Gone {
-            state.account.moved = place == Place::Moved;
+            state.account.is_sent_on(place == Place::Moved);
         }
         match std::mem::replace(&mut state.place, place) {
             Place::Watching => {
