@@ -18,4 +18,8 @@ fn main() -> ExitCode {
     code
 }
 
-const PAGES: [&str; 2] = ["web/dist/player/index.html", "web/dist/ops/index.html"];
+const PAGES: [&str; 3] = [
+    "web/dist/player/index.html",
+    "web/dist/ops/index.html",
+    "web/dist/analytics/index.html",
+];

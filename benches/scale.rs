@@ -27,15 +27,19 @@ use http_body::Body as _;
 use node::{FIRST, Feed, short};
 use playlists::Bitrate;
 use spillway::{
+    analytics::{Keeper, Retention, Where},
+    control::visits::Visits,
     net::{Connection, socket},
     origin::{
         self, Origin, Terms,
         profile::Profile,
         seat::{Seat, ViewerId},
+        visits::Sweeper,
     },
     store::{Store, StreamName},
     token::keys::{self, Keys},
 };
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 /// Segments for each viewer: more than it has pins, so that no more memory comes.
@@ -88,6 +92,7 @@ async fn main() {
         rates.1
     );
     bench.tick(viewers);
+    bench.sweep().await;
     let listed = bench.guarded(&mut feed).await;
     println!("playlist reloads that bring a token: {listed:.0} a second");
     bench.blocked(&mut feed).await;
@@ -110,6 +115,50 @@ impl Bench {
             origin,
             connection: stream.connection().clone(),
             prefix,
+        }
+    }
+
+    /// What it costs to look at everybody for analytics, to write that down as it is sent, and to keep it.
+    async fn sweep(&self) {
+        let mut sweeper = Sweeper::new(self.origin.clone(), 1);
+        let mut looked = Vec::new();
+        let mut spans = Vec::new();
+        for _ in 0..5 {
+            let started = Instant::now();
+            looked = sweeper.sweep(None).await;
+            spans.push(started.elapsed());
+        }
+        spans.sort();
+        let visits: usize = looked.iter().map(Visits::len).sum();
+        let started = Instant::now();
+        let octets: usize = looked
+            .iter()
+            .map(|all| serde_json::to_vec(all).unwrap().len())
+            .sum();
+        println!(
+            "analytics: {visits} viewers looked at in {:.1} ms (median of 5), written in {:.1} ms as {} octets each",
+            spans[2].as_secs_f64() * 1e3,
+            started.elapsed().as_secs_f64() * 1e3,
+            octets / visits.max(1)
+        );
+        let path = std::env::temp_dir().join(format!("spillway-scale-{}.db", std::process::id()));
+        let stop = CancellationToken::new();
+        let place = Where::Sqlite(path.clone());
+        let (keeper, task) = Keeper::open(&place, Retention::default(), stop)
+            .await
+            .unwrap();
+        for what in ["new", "known"] {
+            let started = Instant::now();
+            for all in &looked {
+                keeper.take(Arc::new(all.clone())).await.unwrap();
+            }
+            let took = started.elapsed().as_secs_f64() * 1e6 / visits.max(1) as f64;
+            println!("analytics: {took:.0} us to keep a visit that is {what}, in SQLite");
+        }
+        drop(keeper);
+        task.await.unwrap();
+        for end in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{end}", path.display()));
         }
     }
 

@@ -1,5 +1,5 @@
 //! The web pages, built from `web/` and embedded: the player's page of a node, and the
-//! operators' page of a traffic manager.
+//! operators' page and that of viewers' analytics of a traffic manager.
 
 use std::{
     borrow::Cow,
@@ -28,6 +28,10 @@ struct Player;
 #[folder = "web/dist/ops"]
 struct Ops;
 
+#[derive(RustEmbed)]
+#[folder = "web/dist/analytics"]
+struct Analytics;
+
 /// The page to watch on: `/`.
 pub fn player<S: Clone + Send + Sync + 'static>() -> Router<S> {
     static FILES: LazyLock<Files> = LazyLock::new(Files::of::<Player>);
@@ -54,6 +58,22 @@ pub fn ops<S: Clone + Send + Sync + 'static>() -> Router<S> {
         )
         .route(
             "/ops/assets/{*path}",
+            get(async |Path(path): Path<String>, headers: HeaderMap| {
+                FILES.answer(&format!("assets/{path}"), &headers)
+            }),
+        )
+}
+
+/// What became of viewers: `/analytics`.
+pub fn analytics<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    static FILES: LazyLock<Files> = LazyLock::new(Files::of::<Analytics>);
+    Router::new()
+        .route(
+            "/analytics",
+            get(async |headers: HeaderMap| FILES.answer("index.html", &headers)),
+        )
+        .route(
+            "/analytics/assets/{*path}",
             get(async |Path(path): Path<String>, headers: HeaderMap| {
                 FILES.answer(&format!("assets/{path}"), &headers)
             }),

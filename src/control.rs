@@ -8,6 +8,7 @@ pub mod encoding;
 pub mod options;
 pub mod proof;
 mod protobuf;
+pub mod visits;
 
 use std::collections::BTreeMap;
 
@@ -115,6 +116,9 @@ pub struct HeartbeatReply {
     /// This manager only listens: its directive is none.
     #[serde(default)]
     pub standby: bool,
+    /// It keeps what becomes of viewers, and wants to be told; see [`visits`].
+    #[serde(default)]
+    pub visits: bool,
 }
 
 /// What a node is to do from now on; repeated in every reply, so that a lost one does no harm.

@@ -4,6 +4,7 @@
 //!
 //! `docs/architecture.md` in the repository has the map.
 
+pub mod analytics;
 pub mod archive;
 pub mod assets;
 pub mod config;

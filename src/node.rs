@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use axum::Router;
 use playlists::Bitrate;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
@@ -28,7 +29,9 @@ use crate::{
         journal, ops,
         profile::Latency,
         reporter::{self, Identity, Line, Standing, Word},
+        uploading::{self, Keeper, Way},
         viewers::{EXPLAINED, Rules},
+        visits::Sweeper,
     },
     store::Store,
     token::keys::Keys,
@@ -245,6 +248,16 @@ pub struct Role {
     pub kind: NodeKind,
     pub launched: bool,
     pub standing: Standing,
+    /// Who keeps what is to be told of viewers, if it is not a traffic manager.
+    pub own: Option<Own>,
+}
+
+/// A keeper of the node's own.
+#[derive(Clone, Debug)]
+pub struct Own {
+    pub keeper: Arc<dyn Keeper>,
+    /// What operators find of it, beside what else they do.
+    pub routes: Router,
 }
 
 impl Node {
@@ -272,6 +285,8 @@ impl Node {
             .clone()
             .unwrap_or_else(|| default_name(role.kind, &url));
         let lines = config.lines()?;
+        // Of their own: who tells of visits counts its messages by itself, and may take longer.
+        let told = config.lines()?;
         let (rules, journal) = config.rules().await?;
         let origin = Origin::ruled_by(rules, name, store, config.terms()?);
         // It is set once, here.
@@ -282,13 +297,17 @@ impl Node {
         let (directive_sender, directives) = watch::channel(Directive::Continue);
         let (standing, standings) = watch::channel(role.standing);
 
+        let mut operators = ops::private(origin.clone());
+        if let Some(own) = &role.own {
+            operators = operators.merge(own.routes.clone());
+        }
         let mut tasks = JoinSet::new();
         let public = origin::public(origin.clone()).merge(assets::player());
         let (here, end) = (url.clone(), stop.clone());
         tasks.spawn(async move { front.serve(listener, public, &here, end).await });
         tasks.spawn(net::serve(
             private,
-            ops::private(origin.clone()),
+            operators,
             Limits::default(),
             stop.clone(),
         ));
@@ -319,6 +338,20 @@ impl Node {
             let (standings, word) = (standings.clone(), word.clone());
             tasks.spawn(reporter::run(identity, origin, line, standings, word, stop));
         }
+        let way = match role.own {
+            Some(own) => Way::Here(own.keeper),
+            None => Way::Managers {
+                lines: told,
+                keeper: word.keeper(),
+            },
+        };
+        tasks.spawn(uploading::run(
+            Sweeper::new(origin.clone(), instance),
+            way,
+            origin.upload.clone(),
+            uploading::EVERY,
+            stop.clone(),
+        ));
         tracing::info!(node = %origin.node, %url, private = %private_address, "serving");
         Ok(Self {
             origin,

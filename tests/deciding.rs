@@ -411,6 +411,7 @@ async fn real(
             state,
             region: None,
         },
+        own: None,
     };
     node::Node::start(&config, role, Store::default(), stop)
         .await

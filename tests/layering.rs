@@ -32,6 +32,7 @@ const MODULES: &[(&str, &[&str], &[&str])] = &[
         &["playlists", "segmenter"],
     ),
     ("control", &[], &["playlists"]),
+    ("analytics", &["control", "net"], &[]),
     ("player", &["net"], &["playlists"]),
     ("ingest", &["net", "store"], &[]),
     (
@@ -48,7 +49,14 @@ const MODULES: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "manager",
-        &["assets", "control", "logfile", "metrics", "net"],
+        &[
+            "analytics",
+            "assets",
+            "control",
+            "logfile",
+            "metrics",
+            "net",
+        ],
         &["playlists", "adaptation"],
     ),
     (
@@ -131,8 +139,13 @@ const FENCES: &[(&str, &[&str], &str)] = &[
     ),
     (
         "tokio_postgres",
-        &["src/manager/lease/postgres.rs"],
-        "a lease is all that is kept in a database",
+        &["src/manager/lease/postgres.rs", "src/analytics/postgres.rs"],
+        "a lease and what became of viewers is all that is kept in a database",
+    ),
+    (
+        "rusqlite",
+        &["src/analytics/sqlite.rs"],
+        "others see rows and values",
     ),
     (
         "unsafe",
@@ -179,8 +192,11 @@ const PURE: &[&str] = &[
     "segmenter/src/health.rs",
     "src/player/session.rs",
     "src/player/playback.rs",
+    "src/analytics/reckoning.rs",
+    "src/origin/account.rs",
     "src/origin/cmcd.rs",
     "src/origin/cmsd.rs",
+    "src/origin/outbox.rs",
 ];
 
 const SOURCES: &[&str] = &[

@@ -1,8 +1,10 @@
-//! The lease in PostgreSQL, against a database of its own.
+//! What is kept in PostgreSQL, the managers' lease and what became of viewers, against a database of its own.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "common/kept.rs"]
+mod kept;
 
 use std::{
     net::{Ipv4Addr, TcpListener},
@@ -22,7 +24,7 @@ struct Server {
 
 impl Server {
     /// `None`: there is no PostgreSQL here, or nobody to run it as.
-    fn start() -> Option<Self> {
+    fn start(test: &str) -> Option<Self> {
         let mut versions: Vec<_> = std::fs::read_dir("/usr/lib/postgresql")
             .ok()?
             .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
@@ -30,7 +32,7 @@ impl Server {
             .collect();
         versions.sort();
         let programs = versions.pop()?;
-        let folder = std::env::temp_dir().join(format!("spillway-lease-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("spillway-{test}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
         // It does not run as root.
@@ -126,7 +128,7 @@ async fn gets(lease: &PostgresLease) -> Box<dyn Hold> {
 #[tokio::test]
 async fn one_manager_holds_it_and_another_gets_it_when_that_is_gone_or_frozen() {
     let name = "one_manager_holds_it_and_another_gets_it_when_that_is_gone_or_frozen";
-    let Some(server) = Server::start() else {
+    let Some(server) = Server::start("lease") else {
         return common::skip(name, "PostgreSQL is not installed, or cannot be started");
     };
     let (one, other) = (server.lease("http://one"), server.lease("http://other"));
@@ -148,4 +150,16 @@ async fn one_manager_holds_it_and_another_gets_it_when_that_is_gone_or_frozen() 
     assert_eq!(third.epoch(), 3);
     let told = second.check().await.unwrap_err();
     println!("who was frozen is told: {told:#}");
+}
+
+#[tokio::test]
+async fn it_keeps_what_became_of_viewers_as_sqlite_does() {
+    let name = "it_keeps_what_became_of_viewers_as_sqlite_does";
+    let Some(server) = Server::start("analytics") else {
+        return common::skip(name, "PostgreSQL is not installed, or cannot be started");
+    };
+    // It takes a moment until it listens.
+    let lease = server.lease("http://one");
+    drop(gets(&lease).await);
+    kept::story(&server.address.parse().unwrap()).await;
 }

@@ -14,6 +14,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 const pages = [
   { name: "player", base: "/assets/" },
   { name: "ops", base: "/ops/assets/" },
+  { name: "analytics", base: "/analytics/assets/" },
 ];
 
 await rm(join(here, "dist"), { recursive: true, force: true });

@@ -136,6 +136,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         kind: NodeKind::Relay,
         launched: config.launched,
         standing,
+        own: None,
     };
     let node = Node::start(&config.node, role, Store::default(), &stop).await?;
     let mut relay = Relay {

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::VERSION;
+use super::{VERSION, visits::Visits};
 
 /// How a node writes; it is answered alike.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize, clap::ValueEnum)]
@@ -59,6 +59,20 @@ impl Encoding {
             Self::Json => serde_json::to_vec(message).unwrap_or_default(),
             Self::Protobuf => prost::Message::encode_to_vec(&M::Wire::from(message.clone())),
         }
+    }
+
+    /// What is told of viewers, which is JSON always.
+    pub fn read_visits(octets: &[u8]) -> Result<Visits, Unreadable> {
+        let what = "what is told of viewers";
+        let broken = |error: serde_json::Error| Unreadable::Broken {
+            what,
+            why: error.to_string(),
+        };
+        let Versioned { version: found } = serde_json::from_slice(octets).map_err(broken)?;
+        if found != u32::from(VERSION) {
+            return Err(Unreadable::Version { what, found });
+        }
+        serde_json::from_slice(octets).map_err(broken)
     }
 
     pub fn read<M: Message>(self, octets: &[u8]) -> Result<M, Unreadable> {

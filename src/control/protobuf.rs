@@ -84,6 +84,8 @@ pub struct WireReply {
     epoch: u64,
     #[prost(bool, tag = "8")]
     standby: bool,
+    #[prost(bool, tag = "9")]
+    visits: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -263,6 +265,7 @@ impl From<HeartbeatReply> for WireReply {
             interval_ms,
             epoch,
             standby,
+            visits,
         } = reply;
         let directive = match directive {
             Directive::Continue => WireDirective::Continue(WireNothing {}),
@@ -286,6 +289,7 @@ impl From<HeartbeatReply> for WireReply {
             directive: Some(directive),
             epoch,
             standby,
+            visits,
         }
     }
 }
@@ -319,6 +323,7 @@ impl TryFrom<WireReply> for HeartbeatReply {
             interval_ms: wire.interval_ms,
             epoch: wire.epoch,
             standby: wire.standby,
+            visits: wire.visits,
         })
     }
 }

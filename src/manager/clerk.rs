@@ -222,6 +222,8 @@ impl Clerk {
             interval_ms: u64::try_from(interval).unwrap_or(u64::MAX),
             epoch,
             standby,
+            // It is known to who hears it.
+            visits: false,
         })
     }
 

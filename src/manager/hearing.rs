@@ -1,5 +1,5 @@
-//! Heartbeats over HTTP: let in by the `gate`, read, handed to the desk, answered in the same
-//! encoding and sealed. The same routes stand on the public listener, or on one for nodes alone.
+//! What nodes say over HTTP: heartbeats, which are handed to the desk and answered in the same encoding, and what is told of viewers, for
+//! who keeps it. Both are let in by the `gate`, read, and their answers sealed. The same routes stand on the public listener, or on one for nodes alone.
 
 use std::sync::Arc;
 
@@ -18,26 +18,45 @@ use axum::{
 use super::{
     desk::Desk,
     gate::{Caller, Gate, Pass, Refusal},
+    lease::Tenure,
     report,
     routes::Problem,
 };
 use crate::{
-    control::{Encoding, HEARTBEAT_PATH, HeartbeatReply, proof::Said},
+    analytics::Keeper,
+    control::{
+        Encoding, HEARTBEAT_PATH, HeartbeatReply,
+        proof::Said,
+        visits::{VISITS_LIMIT, VISITS_PATH},
+    },
     net::{Client, Connection},
 };
 
-pub(super) fn router(desk: Desk, gate: Gate) -> Router {
+pub(super) fn router(desk: Desk, keeper: Option<Keeper>, gate: Gate) -> Router {
     let heartbeats = post(heartbeat).layer(DefaultBodyLimit::max(HEARTBEAT_LIMIT));
+    let visits = post(visits).layer(DefaultBodyLimit::max(VISITS_LIMIT));
     Router::new()
         .route(HEARTBEAT_PATH, heartbeats)
-        .with_state(Arc::new(Hearing { desk, gate }))
+        .route(VISITS_PATH, visits)
+        .with_state(Arc::new(Hearing { desk, keeper, gate }))
 }
 
 #[derive(Debug)]
 struct Hearing {
     desk: Desk,
+    keeper: Option<Keeper>,
     gate: Gate,
 }
+
+/// What is said, as far as that matters before it is read.
+struct Message<'a> {
+    path: &'static str,
+    caller: &'a Caller<'a>,
+    body: &'a [u8],
+}
+
+/// An answer, written, and how.
+type Answer = Result<(Encoding, Vec<u8>), Problem>;
 
 async fn heartbeat(
     State(hearing): State<Arc<Hearing>>,
@@ -46,38 +65,81 @@ async fn heartbeat(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let caller = Caller {
-        connection: connection.as_ref().map(|connection| &*connection.0),
+    let caller = caller(connection.as_ref(), client, &headers);
+    let message = Message {
+        path: HEARTBEAT_PATH,
+        caller: &caller,
+        body: &body,
+    };
+    let hear = async |encoding| {
+        let reply = hearing.hear(&caller, encoding, &body).await?;
+        Ok((encoding, encoding.write(&reply)))
+    };
+    hearing.answer(message, hear).await
+}
+
+async fn visits(
+    State(hearing): State<Arc<Hearing>>,
+    connection: Option<Extension<Arc<Connection>>>,
+    client: Option<Extension<Client>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let caller = caller(connection.as_ref(), client, &headers);
+    let message = Message {
+        path: VISITS_PATH,
+        caller: &caller,
+        body: &body,
+    };
+    let keep = async |encoding| {
+        hearing.keep(&caller, encoding, &body).await?;
+        Ok((Encoding::Json, b"{}".to_vec()))
+    };
+    hearing.answer(message, keep).await
+}
+
+fn caller<'a>(
+    connection: Option<&'a Extension<Arc<Connection>>>,
+    client: Option<Extension<Client>>,
+    headers: &'a HeaderMap,
+) -> Caller<'a> {
+    Caller {
+        connection: connection.map(|connection| &*connection.0),
         client: client.map(|client| client.0),
-        headers: &headers,
-    };
-    let (pass, answer) = hearing.answer(&caller, &body).await;
-    let (mut head, octets) = match answer {
-        Ok((encoding, reply)) => {
-            let kind = HeaderValue::from_static(encoding.content_type());
-            let mut head = Response::new(());
-            head.headers_mut().insert(CONTENT_TYPE, kind);
-            (head, Bytes::from(encoding.write(&reply)))
-        }
-        Err(problem) => {
-            let (parts, body) = problem.into_response().into_parts();
-            let octets = axum::body::to_bytes(body, HEARTBEAT_LIMIT).await;
-            (Response::from_parts(parts, ()), octets.unwrap_or_default())
-        }
-    };
-    hearing
-        .gate
-        .mark(head.headers_mut(), pass.as_ref(), &octets);
-    head.map(|()| Body::from(octets))
+        headers,
+    }
 }
 
 impl Hearing {
-    /// With the pass of who is heard, as also a refusal that comes later is for nobody else.
     async fn answer(
         &self,
-        caller: &Caller<'_>,
-        body: &[u8],
-    ) -> (Option<Pass>, Result<(Encoding, HeartbeatReply), Problem>) {
+        message: Message<'_>,
+        hear: impl AsyncFnOnce(Encoding) -> Answer,
+    ) -> Response {
+        let (pass, answer) = self.admitted(message, hear).await;
+        let (mut head, octets) = match answer {
+            Ok((encoding, octets)) => {
+                let kind = HeaderValue::from_static(encoding.content_type());
+                let mut head = Response::new(());
+                head.headers_mut().insert(CONTENT_TYPE, kind);
+                (head, Bytes::from(octets))
+            }
+            Err(problem) => {
+                let (parts, body) = problem.into_response().into_parts();
+                let octets = axum::body::to_bytes(body, HEARTBEAT_LIMIT).await;
+                (Response::from_parts(parts, ()), octets.unwrap_or_default())
+            }
+        };
+        self.gate.mark(head.headers_mut(), pass.as_ref(), &octets);
+        head.map(|()| Body::from(octets))
+    }
+
+    /// With the pass of who is heard, as also a refusal that comes later is for nobody else.
+    async fn admitted(
+        &self,
+        Message { path, caller, body }: Message<'_>,
+        hear: impl AsyncFnOnce(Encoding) -> Answer,
+    ) -> (Option<Pass>, Answer) {
         let kind = caller.headers.get(CONTENT_TYPE);
         let content_type = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         // A web page cannot send these types to another site unasked, so none can pose as a node.
@@ -90,15 +152,12 @@ impl Hearing {
             return (None, Err(Problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, told)));
         };
         let said = Said {
-            path: HEARTBEAT_PATH,
+            path,
             content_type,
             body,
         };
         match self.gate.admit(caller, &said) {
-            Ok(pass) => {
-                let reply = self.hear(caller, encoding, body).await;
-                (Some(pass), reply.map(|reply| (encoding, reply)))
-            }
+            Ok(pass) => (Some(pass), hear(encoding).await),
             Err(refusal) => {
                 self.gate.complain(caller, None, &refusal);
                 (None, Err(refusal.into()))
@@ -112,25 +171,64 @@ impl Hearing {
         encoding: Encoding,
         body: &[u8],
     ) -> Result<HeartbeatReply, Problem> {
-        let refuse = |node: Option<&str>, refusal: Refusal| {
-            self.gate.complain(caller, node, &refusal);
-            Err(refusal.into())
-        };
         let heartbeat = match report::read(encoding, body) {
             Ok(heartbeat) => heartbeat,
-            Err(told) => return refuse(None, Refusal(StatusCode::BAD_REQUEST, told)),
+            Err(told) => return self.refuse(caller, None, Refusal(StatusCode::BAD_REQUEST, told)),
         };
         let node = heartbeat.node.clone();
         if let Err(refusal) = self.gate.may_be(caller, &node) {
-            return refuse(Some(&node), refusal);
+            return self.refuse(caller, Some(&node), refusal);
         }
         match self.desk.heartbeat(heartbeat).await? {
-            Ok(reply) => Ok(reply),
+            Ok(mut reply) => {
+                reply.visits = self.keeper.is_some() && !reply.standby;
+                Ok(reply)
+            }
             Err(refused) => {
                 let told = format!("{node}: {refused}");
-                refuse(Some(&node), Refusal(StatusCode::CONFLICT, told))
+                self.refuse(caller, Some(&node), Refusal(StatusCode::CONFLICT, told))
             }
         }
+    }
+
+    /// What is told of viewers; it is there for good once this returns.
+    async fn keep(
+        &self,
+        caller: &Caller<'_>,
+        encoding: Encoding,
+        body: &[u8],
+    ) -> Result<(), Problem> {
+        let Some(keeper) = &self.keeper else {
+            let told = "this manager keeps no analytics (--analytics)";
+            return Err(Problem(StatusCode::NOT_FOUND, told.to_owned()));
+        };
+        if encoding != Encoding::Json {
+            let told = format!("visits are sent as {}", Encoding::Json.content_type());
+            return Err(Problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, told));
+        }
+        let visits = match report::visits(body) {
+            Ok(visits) => visits,
+            Err(told) => return self.refuse(caller, None, Refusal(StatusCode::BAD_REQUEST, told)),
+        };
+        let node = visits.node.clone();
+        if let Err(refusal) = self.gate.may_be(caller, &node) {
+            return self.refuse(caller, Some(&node), refusal);
+        }
+        if !matches!(self.desk.routing().borrow().tenure, Tenure::Active { .. }) {
+            return Err(Problem::undecided());
+        }
+        let kept = keeper.take(Arc::new(visits)).await;
+        kept.map_err(|unkept| Problem(unkept.status(), unkept.to_string()))
+    }
+
+    fn refuse<T>(
+        &self,
+        caller: &Caller<'_>,
+        node: Option<&str>,
+        refusal: Refusal,
+    ) -> Result<T, Problem> {
+        self.gate.complain(caller, node, &refusal);
+        Err(refusal.into())
     }
 }
 

@@ -35,6 +35,7 @@ use axum::Router;
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use crate::analytics::{self, Keeper};
 use desk::Desk;
 use gate::Gate;
 pub use gate::Members;
@@ -72,6 +73,8 @@ pub struct Means {
     pub operator: Operator,
     /// Whether this manager decides, as it changes.
     pub tenure: watch::Receiver<Tenure>,
+    /// Who keeps what nodes tell of their viewers.
+    pub keeper: Option<Keeper>,
 }
 
 impl Means {
@@ -83,6 +86,7 @@ impl Means {
             places: Arc::default(),
             operator: Operator::default(),
             tenure: watch::channel(Tenure::SOLE).1,
+            keeper: None,
         }
     }
 }
@@ -107,12 +111,13 @@ pub struct Manager {
     task: JoinHandle<()>,
     places: Arc<Places>,
     operator: Arc<Operator>,
+    keeper: Option<Keeper>,
 }
 
 impl Manager {
     /// Starts the task that owns the state. It ends after `stop`, when the relays it launched have.
     pub fn start(config: Config, means: Means, stop: CancellationToken) -> Self {
-        let (places, operator) = (means.places, means.operator);
+        let (places, operator, keeper) = (means.places, means.operator, means.keeper);
         let (launcher, journal, tenure) = (means.launcher, means.journal, means.tenure);
         let (desk, task) = desk::open(config, launcher, journal, tenure, stop);
         Self {
@@ -120,18 +125,25 @@ impl Manager {
             task,
             places,
             operator: Arc::new(operator),
+            keeper,
         }
     }
 
     /// Joins, and what operators see and say.
     pub fn public(&self) -> Router {
-        let operator = operator::router(self.desk.clone(), self.operator.clone());
-        routes::router(self.desk.clone(), self.places.clone(), operator)
+        let mut operator = operator::router(self.desk.clone(), self.operator.clone());
+        if let Some(keeper) = &self.keeper {
+            let guard = Operator::guard(self.operator.clone());
+            operator = operator.merge(analytics::router(keeper.clone(), guard));
+        }
+        let (desk, places) = (self.desk.clone(), self.places.clone());
+        routes::router(desk, places, self.keeper.clone(), operator)
     }
 
-    /// Heartbeats, of `members`.
+    /// Heartbeats, and what is told of viewers, of `members`.
     pub fn control(&self, members: Members) -> anyhow::Result<Router> {
-        Ok(hearing::router(self.desk.clone(), Gate::new(members)?))
+        let (desk, keeper) = (self.desk.clone(), self.keeper.clone());
+        Ok(hearing::router(desk, keeper, Gate::new(members)?))
     }
 
     /// Where joins go now; changes as it does.

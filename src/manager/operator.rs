@@ -14,6 +14,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{desk::Desk, routes::Problem};
+use crate::analytics::Guard;
 
 /// Who may. What is kept is the digest of the token, so that comparing takes as long whatever is sent.
 #[derive(Debug, Default)]
@@ -25,6 +26,21 @@ impl Operator {
             return Err("an operator's token has at least 16 characters".into());
         }
         Ok(Self(Some(digest(token))))
+    }
+
+    /// Who may look at what is more than how it goes now: who has the token, or where there is none, who is on this machine.
+    pub(super) fn guard(operator: Arc<Self>) -> Guard {
+        Arc::new(move |headers, local| match &operator.0 {
+            None if local => Ok(()),
+            None => {
+                let told =
+                    "without --operator-token-file this is told on the manager's own machine only";
+                Err((StatusCode::FORBIDDEN, told.to_owned()))
+            }
+            Some(_) => operator
+                .check(headers)
+                .map_err(|Problem(status, told)| (status, told)),
+        })
     }
 
     fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {

@@ -3,7 +3,7 @@
 use adaptation::region::{Kind, Load, Region, Report, State};
 
 use super::address;
-use crate::control::{Encoding, Heartbeat, NodeKind, NodeState};
+use crate::control::{Encoding, Heartbeat, NodeKind, NodeState, visits::Visits};
 
 /// The heartbeat in `body`, or in one line what is wrong with it.
 pub(super) fn read(encoding: Encoding, body: &[u8]) -> Result<Heartbeat, String> {
@@ -17,6 +17,18 @@ pub(super) fn read(encoding: Encoding, body: &[u8]) -> Result<Heartbeat, String>
     heartbeat.url = address::base_url(&heartbeat.url)
         .map_err(|error| format!("{}: {error}", heartbeat.node))?;
     Ok(heartbeat)
+}
+
+/// What is told of viewers in `body`, or in one line what is wrong with it.
+pub(super) fn visits(body: &[u8]) -> Result<Visits, String> {
+    let visits = Encoding::read_visits(body).map_err(|error| error.to_string())?;
+    if !address::is_node(&visits.node) {
+        return Err(format!(
+            "{:?} is no name for a node: 1 to 64 letters, digits, '-', '_' and '.'",
+            visits.node
+        ));
+    }
+    Ok(visits)
 }
 
 /// What of it matters for decisions.

@@ -31,7 +31,7 @@ use super::{
     sessions,
     view::{Decision, NodeView, Overview, RegionView},
 };
-use crate::{metrics::Exposition, net::Client};
+use crate::{analytics::Keeper, metrics::Exposition, net::Client};
 
 /// What joins need.
 #[derive(Clone)]
@@ -40,7 +40,12 @@ struct Door {
     places: Arc<Places>,
 }
 
-pub(super) fn router(desk: Desk, places: Arc<Places>, operator: Router) -> Router {
+pub(super) fn router(
+    desk: Desk,
+    places: Arc<Places>,
+    keeper: Option<Keeper>,
+    operator: Router,
+) -> Router {
     let door = Door {
         desk: desk.clone(),
         places,
@@ -48,7 +53,7 @@ pub(super) fn router(desk: Desk, places: Arc<Places>, operator: Router) -> Route
     let joins = Router::new().route("/watch/{playlist}", get(watch));
     Router::new()
         .route("/v1/overview", get(overview))
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(metrics).layer(Extension(keeper)))
         .route("/v1/regions", get(regions))
         .route("/v1/nodes", get(nodes))
         .route("/v1/decisions", get(decisions))
@@ -158,8 +163,20 @@ async fn overview(State(desk): State<Desk>) -> Result<Json<Overview>, Problem> {
     Ok(Json(desk.overview().await?))
 }
 
-async fn metrics(State(desk): State<Desk>) -> Result<Exposition, Problem> {
-    Ok(exposed(&desk.overview().await?))
+async fn metrics(
+    State(desk): State<Desk>,
+    Extension(keeper): Extension<Option<Keeper>>,
+) -> Result<Exposition, Problem> {
+    let mut page = exposed(&desk.overview().await?);
+    if let Some((taken, failed)) = keeper.map(|keeper| keeper.counts()) {
+        let (taken, failed) = (taken as f64, failed as f64);
+        let help = "Visits taken for analytics, as often as nodes told them.";
+        page.counter("spillway_visits_kept_total", help).is(taken);
+        let help = "Messages of visits that the analytics database did not take.";
+        page.counter("spillway_visits_refused_total", help)
+            .is(failed);
+    }
+    Ok(page)
 }
 
 async fn regions(State(desk): State<Desk>) -> Result<Json<Vec<RegionView>>, Problem> {
@@ -262,7 +279,7 @@ impl Problem {
         Self(StatusCode::NOT_FOUND, told)
     }
 
-    fn undecided() -> Self {
+    pub(super) fn undecided() -> Self {
         let told = "this manager is in standby, and no other decides just now; ask again";
         Self(StatusCode::SERVICE_UNAVAILABLE, told.into())
     }

@@ -159,6 +159,7 @@ mod tests {
             part: None,
             begins: MediaTime::ZERO,
             media: MediaTime::from_seconds(2.0),
+            rung: None,
         };
         let meter = Meter::begin(connection, OCTETS as u64, span, Instant::now());
         (stream, reader.unwrap(), Arc::new(meter))

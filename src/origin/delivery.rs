@@ -102,6 +102,11 @@ impl Measure {
         Self { span, ..self }
     }
 
+    pub(super) fn in_rung(self, rung: usize) -> Self {
+        let span = self.span.in_rung(rung);
+        Self { span, ..self }
+    }
+
     /// The first of `octets` is about to be given to the connection.
     pub(super) fn begin(self, octets: u64) -> Arc<Meter> {
         let (connection, now) = (self.connection, Instant::now());

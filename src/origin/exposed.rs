@@ -17,6 +17,7 @@ use crate::{
 pub(super) async fn metrics(State(origin): State<Arc<Origin>>) -> Exposition {
     let mut page = Exposition::default();
     node(&origin, &mut page);
+    told(&origin, &mut page);
     let streams: Vec<_> = origin.store.streams().into_iter().collect();
     published(&origin, &streams, &mut page);
     sources(&streams, &mut page);
@@ -90,6 +91,24 @@ fn node(origin: &Origin, page: &mut Exposition) {
         .sample(&[("result", "failed")], failed as f64);
     page.counter("spillway_fetched_bytes_total", "Octets from other nodes.")
         .is(octets as f64);
+}
+
+/// What is told of viewers, for analytics.
+fn told(origin: &Origin, page: &mut Exposition) {
+    let upload = &origin.upload;
+    let lost = upload.lost.load(Relaxed) + origin.viewers.leavers.lost.load(Relaxed);
+    page.counter(
+        "spillway_visits_told_total",
+        "Visits that who keeps them has taken, as often as they were told.",
+    )
+    .is(upload.taken.load(Relaxed) as f64);
+    page.gauge("spillway_visits_waiting", "Visits that wait to be told.")
+        .is(upload.waiting.load(Relaxed) as f64);
+    page.counter(
+        "spillway_visits_lost_total",
+        "Visits whose end was given up, since too many waited.",
+    )
+    .is(lost as f64);
 }
 
 /// What each stream is to its viewers.

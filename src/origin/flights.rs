@@ -113,6 +113,11 @@ impl Flights {
         !self.outstanding.is_empty()
     }
 
+    /// Octets that had arrived of those under way when each was looked at last, by rung.
+    pub(super) fn under_way(&self) -> impl Iterator<Item = (Option<u8>, u64)> {
+        self.meters().filter_map(|meter| meter.under_way())
+    }
+
     /// Octets that have arrived of all that there ever were.
     fn so_far(&self, now: Instant) -> u64 {
         let outstanding = self.meters().map(|meter| meter.sample(now).acked);
@@ -191,6 +196,7 @@ mod tests {
             part: None,
             begins: MediaTime::ZERO,
             media: MediaTime::from_seconds(2.0),
+            rung: None,
         };
         let meter = |stream: &Stream| {
             let connection = stream.connection().clone();

@@ -159,6 +159,7 @@ impl Sending<'_> {
             file,
             rung: chosen,
         } = asked;
+        let measure = measure.map(|measure| measure.in_rung(chosen));
         if asked.is_streamed(self.headers) {
             let named = (tag(segment, rung, file.part), self.cache);
             return asked.stream(named, measure).await;

@@ -26,6 +26,8 @@ pub struct Span {
     pub begins: MediaTime,
     /// How long it plays.
     pub media: MediaTime,
+    /// In which rung it is sent; `None` if it is in none, as sound alone is.
+    pub rung: Option<u8>,
 }
 
 /// How one delivery goes, by the kernel's account of its connection.
@@ -75,6 +77,8 @@ pub struct Outcome {
     pub octets: u64,
     /// Which part of its segment it was, if it was one.
     pub part: Option<u8>,
+    /// In which rung it was.
+    pub rung: Option<u8>,
     /// What that says of its path, if anything.
     pub delivery: Option<adaptation::Delivery>,
     /// It was broken off, since it came too late.
@@ -91,14 +95,21 @@ impl Span {
                 part: Some(small(index)),
                 begins: parts[..index].iter().map(|part| part.duration).sum(),
                 media: part.duration,
+                rung: None,
             },
             None => Self {
                 number,
                 part: None,
                 begins: MediaTime::ZERO,
                 media: segment.duration(),
+                rung: None,
             },
         }
+    }
+
+    pub(super) fn in_rung(self, rung: usize) -> Self {
+        let rung = Some(small(rung));
+        Self { rung, ..self }
     }
 
     /// Some of its octets, from this share of them to that: they are taken to play as evenly as they lie.
@@ -220,6 +231,12 @@ impl Meter {
             .acked
     }
 
+    /// The same by its rung; `None` once somebody was told of its end, who counts it from then on.
+    pub(super) fn under_way(&self) -> Option<(Option<u8>, u64)> {
+        let told = self.told.load(Relaxed);
+        (!told).then(|| (self.span.rung, self.acked()))
+    }
+
     /// Others were under way on the same connection, whose octets count already.
     pub fn is_shared(&self) -> bool {
         self.stretch.is_shared()
@@ -295,6 +312,7 @@ impl Meter {
         over.then(|| Outcome {
             octets: progress.acked,
             part: self.span.part,
+            rung: self.span.rung,
             delivery: self.tells().then(|| self.delivery(progress, now)),
             abandoned: self.was_abandoned(),
         })

@@ -3,6 +3,7 @@
 //! Knows the store, not who fills it; obeys a [`Stance`], not the manager that may be behind it.
 
 mod abandoning;
+mod account;
 pub mod admission;
 pub mod arms;
 mod asking;
@@ -26,6 +27,7 @@ pub mod media;
 pub mod meter;
 mod moving;
 pub mod ops;
+pub mod outbox;
 mod own;
 pub mod piece;
 pub mod playlist;
@@ -45,7 +47,9 @@ mod steering;
 mod stills;
 pub mod strain;
 mod telling;
+pub mod uploading;
 pub mod viewers;
+pub mod visits;
 pub mod weights;
 pub mod wheel;
 
@@ -75,6 +79,7 @@ use self::{
     pulled::Pulled,
     share::Share,
     shortcut::Sooner,
+    uploading::Upload,
     viewers::{Rules, Viewers},
     weights::Weights,
 };
@@ -150,6 +155,8 @@ pub struct Origin {
     /// What is taken from there when it is asked for.
     pub pulled: Pulled,
     pub requests: Arc<Requests>,
+    /// How it goes with what is told of viewers.
+    pub upload: Arc<Upload>,
 }
 
 impl Origin {
@@ -176,6 +183,7 @@ impl Origin {
             keeper: ArcSwapOption::empty(),
             pulled: Pulled::default(),
             requests: Arc::default(),
+            upload: Arc::default(),
         })
     }
 

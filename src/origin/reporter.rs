@@ -13,6 +13,7 @@ use std::{
 };
 
 use adaptation::region::Allegiance;
+use reqwest::Url;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +45,8 @@ pub struct Standing {
 #[derive(Debug)]
 pub struct Word {
     directives: watch::Sender<Directive>,
+    /// Who wants to be told of visits.
+    keeper: watch::Sender<Option<Url>>,
     began: Instant,
     /// Whom it is owed to, and when anybody was heard last.
     owed: Mutex<(Allegiance, Instant)>,
@@ -53,9 +56,15 @@ impl Word {
     pub fn new(directives: watch::Sender<Directive>) -> Self {
         Self {
             directives,
+            keeper: watch::Sender::default(),
             began: Instant::now(),
             owed: Mutex::new((Allegiance::default(), Instant::now())),
         }
+    }
+
+    /// Whom of the managers to tell of visits, as that changes.
+    pub fn keeper(&self) -> watch::Receiver<Option<Url>> {
+        self.keeper.subscribe()
     }
 
     /// Whether what this manager said is obeyed: it decides, and none has said anything with a newer lease.
@@ -115,8 +124,14 @@ pub async fn run(
                     tracing::info!(manager = %line.manager(), "the traffic manager answers again");
                 }
                 interval = Duration::from_millis(reply.interval_ms.clamp(100, 60_000));
-                let standby = reply.standby;
+                let (standby, visits) = (reply.standby, reply.visits);
                 let now = word.hear(reply);
+                if now {
+                    let keeper = visits.then(|| line.manager().clone());
+                    word.keeper.send_if_modified(|known| {
+                        std::mem::replace(known, keeper.clone()) != keeper
+                    });
+                }
                 if std::mem::replace(&mut obeyed, now) && !now && !standby {
                     tracing::warn!(manager = %line.manager(), "another traffic manager has taken over; this one is not obeyed");
                 }
@@ -235,6 +250,7 @@ mod tests {
                 interval_ms: 1000,
                 epoch,
                 standby,
+                visits: false,
             })
         };
         assert!(hear(Directive::Retire, 2, false));

@@ -13,6 +13,7 @@ use adaptation::{Choice, Fixed, Level, Limits, Pin, Rule, Viewer};
 use playlists::{Bitrate, Timeline};
 
 use super::{
+    account::Account,
     arms::Tally,
     asking::small,
     cadence::Cadence,
@@ -26,6 +27,7 @@ use super::{
     shown::{Known, ViewerReport},
     viewers::{Ask, Newcomer, Rules},
 };
+use crate::control::visits::{End, Session, Visit};
 
 /// A viewer that has a seat.
 #[derive(Debug)]
@@ -36,7 +38,7 @@ pub(super) struct Seated {
     pub line: Line,
     /// Which rule it has, of those that are assigned by share; `None` if its rungs are its own choice.
     pub arm: Option<u8>,
-    since: Instant,
+    pub since: Instant,
     /// Milliseconds after `since`.
     seen: AtomicU64,
     /// In milliseconds: a viewer is kept small.
@@ -50,7 +52,8 @@ struct State {
     place: Place,
     /// It takes sound alone, and asks for no share.
     listens: bool,
-    octets: u64,
+    /// What it took, and for how long it was here.
+    account: Account,
     segments: u32,
     ceiling: u8,
     flights: Flights,
@@ -95,7 +98,7 @@ impl Seated {
             viewer: Viewer::new(newcomer.known, now),
             place: Place::Looking,
             listens: false,
-            octets: 0,
+            account: Account::default(),
             segments: 0,
             ceiling: small(newcomer.ceiling),
             flights: Flights::default(),
@@ -131,6 +134,7 @@ impl Seated {
     pub(super) fn decide(&self, ask: &Ask<'_>, rules: &Rules, now: Instant) -> (Pin, Known) {
         let mut state = self.state();
         if let Some(hint) = &ask.hint {
+            state.account.starved(hint.starved);
             state.viewer.hinted(hint, ask.measured, now);
         }
         let mut wished = None;
@@ -449,11 +453,38 @@ impl Seated {
             abandoned: state.abandoned,
             switches: state.viewer.switches(),
             segments: state.segments.into(),
-            octets: state.octets,
+            octets: state.account.octets(),
             moved: state.place == Place::Moved,
             since_s: now.saturating_duration_since(self.since).as_secs(),
             silent_ms: silent.saturating_sub(self.seen.load(Relaxed)),
         }
+    }
+
+    /// What there is to tell of it since it was told last, for analytics; `None` if that is nothing. `end` is why it
+    /// is over, if it is.
+    pub(super) fn visit(&self, began_ms: u64, end: Option<End>) -> Option<Visit> {
+        let mut state = self.state();
+        let end = Some(End::Moved)
+            .filter(|_| state.account.was_sent_on())
+            .or(end);
+        if !state.account.is_news(end) {
+            return None;
+        }
+        let under_way = state.flights.under_way();
+        let (octets, other) = state.account.by_rung(under_way);
+        let (stalls, stalled) = state.viewer.stalls();
+        Some(Visit {
+            session: Session::of(self.room.stream.as_str(), self.id.key),
+            region: self.crowd.name.to_string(),
+            began_ms,
+            watched_ms: state.account.watched_ms(self.seen.load(Relaxed)),
+            stalls,
+            stalled_ms: u64::try_from(stalled.as_millis()).unwrap_or(u64::MAX),
+            starved: state.account.starvations(),
+            octets,
+            other,
+            end,
+        })
     }
 
     fn write(&self, state: &State) {
@@ -463,6 +494,11 @@ impl Seated {
 
     /// Takes it out of the sums that it is in, and into those where it belongs now.
     fn count(&self, state: &mut State, place: Place) {
+        let seen = self.seen.load(Relaxed);
+        state.account.is_here(place == Place::Watching, seen);
+        if place != Place::Gone {
+            state.account.is_sent_on(place == Place::Moved);
+        }
         match std::mem::replace(&mut state.place, place) {
             Place::Watching => {
                 self.room.watching.fetch_sub(1, Relaxed);
@@ -502,7 +538,7 @@ impl State {
 
     /// Learns from a delivery that is over.
     fn learn(&mut self, id: &ViewerId, outcome: &Outcome, now: Instant) {
-        self.octets += outcome.octets;
+        self.account.took(outcome.rung, outcome.octets);
         if let Some(delivery) = &outcome.delivery {
             let evidence = if outcome.abandoned {
                 self.abandoned = self.abandoned.saturating_add(1);

@@ -104,7 +104,7 @@ impl Sooner {
         }
         telling::pace(origin, &window, &told.known, asked.connection);
         let piece = media::fragment(segment, file, (told.rung, told.name()));
-        let span = Span::of(segment, file.part);
+        let span = Span::of(segment, file.part).in_rung(told.rung);
         let connection = asked.connection.clone();
         let measure = Measure {
             instead: abandoning::instead(origin, &seat, segment, told.rung, &brought),

@@ -28,6 +28,7 @@ use super::{
     seated::Seated,
     share::Arrivals,
     strain::Strain,
+    visits::Leavers,
     wheel::Wheel,
 };
 pub use super::{
@@ -59,8 +60,10 @@ pub struct Viewers {
     sent_on: AtomicU64,
     pub rules: Rules,
     places: Places,
-    /// Octets that viewers have acknowledged.
+    /// Octets that viewers have acknowledged; and of those, what nobody with a seat has.
     pub egress: AtomicU64,
+    pub(super) seatless: AtomicU64,
+    pub(super) leavers: Leavers,
     pub strain: Strain,
     /// Held by who decides whether one more viewer is sent away.
     giving: Mutex<()>,
@@ -83,6 +86,8 @@ impl Viewers {
             refused: AtomicU64::new(0),
             sent_on: AtomicU64::new(0),
             egress: AtomicU64::new(0),
+            seatless: AtomicU64::new(0),
+            leavers: Leavers::default(),
             strain: Strain::default(),
             giving: Mutex::default(),
         }
@@ -187,8 +192,9 @@ impl Viewers {
 
     /// A delivery is over.
     pub fn delivered(&self, seat: &Seat, meter: Arc<Meter>, progress: &Progress, now: Instant) {
-        if let Some(seated) = self.find(seat, now) {
-            seated.delivered(meter, progress, now);
+        match self.find(seat, now) {
+            Some(seated) => seated.delivered(meter, progress, now),
+            None => _ = self.seatless.fetch_add(progress.acked, Relaxed),
         }
     }
 
@@ -210,6 +216,7 @@ impl Viewers {
                     if let Some(arm) = seated.arm {
                         self.rules.arms.fold(arm, &seated.tally());
                     }
+                    self.leavers.note(&seated);
                     tracing::debug!(viewer = %seated.id, stream = %seated.room.stream, "viewer gone");
                 }
                 // It was seen just now.
@@ -364,6 +371,19 @@ impl Viewers {
         let rooms = self.rooms.load();
         let seated = rooms.values().filter_map(|room| room.look(key));
         seated.map(|seated| seated.report(now)).collect()
+    }
+
+    /// Everybody who has a seat, some at a time: whoever goes through all of them lets others have a turn in between.
+    pub(super) fn seated(&self) -> impl Iterator<Item = Vec<Arc<Seated>>> + use<> {
+        let rooms: Vec<_> = self.rooms.load().values().cloned().collect();
+        rooms.into_iter().flat_map(|room| {
+            let mut lines = room.lines(0).peekable();
+            std::iter::from_fn(move || {
+                lines.peek()?;
+                let some = lines.by_ref().take(SOME);
+                Some(some.filter_map(|line| room.look(line.key)).collect())
+            })
+        })
     }
 
     /// The last decisions for the viewer `key`, oldest first, for each stream that it watches; `None` of
@@ -546,6 +566,9 @@ const NO_SEAT: Pin = Pin {
 
 /// More regions than an operator could look at.
 const REGIONS: usize = 64;
+
+/// Looks between two turns of others: a fraction of a millisecond.
+const SOME: usize = 256;
 
 /// How late the end of a silence may be noticed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

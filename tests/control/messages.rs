@@ -77,13 +77,15 @@ pub(crate) fn reply() -> impl Strategy<Value = HeartbeatReply> {
         ".{0,20}".prop_map(|to| Directive::Drain { to }),
         Just(Directive::Retire),
     ];
-    (directive, any::<u64>(), any::<u64>(), any::<bool>()).prop_map(
-        |(directive, interval_ms, epoch, standby)| HeartbeatReply {
+    let flags = (any::<bool>(), any::<bool>());
+    (directive, any::<u64>(), any::<u64>(), flags).prop_map(
+        |(directive, interval_ms, epoch, (standby, visits))| HeartbeatReply {
             version: VERSION,
             directive,
             interval_ms,
             epoch,
             standby,
+            visits,
         },
     )
 }

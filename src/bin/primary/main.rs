@@ -1,5 +1,6 @@
 //! `primary`: takes in streams through its segmenters, and serves viewers and relays.
 
+mod keeping;
 mod stream;
 
 use std::{
@@ -14,6 +15,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 use spillway::{
+    analytics::Where,
     archive::{Archives, DvrConfig},
     config,
     control::{NodeKind, NodeState},
@@ -66,6 +68,18 @@ struct Config {
     ingest: IngestConfig,
     #[command(flatten)]
     publish: PublishConfig,
+    /// Keep what becomes of viewers here, in sqlite:FILE or postgres://USER:PASSWORD@HOST/DATABASE; /analytics of the private
+    /// listener shows it. Without it a traffic manager may keep it [default: nowhere]
+    #[arg(
+        long,
+        env = "SPILLWAY_ANALYTICS",
+        value_name = "DATABASE",
+        hide_env_values = true
+    )]
+    analytics: Option<Where>,
+    /// For how long visits, and sums by the minute, are kept; sums by the hour are for 800 days [default: 30]
+    #[arg(long, env = "SPILLWAY_ANALYTICS_DAYS", value_name = "DAYS")]
+    analytics_days: Option<u32>,
     /// The segmenter program [default: beside this one]
     #[arg(long, env = "SPILLWAY_SEGMENTER", value_name = "FILE")]
     segmenter: Option<PathBuf>,
@@ -186,6 +200,10 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         .dvr
         .options()?
         .map(|options| Arc::new(Archives::new(options)));
+    let own = match &config.analytics {
+        Some(place) => Some(keeping::open(place, config.analytics_days, &stop).await?),
+        None => None,
+    };
     let role = Role {
         kind: NodeKind::Primary,
         launched: false,
@@ -193,6 +211,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
             state: NodeState::Active,
             region: None,
         },
+        own: own.as_ref().map(|(own, _)| own.clone()),
     };
     let folder = config.streams.values().any(StreamConfig::is_published);
     let folder = folder.then(Folder::new).transpose()?;
@@ -246,6 +265,10 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     }
     let stopped = async {
         node.stopped().await;
+        if let Some((own, keeping)) = own {
+            drop(own);
+            let _ = keeping.await;
+        }
         if let Some(ingest) = ingest {
             let _ = ingest.await;
         }

@@ -1,6 +1,7 @@
 //! The `traffic-manager` program: settings in, a running manager out.
 
 mod door;
+mod exporting;
 mod launching;
 mod settings;
 
@@ -11,6 +12,7 @@ use clap::Parser as _;
 use door::Door;
 use settings::{Command, Settings};
 use spillway::{
+    analytics::Keeper,
     assets, config,
     manager::{
         Manager, Means, address, journal,
@@ -25,8 +27,10 @@ pub(crate) const NAME: &str = "traffic-manager";
 
 fn main() -> ExitCode {
     let mut given = Settings::parse();
-    if let Some(Command::MakeCertificates(issue)) = given.command.take() {
-        return print(issue.run());
+    match given.command.take() {
+        Some(Command::MakeCertificates(issue)) => return print(issue.run()),
+        Some(Command::Analytics(kept)) => return exporting::run(kept),
+        None => {}
     }
     let settings = match given.complete() {
         Ok(settings) => settings,
@@ -105,6 +109,15 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         }
         None => None,
     };
+    let keeper = match &settings.analytics {
+        Some(place) => {
+            let opened = Keeper::open(place, settings.retention()?, stop.clone()).await;
+            let (keeper, task) = opened.with_context(|| format!("analytics {place}"))?;
+            tasks.spawn(async move { task.await.unwrap_or_default() });
+            Some(keeper)
+        }
+        None => None,
+    };
     let alone = lease.is_none();
     let (tenures, tenure) = watch::channel(match alone {
         true => Tenure::SOLE,
@@ -128,11 +141,15 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         places,
         operator,
         tenure,
+        keeper,
     };
     let manager = Manager::start(config, means, stop.clone());
     let hears = members.to_string();
     let (mut app, control) = (
-        manager.public().merge(assets::ops()),
+        manager
+            .public()
+            .merge(assets::ops())
+            .merge(assets::analytics()),
         manager.control(members)?,
     );
     let mut ready = format!("ready {url}");

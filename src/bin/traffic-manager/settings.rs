@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "kubernetes")]
 use spillway::manager::{launcher::kubernetes::KubernetesConfig, lease::KubernetesLease};
 use spillway::{
+    analytics::{Retention, Where},
     config,
     control::ControlConfig,
     manager::{
@@ -26,6 +27,8 @@ use spillway::{
     },
     net::{FrontConfig, issuing::Issue},
 };
+
+use super::exporting::Kept;
 
 /// Sends viewers to the node that serves their region, and starts a relay for a region when its
 /// viewers on the primary reach the threshold.
@@ -234,6 +237,24 @@ pub(crate) struct Settings {
     #[command(flatten)]
     pub(crate) control: ControlConfig,
 
+    /// Keep what becomes of viewers: sqlite:FILE, or postgres://USER:PASSWORD@HOST/DATABASE where several managers share it
+    /// [default: nowhere]
+    #[arg(
+        long,
+        env = "SPILLWAY_ANALYTICS",
+        value_name = "DATABASE",
+        hide_env_values = true
+    )]
+    pub(crate) analytics: Option<Where>,
+
+    /// For how long visits, and sums by the minute, are kept [default: 30]
+    #[arg(long, env = "SPILLWAY_ANALYTICS_DAYS", value_name = "DAYS")]
+    analytics_days: Option<u32>,
+
+    /// For how long sums by the hour are kept [default: 800]
+    #[arg(long, env = "SPILLWAY_ANALYTICS_HOURS_DAYS", value_name = "DAYS")]
+    analytics_hours_days: Option<u32>,
+
     #[cfg(feature = "kubernetes")]
     #[command(flatten)]
     pub(crate) kubernetes: KubernetesConfig,
@@ -259,6 +280,9 @@ pub(crate) enum LauncherKind {
 pub(crate) enum Command {
     /// Make the certificates that nodes and traffic managers show to one another, and their authority
     MakeCertificates(Issue),
+    /// What is kept of viewers
+    #[command(subcommand)]
+    Analytics(Kept),
 }
 
 /// `[regions.NAME]` of the file.
@@ -450,6 +474,21 @@ impl Settings {
             Operator::with(token).map_err(anyhow::Error::msg)
         };
         operator().with_context(|| format!("operator-token-file {}", path.display()))
+    }
+
+    pub(crate) fn retention(&self) -> anyhow::Result<Retention> {
+        let usual = Retention::default();
+        let retention = Retention {
+            days: self.analytics_days.unwrap_or(usual.days),
+            hours_days: self.analytics_hours_days.unwrap_or(usual.hours_days),
+        };
+        anyhow::ensure!(
+            (1..=36_500).contains(&retention.days) && (1..=36_500).contains(&retention.hours_days),
+            "analytics-days is {}, analytics-hours-days {}; 1 is the least",
+            retention.days,
+            retention.hours_days
+        );
+        Ok(retention)
     }
 
     /// Where decisions are to be written, and how much of them.

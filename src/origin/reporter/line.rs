@@ -10,6 +10,7 @@ use crate::{
     control::{
         ControlConfig, Encoding, HEARTBEAT_PATH, Heartbeat, HeartbeatReply, Unreadable,
         proof::{CHALLENGE_HEADER, Prover, SEAL_HEADER, Said},
+        visits::{VISITS_PATH, Visits},
     },
     net::{Answer, Caller, FetchError, caller::Trusted},
 };
@@ -18,8 +19,6 @@ use crate::{
 #[derive(Debug)]
 pub struct Line {
     manager: Url,
-    /// Of heartbeats.
-    url: Url,
     caller: Caller,
     encoding: Encoding,
     prover: Option<Prover>,
@@ -50,6 +49,15 @@ impl LineError {
             Self::Refused { status, .. } => status.is_client_error(),
             Self::Unreadable { .. } | Self::Forged { .. } => true,
         }
+    }
+
+    /// What was said cannot be read there, and never will be.
+    pub fn is_for_good(&self) -> bool {
+        let status = match self {
+            Self::Refused { status, .. } => *status,
+            _ => return false,
+        };
+        status == StatusCode::BAD_REQUEST || status == StatusCode::PAYLOAD_TOO_LARGE
     }
 
     /// Not worth another word.
@@ -83,9 +91,10 @@ impl Line {
             };
         }
         let run = getrandom::u64().context("random octets")?;
+        // Whatever a proxy puts before it.
         let url = manager.join(HEARTBEAT_PATH.trim_start_matches('/'));
+        url.with_context(|| format!("manager {manager}"))?;
         Ok(Self {
-            url: url.with_context(|| format!("manager {manager}"))?,
             manager,
             caller: Caller::new(trust)?,
             encoding,
@@ -97,15 +106,40 @@ impl Line {
         &self.manager
     }
 
-    /// Says it, and once more if the manager wants the proof to rest on something newer.
     pub async fn report(&mut self, heartbeat: &Heartbeat) -> Result<HeartbeatReply, LineError> {
         let body = self.encoding.write(heartbeat);
-        let (mut proof, mut answer) = self.call(body.clone()).await?;
+        let content_type = self.encoding.content_type();
+        let answer = self.say(HEARTBEAT_PATH, content_type, body).await?;
+        let encoding = Encoding::of(text(&answer, CONTENT_TYPE.as_str())).unwrap_or(self.encoding);
+        let read = encoding.read(&answer.body);
+        read.map_err(|why| LineError::Unreadable {
+            url: self.url(HEARTBEAT_PATH),
+            why,
+        })
+    }
+
+    /// Tells of visits, which are taken for good once it is answered.
+    pub async fn tell(&mut self, visits: &Visits) -> Result<(), LineError> {
+        // Maps with text for keys, and numbers: nothing can fail.
+        let body = serde_json::to_vec(visits).unwrap_or_default();
+        let content_type = Encoding::Json.content_type();
+        self.say(VISITS_PATH, content_type, body).await.map(|_| ())
+    }
+
+    /// Says it, and once more if the manager wants the proof to rest on something newer.
+    async fn say(
+        &mut self,
+        path: &'static str,
+        content_type: &'static str,
+        body: Vec<u8>,
+    ) -> Result<Answer, LineError> {
+        let said = (path, content_type);
+        let (mut proof, mut answer) = self.call(said, body.clone()).await?;
         if self.challenged(&answer) && answer.status == StatusCode::UNAUTHORIZED {
-            (proof, answer) = self.call(body).await?;
+            (proof, answer) = self.call(said, body).await?;
             self.challenged(&answer);
         }
-        let url = || self.url.clone();
+        let url = || self.url(path);
         if answer.status != StatusCode::OK {
             return Err(LineError::Refused {
                 url: url(),
@@ -119,16 +153,23 @@ impl Line {
                 return Err(LineError::Forged { url: url() });
             }
         }
-        let encoding = Encoding::of(text(&answer, CONTENT_TYPE.as_str())).unwrap_or(self.encoding);
-        encoding
-            .read(&answer.body)
-            .map_err(|why| LineError::Unreadable { url: url(), why })
+        Ok(answer)
     }
 
-    async fn call(&mut self, body: Vec<u8>) -> Result<(String, Answer), FetchError> {
-        let content_type = self.encoding.content_type();
+    fn url(&self, path: &str) -> Url {
+        let url = self.manager.join(path.trim_start_matches('/'));
+        // It was joined with another such path before.
+        url.unwrap_or_else(|_| self.manager.clone())
+    }
+
+    async fn call(
+        &mut self,
+        (path, content_type): (&'static str, &'static str),
+        body: Vec<u8>,
+    ) -> Result<(String, Answer), FetchError> {
+        let url = self.url(path);
         let said = Said {
-            path: HEARTBEAT_PATH,
+            path,
             content_type,
             body: &body,
         };
@@ -140,7 +181,7 @@ impl Line {
         } else {
             &headers[..]
         };
-        let answer = self.caller.post(&self.url, needed, body, PATIENCE).await?;
+        let answer = self.caller.post(&url, needed, body, PATIENCE).await?;
         Ok((proof, answer))
     }
 
