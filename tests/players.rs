@@ -16,12 +16,12 @@ mod noted;
 
 use std::time::Duration;
 
-use common::{Primary, Viewer, skip, system};
+use common::{Primary, SMALL, Viewer, skip, system};
 use serde_json::Value;
 use tokio::process::Command;
 use tools::{
     player::{Ffmpeg, Ffplay, Mpv, Vlc, Watched},
-    program::{Program, is_installed, sibling},
+    program::{Program, is_installed, sibling, signal},
     validate::session::{self, Options},
 };
 
@@ -340,6 +340,42 @@ async fn hls_js_stays_close_to_live() {
     println!("{name}: behind live by {median:.2} s in the middle, {most:.2} s at most; {seen}");
     assert!(median < 2.0, "{median}");
     assert_eq!(seen["stalls"], 0, "{seen}");
+    spotless(&seen);
+}
+
+/// The page asks for content steering; until that is asked again it is redirected.
+#[tokio::test(flavor = "multi_thread")]
+async fn hls_js_on_a_relay_that_is_told_to_stop_plays_on_from_the_primary() {
+    let name = "hls_js_on_a_relay_that_is_told_to_stop_plays_on_from_the_primary";
+    if let Some(obstacle) = no_browser() {
+        return skip(name, &obstacle);
+    }
+    let primary = Primary::start("127.0.0.1", "test", &SMALL).await;
+    let mut relay = Command::new(env!("CARGO_BIN_EXE_local-server"));
+    relay.args(["--listen", "127.0.0.1:0", "--private-listen", "127.0.0.1:0"]);
+    relay.args(["--upstream", &primary.url, "--drain-seconds", "60"]);
+    let mut relay = Program::start("local-server", relay).unwrap();
+    let urls = relay.ready().await.unwrap();
+    let page = format!("{}/?stream=live", urls[0]);
+    let browsing = tokio::spawn(async move { browse("play", &[&page, "--seconds", "7"]).await });
+    let there = async {
+        let viewers = format!("{}/v1/viewers", urls[1]);
+        while common::json(&viewers).await["viewers"][0]["segments"].as_u64() < Some(2) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), there)
+        .await
+        .expect("it plays from the relay");
+    signal(relay.pid().unwrap(), "TERM");
+    let seen = browsing.await.unwrap();
+    println!("{name}: {seen}");
+    assert_eq!(seen["node"], "primary", "{seen}");
+    assert_eq!(
+        (&seen["stalls"], &seen["errors"]),
+        (&0.into(), &Value::Array(vec![])),
+        "{seen}"
+    );
     spotless(&seen);
 }
 

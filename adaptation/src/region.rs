@@ -18,6 +18,7 @@ mod network;
 mod node;
 mod operator;
 mod pick;
+mod refuge;
 mod rehearsal;
 mod route;
 #[cfg(test)]

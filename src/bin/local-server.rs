@@ -241,26 +241,32 @@ impl Relay<'_> {
         }
     }
 
-    /// Sends viewers away and waits until they have gone, if they do within the time. The manager hears of it, and
-    /// sends nobody any more.
+    /// Sends viewers away and waits until they have gone, if they do within the time and the manager does not want it
+    /// gone before. The manager hears of it, and sends nobody any more.
     async fn leave(&self, within: Duration) {
         let origin = &self.node.origin;
-        let to = match &**origin.stance.load() {
+        let stance = origin.stance.load_full();
+        let to = match &*stance {
             Stance::Draining { to } => Some(to.clone()),
-            _ => origin.keeper.load().as_deref().cloned(),
+            // Where viewers are sent back to may be reached by them where it is not from here.
+            Stance::Giving { to, .. } => {
+                let keeper = origin.keeper.load().as_deref().cloned();
+                keeper.or_else(|| Some(to.clone()))
+            }
+            Stance::Serving => origin.keeper.load().as_deref().cloned(),
         };
-        let viewers = origin.viewers.count();
-        let Some(to) = to.filter(|_| viewers > 0 && !within.is_zero()) else {
+        // Most players who were sent on ask here for the way as long as they play.
+        let left = || (origin.viewers.count(), origin.viewers.census().moved);
+        let Some(to) = to.filter(|_| left() != (0, 0) && !within.is_zero()) else {
             return;
         };
         let to = to.trim_end_matches('/').to_owned();
-        tracing::info!(viewers, to, ?within, "leaving; sending viewers on");
+        let (viewers, moved) = left();
+        tracing::info!(viewers, moved, to, ?within, "leaving; sending viewers on");
         origin.stance.store(Arc::new(Stance::Draining { to }));
         self.stand(NodeState::Draining);
-        // Most players who were sent on ask here for the way as long as they play.
-        let left = || (origin.viewers.count(), origin.viewers.census().moved);
         let gone = async {
-            while left() != (0, 0) {
+            while left() != (0, 0) && *self.node.directives.borrow() != Directive::Retire {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };

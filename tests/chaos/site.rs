@@ -1,18 +1,21 @@
-//! A primary, a manager and its relays, with whoever starts them again when they end; and viewers of theirs.
+//! A primary, a manager and its relays, with whoever starts them again when they end. How each is started is `setting`'s
+//! business.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
-    os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
-use tokio::process::Command;
-use tools::program::{Program, children, sibling, signal};
+use tools::program::{Program, children, signal};
 
-use super::common::{SMALL, Viewer, free, json};
+use super::{
+    common::{Viewer, free, json},
+    crowd::Crowd,
+    setting::Setting,
+};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Part {
@@ -27,35 +30,34 @@ impl Part {
 }
 
 pub(crate) struct Site {
+    pub(crate) setting: Setting,
     primary_at: String,
     manager_at: String,
     primary: Program,
     manager: Program,
-    /// Stands in for the relays' program.
-    stub: Option<PathBuf>,
+    /// What the manager starts as a relay.
+    relay: PathBuf,
 }
 
-pub(crate) struct Crowd(Vec<Viewer>);
-
 impl Site {
-    /// With relays that are this `script`, if there is one.
-    pub(crate) async fn start(script: Option<&str>) -> Self {
-        let (primary_at, manager_at) = (free(), free());
-        let stub = script.map(|script| {
-            let name = format!("spillway-chaos-{}", manager_at.replace([':', '.'], "-"));
-            let path = std::env::temp_dir().join(name);
-            std::fs::write(&path, script).unwrap();
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-            path
-        });
-        let primary = start_primary(&primary_at, &manager_at).await;
-        let manager = start_manager(&primary_at, &manager_at, stub.as_ref()).await;
+    pub(crate) async fn start(setting: Setting) -> Self {
+        let (primary_at, manager_at) = match &setting.net {
+            Some(net) => (
+                format!("{}:8080", net.address(Part::Primary)),
+                format!("{}:9000", net.address(Part::Manager)),
+            ),
+            None => (free(), free()),
+        };
+        let relay = setting.relay(&manager_at);
+        let primary = setting.primary(&primary_at, &manager_at).await;
+        let manager = setting.manager(&primary_at, &manager_at, &relay).await;
         let site = Self {
+            setting,
             primary_at,
             manager_at,
             primary,
             manager,
-            stub,
+            relay,
         };
         site.playable().await;
         site
@@ -85,10 +87,10 @@ impl Site {
             viewer.plays().await;
             crowd.push(viewer);
         }
-        if self.stub.is_none() {
+        if self.setting.stub.is_none() {
             self.whole().await;
         }
-        Crowd(crowd)
+        Crowd::of(crowd)
     }
 
     /// Relays of this manager, and of those before it, whoever their parent is now.
@@ -160,6 +162,18 @@ impl Site {
         frozen.iter().for_each(|pid| signal(*pid, "CONT"));
     }
 
+    /// Two machines that do not hear each other for a while.
+    pub(crate) async fn parted(&self, one: Part, other: Part, span: Duration) {
+        let net = self.setting.net.as_ref().unwrap();
+        net.part(one, other).await;
+        tokio::time::sleep(span).await;
+        net.join(one, other).await;
+    }
+
+    pub(crate) fn set_clock(&self, part: Part, hours: i32) {
+        self.setting.clocks.as_ref().unwrap().set(part, hours);
+    }
+
     fn pids(&self, part: Part) -> Vec<u32> {
         match part {
             Part::Segmenter => {
@@ -181,21 +195,20 @@ impl Site {
             Part::Segmenter | Part::Relay => {}
             Part::Manager => {
                 self.manager.kill().await.unwrap();
-                self.manager =
-                    start_manager(&self.primary_at, &self.manager_at, self.stub.as_ref()).await;
+                let (primary, own) = (&self.primary_at, &self.manager_at);
+                self.manager = self.setting.manager(primary, own, &self.relay).await;
             }
             Part::Primary => {
                 self.primary.kill().await.unwrap();
-                self.primary = start_primary(&self.primary_at, &self.manager_at).await;
+                let (own, manager) = (&self.primary_at, &self.manager_at);
+                self.primary = self.setting.primary(own, manager).await;
             }
         }
     }
 
     /// When the viewers have gone there is no relay any more.
     pub(crate) async fn over(&mut self, crowd: Crowd) {
-        for mut viewer in crowd.0 {
-            viewer.program.stop().await.unwrap();
-        }
+        crowd.goes().await;
         let deadline = Instant::now() + Duration::from_secs(90);
         while !self.relays().is_empty() {
             assert!(
@@ -212,68 +225,6 @@ impl Site {
 impl Drop for Site {
     fn drop(&mut self) {
         self.send(Part::Relay, "KILL");
-        if let Some(stub) = &self.stub {
-            let _ = std::fs::remove_file(stub);
-        }
+        let _ = std::fs::remove_file(&self.relay);
     }
 }
-
-impl Crowd {
-    /// Waits until everybody has had two more segments; returns how long that took the slowest.
-    pub(crate) async fn plays_on(&mut self, what: &str) -> Duration {
-        let segments = |viewer: &Viewer| {
-            let said = viewer.program.said();
-            said.iter()
-                .filter(|line| line.contains("\"event\":\"segment\""))
-                .count()
-        };
-        let (began, mut worst) = (Instant::now(), Duration::ZERO);
-        for viewer in &self.0 {
-            let before = segments(viewer);
-            while segments(viewer) < before + 2 {
-                let said = viewer.program.said();
-                let last: Vec<_> = said.iter().rev().take(8).collect();
-                assert!(
-                    began.elapsed() < STUCK,
-                    "{what}: a viewer is stuck; it said {last:#?}"
-                );
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            worst = worst.max(began.elapsed());
-        }
-        worst
-    }
-}
-
-async fn start_primary(at: &str, manager: &str) -> Program {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_primary"));
-    let segmenter = sibling(env!("CARGO_BIN_EXE_primary"), "segmenter").unwrap();
-    command
-        .args(["127.0.0.1", "test", "--listen", at])
-        .args(["--private-listen", "127.0.0.1:0"])
-        .args(["--manager", &format!("http://{manager}/")])
-        .arg("--segmenter")
-        .arg(segmenter)
-        .args(SMALL)
-        .env("RUST_LOG", "info");
-    let mut program = Program::start("primary", command).unwrap();
-    program.ready().await.unwrap();
-    program
-}
-
-async fn start_manager(primary: &str, at: &str, relay: Option<&PathBuf>) -> Program {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_traffic-manager"));
-    let own = PathBuf::from(env!("CARGO_BIN_EXE_local-server"));
-    command
-        .args([&format!("http://{primary}"), "2", "--listen", at])
-        .args(["--cooldown-seconds", "2", "--heartbeat-seconds", "1"])
-        .arg("--local-server")
-        .arg(relay.unwrap_or(&own))
-        .env("RUST_LOG", "info");
-    let mut program = Program::start("traffic-manager", command).unwrap();
-    program.ready().await.unwrap();
-    program
-}
-
-/// Nobody may have nothing for longer.
-const STUCK: Duration = Duration::from_secs(60);

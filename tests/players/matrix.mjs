@@ -3,6 +3,7 @@
 //!
 //!     node matrix.mjs --programs target/release [--players NAME,...] [--ways NAME,...] [--seconds N] [--json FILE]
 //!     node matrix.mjs --programs target/release --faults [--players NAME,...] [--only FAULT,...] [--query ?format=ts] [--json FILE]
+//!     node matrix.mjs --programs target/release --moves [--players NAME,...] [--ways NAME,...] [--json FILE]
 //!     node matrix.mjs --programs target/release --serve [IP]
 //!     node matrix.mjs --list
 //!
@@ -17,6 +18,7 @@ import { gstreamer } from "./player/gstreamer.mjs";
 import { ffmpeg, mpv } from "./player/libav.mjs";
 import { vlc } from "./player/vlc.mjs";
 import { FAULTS, suffer } from "./faults.mjs";
+import * as moves from "./moves.mjs";
 import { Stream } from "./stream.mjs";
 import { judge } from "./verdict.mjs";
 
@@ -53,11 +55,12 @@ const { values: options, positionals } = parseArgs({
   options: {
     programs: { type: "string", default: "target/release" },
     players: { type: "string" },
-    ways: { type: "string", default: "default" },
+    ways: { type: "string" },
     seconds: { type: "string", default: "60" },
     json: { type: "string" },
     faults: { type: "boolean", default: false },
     only: { type: "string" },
+    moves: { type: "boolean", default: false },
     query: { type: "string", default: "" },
     serve: { type: "boolean", default: false },
     list: { type: "boolean", default: false },
@@ -67,16 +70,19 @@ const { values: options, positionals } = parseArgs({
 if (options.list) {
   for (const player of PLAYERS) console.log(`${player.name}: ${player.obstacle() ?? player.version()}`);
   console.log(`ways: ${Object.keys(WAYS).join(", ")}`);
+  console.log(`ways of --moves: ${Object.keys(moves.WAYS).join(", ")}`);
   process.exit(0);
 }
 
 if (options.serve) await serve(positionals[0] ?? "127.0.0.1");
 
 const chosen = PLAYERS.filter(({ name }) => !options.players || wanted(options.players, name));
-const ways = Object.entries(WAYS).filter(([name]) => options.ways === "all" || wanted(options.ways, name));
+const meant = (name) => options.ways === "all" || wanted(options.ways ?? "default", name);
+const ways = Object.entries(WAYS).filter(([name]) => options.moves || meant(name));
 if (!chosen.length || !ways.length) fail(`nobody is called that; --list says who there is`);
 
 if (options.faults) await sufferAll();
+if (options.moves) await moveAll();
 
 const stream = await Stream.start(options.programs);
 const results = [];
@@ -107,6 +113,12 @@ async function sufferAll() {
   }
   if (options.json) writeFileSync(options.json, JSON.stringify(all, null, 1));
   process.exit(all.every(({ wentOn }) => wentOn) ? 0 : 1);
+}
+
+async function moveAll() {
+  const seen = await moves.moveAll(chosen, (name) => !options.ways || meant(name), options);
+  if (options.json) writeFileSync(options.json, JSON.stringify({ when: new Date().toISOString(), cores: cpus().length, seen }, null, 1));
+  process.exit(seen.some(moves.short) ? 1 : 0);
 }
 
 /** For players that are not on this machine: the stream, and nobody watching the watcher. */

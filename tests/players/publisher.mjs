@@ -1,8 +1,7 @@
 //! A publisher of the test pattern: an ffmpeg that sends MPEG-TS to whoever connects, in real time, and can be killed and
 //! started again.
 
-import { createServer } from "node:net";
-import { run } from "./child.mjs";
+import { free, run } from "./child.mjs";
 import { FPS, source } from "./pattern.mjs";
 
 export class Publisher {
@@ -32,14 +31,4 @@ export class Publisher {
     this.#child.child.kill("SIGKILL");
     return this.#child.stop();
   }
-}
-
-/** A port that is free now. */
-function free() {
-  return new Promise((found) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address();
-      server.close(() => found(port));
-    });
-  });
 }

@@ -13,9 +13,11 @@ export class Stream {
   said = [];
   #sizes = new Map();
   #command;
+  #chose;
 
-  static async start(folder, { more = [], rungs = RUNGS, rule = "cycle", ip = "127.0.0.1", input = source() } = {}) {
+  static async start(folder, { more = [], rungs = RUNGS, rule = "cycle", ip = "127.0.0.1", port = 0, input = source(), chose } = {}) {
     const stream = new Stream();
+    stream.#chose = chose;
     stream.#command = (port) => [
       `${folder}/primary`,
       [
@@ -23,7 +25,7 @@ export class Stream {
         ...["--rule", rule, ...rungs.flatMap((rung) => ["--rung", rung]), ...more],
       ],
     ];
-    await stream.#run(0);
+    await stream.#run(port);
     await stream.#look();
     return stream;
   }
@@ -81,10 +83,12 @@ export class Stream {
 
   #hear(line) {
     const plain = line.replace(/\x1b\[[\d;]*m/g, "");
-    const [, number, rung] = /rung chosen .*\bnumber=(\d+) .*?\brung="?([\w.-]+)/.exec(plain) ?? [];
-    // The rule goes by the number, so this is the same for all viewers.
-    if (number) this.rungs.set(Number(number), rung);
-    else if (!/canonical object|delivered/.test(plain)) this.said.push(plain);
+    const choice = chosen(plain);
+    if (choice) {
+      // The rule goes by the number, so this is the same for all viewers.
+      this.rungs.set(choice.number, choice.rung);
+      this.#chose?.(choice);
+    } else if (!/canonical object|delivered/.test(plain)) this.said.push(plain);
   }
 
   /** For the verdict: the rungs by their sizes. */
@@ -92,4 +96,10 @@ export class Stream {
     const rungs = new Map([...this.rungs].map(([number, rung]) => [number, this.#sizes.get(rung) ?? { name: rung }]));
     return { rungs, first: this.first, perSegment: this.perSegment, began: this.began };
   }
+}
+
+/** What a node's log says of a rung that it chose: for whom, for which segment, and which. */
+export function chosen(line) {
+  const [, viewer, number, rung] = /rung chosen viewer=(\S+) number=(\d+) .*?\brung="?([\w.-]+)/.exec(line) ?? [];
+  return viewer && { viewer, number: Number(number), rung };
 }

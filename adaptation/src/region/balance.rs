@@ -22,6 +22,8 @@ struct Sight {
     /// Who will have come by the time that a relay launched now serves.
     ahead: u32,
     pinned: Option<usize>,
+    /// Without one of its relays the others had room enough: one that was lost has been found again, say.
+    doubled: bool,
 }
 
 impl Balancer {
@@ -32,6 +34,7 @@ impl Balancer {
         }
         let mut sight = self.sight(region, now);
         let low = sight.serving > 0 && sight.total <= self.config.low(sight.limit, sight.serving);
+        let low = low || (sight.doubled && sight.pending == 0);
         let rested = self.config.cooldown;
         let Some(area) = self.areas.get_mut(region) else {
             return;
@@ -74,6 +77,7 @@ impl Balancer {
             homeless: self.areas.get(region).map_or(0, |area| area.waiting),
             ahead: self.ahead(region),
             pinned: self.pins.get(region).and_then(|pin| pin.relays),
+            doubled: self.doubled(region, now),
         };
         for (name, node) in self.fleet.members(region) {
             let serves = node.serves(region);
@@ -91,6 +95,34 @@ impl Balancer {
             }
         }
         sight
+    }
+
+    /// Whether the emptiest relay that was launched for the region is one too many, by what the others say that they take.
+    /// What the operator has set up is meant to be there.
+    fn doubled(&self, region: &Region, now: Moment) -> bool {
+        let members = self.fleet.members(region);
+        let serving = members
+            .filter(|(name, node)| node.serves(region) && node.ready() && self.is_open(name));
+        let serving: Vec<_> = serving.map(|(_, node)| node).collect();
+        let launched = serving.iter().filter(|node| node.launched());
+        let Some(emptiest) = launched.min_by_key(|node| node.total()) else {
+            return false;
+        };
+        let others = serving
+            .iter()
+            .filter(|node| !std::ptr::eq(**node, *emptiest));
+        let mut left = None;
+        for other in others {
+            let report = other.report.as_ref();
+            let ill = report.is_none_or(|report| report.trouble.is_some());
+            if ill || other.doubted || self.spare(other, now) == 0 {
+                return false;
+            }
+            let takes = self.capacity(other).unwrap_or(u32::MAX);
+            left = Some(left.unwrap_or(0_u32).saturating_add(takes));
+        }
+        let left = left.map(|left| left.saturating_add(self.limit(region)));
+        left.is_some_and(|left| u64::from(self.fleet.viewers(region)) <= u64::from(left) * 7 / 10)
     }
 
     /// Who will have come to the region by the time that a relay launched now serves.
@@ -285,15 +317,23 @@ impl Balancer {
         if sight.pinned.is_some_and(|least| sight.serving <= least) {
             return;
         }
-        let serving =
-            |name: &str, node: &Node| node.serves(region) && node.ready() && self.is_open(name);
+        let low = self.config.low(sight.limit, sight.serving);
+        let doubled = sight.pinned.is_none() && sight.total > low;
+        let serving = |name: &str, node: &Node| {
+            let surplus = !doubled || node.launched();
+            node.serves(region) && node.ready() && self.is_open(name) && surplus
+        };
         let Some(name) = self.pick(serving, Node::total) else {
             return;
         };
         let cooldown = self.config.cooldown;
-        let low = self.config.low(sight.limit, sight.serving);
         let reason = match sight.pinned {
             Some(most) => format!("{region} is pinned to {most} relays"),
+            None if doubled => format!(
+                "{} relays have room enough for {} of {region}",
+                sight.serving - 1,
+                viewers(sight.total)
+            ),
             None => format!(
                 "{} of {region} in all, not above {low} for {cooldown:?}, need {} relays",
                 viewers(sight.total),

@@ -254,7 +254,9 @@ impl Balancer {
     fn admit(&mut self, report: &Report) -> Result<(), Refused> {
         if let Some(node) = self.fleet.get(&report.node) {
             let known = node.report.as_ref();
-            let younger = known.filter(|known| known.instance > report.instance);
+            // Of a machine whose clock was set back the next run looks older: it is taken once the other is not heard.
+            let speaks = self.seen.saturating_sub(node.heard) < self.config.patience();
+            let younger = known.filter(|known| speaks && known.instance > report.instance);
             if let Some(known) = younger {
                 return Err(Refused::Older {
                     known: known.instance,
@@ -333,7 +335,14 @@ impl Balancer {
     }
 
     pub(super) fn turn(&mut self, name: &str, phase: Phase, now: Moment) {
+        let drains = match &phase {
+            Phase::Draining(region) => Some(region.clone()),
+            _ => None,
+        };
         self.fleet.alter(name, |node| node.turn(phase, now));
+        if let Some(region) = drains {
+            self.shelter(name, &region, now);
+        }
     }
 
     pub(super) fn say(&mut self, what: What, region: Option<Region>, node: &str, reason: String) {

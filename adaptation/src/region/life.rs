@@ -83,9 +83,10 @@ impl Balancer {
                 self.empty(name, &region, now);
             }
             Phase::Draining(region) => {
-                if let Some(reason) = drained(node, age, &self.config) {
-                    let region = region.clone();
-                    self.retire(name, Some(region), reason, now);
+                let region = region.clone();
+                match drained(node, age, &self.config) {
+                    Some(reason) => self.retire(name, Some(region), reason, now),
+                    None => self.shelter(name, &region, now),
                 }
             }
             // Left over from an earlier manager's launch.

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Moment, Region, Report, State};
+use super::{Kind, Moment, Region, Report, State, refuge::Refuge};
 
 /// What a node is meant to do.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -63,6 +63,9 @@ pub(super) struct Node {
     pub(super) doubted: bool,
     /// Its egress has been short since then.
     pub(super) short_since: Option<Moment>,
+    /// Where its viewers go while it drains.
+    #[serde(default)]
+    pub(super) refuge: Option<Refuge>,
     /// What one of its viewers takes, in bit/s, over the last reports.
     pub(super) rate: Option<f64>,
     /// Joins sent here that no report shows yet, oldest first.
@@ -91,6 +94,7 @@ impl Node {
             silent: false,
             doubted: false,
             short_since: None,
+            refuge: None,
             rate: None,
             expected: BTreeMap::new(),
         }
@@ -128,7 +132,7 @@ impl Node {
     pub(super) fn turn(&mut self, phase: Phase, now: Moment) {
         self.phase = phase;
         self.since = now;
-        self.active_since = None;
+        (self.active_since, self.refuge) = (None, None);
         self.note_activity(now);
     }
 

@@ -60,7 +60,7 @@ impl Balancer {
 
     /// Viewers that a relay takes: what the operator says of all, what it says itself, and what its
     /// budget is enough for by what its viewers take.
-    fn capacity(&self, node: &Node) -> Option<u32> {
+    pub(super) fn capacity(&self, node: &Node) -> Option<u32> {
         let report = node.report.as_ref();
         let seats = report.and_then(|report| report.seats);
         let budget = report.and_then(|report| report.budget).zip(node.rate);

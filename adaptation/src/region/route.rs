@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Balancer, Moment, Region,
     node::{Node, Phase},
+    refuge::Refuge,
 };
 
 /// Who asks where to go.
@@ -117,9 +118,16 @@ impl Balancer {
                 region: region.clone(),
                 keep: self.keep(region, node, known),
             },
-            Phase::Draining(region) => Order::Drain {
-                to: self.refuge(region, node, known),
-            },
+            Phase::Draining(region) => {
+                let refuge = known.refuge.clone();
+                let refuge = refuge.unwrap_or_else(|| self.refuge(region, node, known));
+                Order::Drain {
+                    to: match refuge {
+                        Refuge::Primary => None,
+                        Refuge::Relay(relay) => Some(relay),
+                    },
+                }
+            }
             Phase::Retiring => Order::Retire,
             Phase::Primary | Phase::Standby | Phase::Lost => Order::Continue,
         }
@@ -144,18 +152,6 @@ impl Balancer {
         let free = free.saturating_sub(1);
         (emptiest.0 == name && free > 0 && node.total() > 0)
             .then(|| node.total().saturating_sub(free))
-    }
-
-    /// Where the viewers of a draining relay go: to the primary if they fit there (which frees
-    /// relays for regions that need them), else to another relay, else to the primary all the same.
-    fn refuge(&self, region: &Region, name: &str, node: &Node) -> Option<String> {
-        let silent = self.primary().is_none_or(|node| node.silent);
-        let there = self.on_primary(region).saturating_add(node.viewers(region));
-        if !silent && there <= self.limit(region) {
-            return None;
-        }
-        self.roomiest(region, None, Some(name), self.seen())
-            .map(Into::into)
     }
 
     /// Viewers of the region from which on the primary takes no more of it: the threshold, be it of

@@ -352,6 +352,67 @@ fn relays_of_a_region_drain_one_at_a_time_onto_those_that_stay() {
 }
 
 #[test]
+fn a_relay_that_is_found_again_after_another_took_its_place_is_one_too_many() {
+    let mut world = World::ready(threshold_3());
+    world.set("primary", "paris", 3);
+    world.pass(8);
+    world.set("relay-paris-1", "paris", 2);
+    world.pass(4);
+    world.nodes.get_mut("relay-paris-1").unwrap().mute = true;
+    world.pass(14);
+    assert_eq!(world.heard(What::Launch).len(), 2);
+    world.nodes.get_mut("relay-paris-1").unwrap().mute = false;
+    world.pass(20);
+    let drained = world.heard(What::Drain);
+    assert_eq!(
+        drained[0].node.as_deref(),
+        Some("relay-paris-2"),
+        "the emptiest"
+    );
+    assert_eq!(
+        drained[0].reason,
+        "1 relays have room enough for 5 viewers of paris"
+    );
+    world.pass(30);
+    assert_eq!(world.heard(What::Drain).len(), 1);
+    assert_eq!(
+        world.nodes.keys().collect::<Vec<_>>(),
+        ["primary", "relay-paris-1"]
+    );
+}
+
+#[test]
+fn whoever_was_sent_on_by_a_draining_relay_stays_there_as_long_as_that_serves() {
+    let mut world = World::ready(threshold_3());
+    for relay in ["a", "b", "c"] {
+        world.add(relay, Kind::Relay, State::Active, Some("paris"), false);
+    }
+    world.set("primary", "paris", 3);
+    for (relay, viewers) in [("a", 4), ("b", 2), ("c", 5)] {
+        world.set(relay, "paris", viewers);
+    }
+    world.pass(4);
+    let drain = |node: &str| Event::Override(Override::Drain { node: node.into() });
+    let to = |relay: &str| Order::Drain {
+        to: Some(relay.to_owned()),
+    };
+    world.tell(drain("a"));
+    world.pass(1);
+    assert_eq!(world.balancer.order("a"), to("b"));
+    // They have gone, and ask for the way: that the primary could take nobody else in their place is no reason.
+    world.nodes.get_mut("a").unwrap().report.moved = 4;
+    world.set("a", "paris", 0);
+    world.set("b", "paris", 6);
+    world.pass(6);
+    assert_eq!(world.balancer.order("a"), to("b"));
+    // Where they are is drained as well: they go on together.
+    world.tell(drain("b"));
+    world.pass(2);
+    assert_eq!(world.balancer.order("b"), to("c"));
+    assert_eq!(world.balancer.order("a"), to("c"));
+}
+
+#[test]
 fn a_standby_of_the_region_is_preferred_and_none_of_another_is_taken() {
     let mut world = World::ready(threshold_3());
     world.add("any", Kind::Relay, State::Standby, None, false);
@@ -507,6 +568,23 @@ fn an_older_run_of_a_node_is_refused() {
     report.instance = 0;
     let refused = world.balancer.handle(Event::Heartbeat(report), world.now);
     assert_eq!(refused, Err(Refused::Older { known: 1, found: 0 }));
+}
+
+#[test]
+fn a_node_whose_clock_was_set_back_is_taken_again_once_the_run_before_is_not_heard() {
+    let mut world = World::ready(threshold_3());
+    world.nodes.get_mut("primary").unwrap().report.instance = 0;
+    world.pass(4);
+    world.set("primary", "paris", 3);
+    assert_eq!(
+        world.join("paris"),
+        Route::Primary { overloaded: false },
+        "it is refused so far"
+    );
+    world.pass(8);
+    world.set("primary", "paris", 3);
+    world.pass(4);
+    assert_eq!(world.join("paris"), relay("relay-paris-1"));
 }
 
 #[test]
