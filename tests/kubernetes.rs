@@ -568,7 +568,10 @@ async fn an_api_that_does_not_answer_for_a_moment_costs_no_lease_and_one_that_is
 #[tokio::test]
 async fn a_real_api_server_takes_it_all() {
     if std::env::var_os("KUBECONFIG").is_none() {
-        eprintln!("SKIPPED a_real_api_server_takes_it_all: KUBECONFIG names no cluster");
+        eprintln!(
+            "SKIPPED a_real_api_server_takes_it_all: KUBECONFIG names no cluster; run it where one can be had, \
+             KUBECONFIG=~/.kube/config cargo test --test kubernetes a_real_api_server"
+        );
         return;
     }
     let client = kube::Client::try_default().await.unwrap();
@@ -590,6 +593,24 @@ async fn a_real_api_server_takes_it_all() {
     namespace.run("relay-paris-1").await;
     let ended = launch.await.unwrap().unwrap();
     drop(ended);
+
+    // Evicted, taken away by somebody, and somebody else's.
+    for node in ["relay-paris-2", "relay-paris-3"] {
+        let launch = tokio::spawn(launcher.launch(order(node), CancellationToken::new()));
+        namespace.run(node).await;
+        let ended = launch.await.unwrap().unwrap();
+        match node {
+            "relay-paris-2" => namespace.evict(node).await,
+            _ => namespace.take_away(node).await,
+        }
+        let told = tokio::time::timeout(Duration::from_secs(60), ended).await;
+        println!("a real API server: {node}: {}", told.unwrap());
+        namespace.gone(node).await;
+    }
+    namespace.occupy("relay-paris-4").await;
+    let taken = launcher.launch(order("relay-paris-4"), CancellationToken::new());
+    let told = error(taken.await);
+    assert!(told.contains("no relay of this installation"), "{told}");
     stop.cancel();
 
     let stop = CancellationToken::new();
@@ -679,11 +700,21 @@ mod real {
 
         /// Reports that the Pod runs, as a kubelet does.
         pub(crate) async fn run(&self, name: &str) {
-            let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.name);
             let status = json!({ "status": { "phase": "Running", "containerStatuses": [{
                 "name": "relay", "image": "x", "imageID": "x", "ready": true, "started": true, "restartCount": 0,
                 "state": { "running": { "startedAt": "2026-11-21T10:00:00Z" } },
             }] } });
+            self.report(name, status).await;
+        }
+
+        /// Reports what a kubelet does of a Pod for which its node has no memory any more.
+        pub(crate) async fn evict(&self, name: &str) {
+            let status = json!({ "phase": "Failed", "reason": "Evicted", "message": "The node was low on memory." });
+            self.report(name, json!({ "status": status })).await;
+        }
+
+        async fn report(&self, name: &str, status: Value) {
+            let pods = self.pods();
             let patched = async {
                 while pods
                     .patch_status(name, &PatchParams::default(), &Patch::Merge(&status))
@@ -696,6 +727,41 @@ mod real {
             tokio::time::timeout(Duration::from_secs(30), patched)
                 .await
                 .unwrap();
+        }
+
+        pub(crate) async fn take_away(&self, name: &str) {
+            let at_once = DeleteParams::default().grace_period(0);
+            self.pods().delete(name, &at_once).await.unwrap();
+        }
+
+        /// Waits until there is no such Pod.
+        pub(crate) async fn gone(&self, name: &str) {
+            let pods = self.pods();
+            let gone = async {
+                while pods.get_opt(name).await.unwrap().is_some() {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(60), gone)
+                .await
+                .unwrap();
+        }
+
+        /// A Pod of that name that is no relay.
+        pub(crate) async fn occupy(&self, name: &str) {
+            let pod: Pod = object(json!({
+                "metadata": { "name": name, "labels": { "app": "other" } },
+                "spec": { "automountServiceAccountToken": false,
+                          "containers": [{ "name": "x", "image": "registry.k8s.io/pause:3.9" }] },
+            }));
+            self.pods()
+                .create(&PostParams::default(), &pod)
+                .await
+                .unwrap();
+        }
+
+        fn pods(&self) -> Api<Pod> {
+            Api::namespaced(self.client.clone(), &self.name)
         }
 
         pub(crate) async fn delete(self) {
