@@ -20,6 +20,7 @@ import assert from "node:assert/strict";
 import { mkdir, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 
 const require = createRequire(new URL("../../web/package.json", import.meta.url));
 const { chromium } = require("playwright-core");
@@ -105,14 +106,18 @@ export class Visitor {
     assert.deepEqual(this.seen, { errors: [], strangers: [] });
   }
 
-  /** Waits until `expression` holds in the page. */
+  /** Waits until `expression` holds in the page. Looked at from outside: the page's policy forbids to compile text in it. */
   async until(expression, patience = PATIENCE) {
-    try {
-      await this.page.waitForFunction(expression, null, { timeout: patience });
-    } catch (cause) {
-      const text = await this.page.locator("body").innerText().catch(() => "");
-      throw new Error(`after ${patience / 1000} s this was still not so: ${expression}\nthe page said:\n${text}`, { cause });
+    const deadline = Date.now() + patience;
+    let why = "";
+    while (Date.now() < deadline) {
+      // A page that is being loaded has nothing to evaluate in.
+      const holds = await this.page.evaluate(expression).catch((error) => void (why = error.message));
+      if (holds) return;
+      await delay(50);
     }
+    const text = await this.page.locator("body").innerText().catch(() => "");
+    throw new Error(`after ${patience / 1000} s this was still not so: ${expression}\n${why}\nthe page said:\n${text}`);
   }
 
   /** Nothing that axe calls serious or critical, in `frame` or the page itself. */

@@ -1,8 +1,16 @@
 //! What this node has on air, from `GET /live`. Which stream to play is the caller's choice.
 
+import type { Wish } from "./hlsjs";
+
 export interface Listed {
   name: string;
   url: string;
+  /** It is a recording. */
+  ended: boolean;
+  /** Seconds that can be gone back; null where this node does not know. */
+  past: number | null;
+  /** There is a picture of it. */
+  poster: boolean;
 }
 
 export interface Listing {
@@ -35,14 +43,17 @@ function asListing(value: unknown): Listing {
   const streams = Array.isArray(raw.streams) ? raw.streams : [];
   return {
     node: typeof raw.node === "string" ? raw.node : "",
-    streams: streams.filter(
-      (s): s is Listed => typeof s?.name === "string" && typeof s?.url === "string",
-    ),
+    streams: streams.filter((s) => typeof s?.name === "string" && typeof s?.url === "string").map(asListed),
   };
 }
 
-/** What the viewer may ask of the server in the page's URL, handed on to the stream's URL. */
-const WISHES = ["max", "rung", "switch", "choose", "format", "latency", "start", "abr", "region", "token"];
+function asListed(raw: { name: string; url: string; ended?: unknown; past?: unknown; poster?: unknown }): Listed {
+  const { name, url, ended, past, poster } = raw;
+  return { name, url, ended: ended === true, past: typeof past === "number" ? past : null, poster: poster === true };
+}
+
+/** What the viewer may ask of the server in the page's URL, handed on to the stream's URL. Latency and where to begin can be changed on the page; see `Wish`. */
+const WISHES = ["max", "rung", "switch", "choose", "format", "abr", "region", "token"];
 
 /** The URL to play: the stream's own, with the wishes of the page's query. */
 export function playUrl(stream: string, page: URLSearchParams, base: string): string {
@@ -54,12 +65,18 @@ export function playUrl(stream: string, page: URLSearchParams, base: string): st
   return url.href;
 }
 
-/** A recent picture of the stream, for as long as it does not play. */
-export function posterUrl(stream: string, page: URLSearchParams, base: string): string {
-  const url = new URL("poster.jpg?width=1280", new URL(stream, base));
+/** A still of the stream: a poster, or the storyboard. */
+export function stillUrl(stream: string, name: string, page: URLSearchParams, base: string): string {
+  const url = new URL(name, new URL(stream, base));
   const token = page.get("token");
   if (token !== null) url.searchParams.set("token", token);
   return url.href;
+}
+
+/** How the page's URL asks for the stream. */
+export function wishOf(page: URLSearchParams): Wish {
+  const latency = page.get("latency");
+  return { low: latency === null ? null : latency === "low", start: page.get("start") };
 }
 
 /** The traffic manager's join URL from `?join=`, if it is one a player may follow. */

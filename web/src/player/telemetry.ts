@@ -74,10 +74,15 @@ export class Telemetry {
     if (this.started && !this.video.paused) this.stallFrom ??= this.countStall();
   }
 
-  /** Another stream was chosen: its start-up is no stall, its rungs are its own. */
-  restarted(): void {
+  /** The same stream is joined anew because the viewer wants it otherwise: that is no stall. */
+  rejoined(): void {
     this.resume();
     this.started = false;
+  }
+
+  /** Another stream was chosen: its start-up is no stall, its rungs are its own. */
+  restarted(): void {
+    this.rejoined();
     this.steps = [];
     this.rungs.length = 0;
     this.shown = null;

@@ -1,0 +1,69 @@
+//! The list of streams, and what somebody who is about to choose one wants to know of each. Whoever asks is nobody's
+//! viewer for that.
+
+use std::sync::Arc;
+
+use axum::{Extension, Json, extract::State, http::header, response::IntoResponse};
+use serde::Serialize;
+
+use super::{NO_STORE, Origin, gate::Pass};
+use crate::store::{Consumer, Published, StreamName};
+
+/// `GET /live`: the streams of this node.
+pub(super) async fn list(
+    State(origin): State<Arc<Origin>>,
+    pass: Option<Extension<Pass>>,
+) -> impl IntoResponse {
+    let streams = origin.store.streams().into_iter();
+    let shown = |name: &StreamName| pass.as_ref().is_none_or(|pass| pass.shows(name.as_str()));
+    let streams = streams.filter(|(name, _)| shown(name));
+    let streams = streams
+        .map(|(name, stream)| Listed::of(&origin, name, &stream))
+        .collect();
+    let listing = Listing {
+        node: origin.node.clone(),
+        streams,
+    };
+    ([(header::CACHE_CONTROL, NO_STORE)], Json(listing))
+}
+
+#[derive(Debug, Serialize)]
+struct Listing {
+    node: String,
+    streams: Vec<Listed>,
+}
+
+#[derive(Debug, Serialize)]
+struct Listed {
+    name: StreamName,
+    url: String,
+    /// It is a recording by now.
+    ended: bool,
+    /// Seconds that can be gone back from the edge. A relay does not know: it is another node that keeps them.
+    past: Option<f64>,
+    /// Whether it is worth asking for its poster.
+    poster: bool,
+}
+
+impl Listed {
+    fn of(origin: &Origin, name: StreamName, stream: &Consumer) -> Self {
+        let window = stream.now();
+        let window = window.as_deref();
+        let follows = origin.keeper.load().is_some();
+        Self {
+            url: format!("/live/{name}/index.m3u8"),
+            ended: window.is_some_and(|window| window.has_ended()),
+            past: (!follows).then(|| window.and_then(past).unwrap_or(0.0)),
+            poster: follows || window.is_some_and(|window| window.posters().is_some()),
+            name,
+        }
+    }
+}
+
+/// From the first segment that is listed in full to the end of the last one.
+fn past(window: &Published) -> Option<f64> {
+    window.history()?;
+    let first = window.listed_in_full().next()?;
+    let millis = window.edge()?.millis() - first.head.date_time.millis();
+    Some(millis.max(0) as f64 / 1000.0)
+}
