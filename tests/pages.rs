@@ -6,6 +6,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[allow(dead_code, reason = "the segmenter's tests use more of it")]
+#[path = "../segmenter/tests/support/captioned.rs"]
+mod captioned;
 mod common;
 #[path = "pages/watching.rs"]
 mod watching;
@@ -29,9 +32,17 @@ fn no_browser() -> Option<String> {
 
 /// Tells a story of `tests/pages/`, and says what it said; fails where that fails.
 async fn tell(script: &str, arguments: &[&str]) -> Value {
-    let mut node = Command::new("node");
+    let story = begin(Command::new("node"), script, arguments);
+    end(story, script, arguments).await
+}
+
+/// Begins to tell one, with a `node` that may be elsewhere.
+fn begin(mut node: Command, script: &str, arguments: &[&str]) -> Program {
     node.arg(format!("tests/pages/{script}")).args(arguments);
-    let mut story = Program::start(script, node).unwrap();
+    Program::start(script, node).unwrap()
+}
+
+async fn end(mut story: Program, script: &str, arguments: &[&str]) -> Value {
     let ended = story.ended(PATIENCE).await.unwrap();
     let said = story.said_in_full().await.join("\n");
     assert!(ended.success(), "{script} {arguments:?}:\n{said}");

@@ -106,17 +106,35 @@ export class Visitor {
     assert.deepEqual(this.seen, { errors: [], strangers: [] });
   }
 
+  /** Another page of the same browser, which is judged with this one. */
+  async another() {
+    const other = Object.create(this);
+    other.page = await this.page.context().newPage();
+    return other;
+  }
+
+  /** The frame whose address ends so. */
+  async frame(end) {
+    const deadline = Date.now() + PATIENCE;
+    while (Date.now() < deadline) {
+      const found = this.page.frames().find((frame) => new URL(frame.url(), "http://none").pathname.endsWith(end));
+      if (found) return found;
+      await delay(50);
+    }
+    throw new Error(`there is no frame ${end} after ${PATIENCE / 1000} s`);
+  }
+
   /** Waits until `expression` holds in the page. Looked at from outside: the page's policy forbids to compile text in it. */
-  async until(expression, patience = PATIENCE) {
+  async until(expression, patience = PATIENCE, frame = this.page) {
     const deadline = Date.now() + patience;
     let why = "";
     while (Date.now() < deadline) {
       // A page that is being loaded has nothing to evaluate in.
-      const holds = await this.page.evaluate(expression).catch((error) => void (why = error.message));
+      const holds = await frame.evaluate(expression).catch((error) => void (why = error.message));
       if (holds) return;
       await delay(50);
     }
-    const text = await this.page.locator("body").innerText().catch(() => "");
+    const text = await frame.locator("body").innerText().catch(() => "");
     throw new Error(`after ${patience / 1000} s this was still not so: ${expression}\n${why}\nthe page said:\n${text}`);
   }
 

@@ -21,7 +21,10 @@ export class Controls {
     const volume = byId<HTMLInputElement>("volume");
 
     play.addEventListener("click", () => this.toggle());
-    video.addEventListener("click", () => this.toggle());
+    // A finger's first touch asks for the bar, and is no press of a button that it could not see.
+    video.addEventListener("click", (event) => {
+      if ((event as PointerEvent).pointerType !== "touch") this.toggle();
+    });
     mute.addEventListener("click", () => this.mute(!video.muted));
     unmute.addEventListener("click", () => {
       this.mute(false);

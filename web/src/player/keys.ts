@@ -4,6 +4,7 @@ import { byId, say } from "../shared/dom";
 import { offset } from "../shared/format";
 import type { Captions } from "./captions";
 import type { Controls } from "./controls";
+import type { Panel } from "./panel";
 import type { Past } from "./past";
 import type { Playback } from "./playback";
 import { STEP } from "./timeline";
@@ -14,12 +15,11 @@ export interface Hands {
   past: Past;
   captions: Captions;
   controls: Controls;
-  /** Opens or closes what is said about the stream. */
-  details(): void;
+  panel: Panel;
 }
 
 export function wireKeys(hands: Hands): void {
-  const { video, playback, past, captions, controls } = hands;
+  const { video, playback, past, captions, controls, panel } = hands;
   const word = words();
   const step = (seconds: number) => {
     if (past.span === 0) return word("This stream cannot be gone back in");
@@ -46,7 +46,8 @@ export function wireKeys(hands: Hands): void {
       playback.goLive();
       word("Live");
     },
-    i: () => hands.details(),
+    i: () => panel.toggle(),
+    escape: () => panel.close(),
     "?": () => help(),
     arrowleft: () => step(-STEP),
     arrowright: () => step(STEP),
@@ -57,13 +58,14 @@ export function wireKeys(hands: Hands): void {
   };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const key = event.key.toLowerCase();
     const target = event.target as Element;
+    if (target.closest("dialog")) return;
+    const key = event.key.toLowerCase();
+    const moves = key.startsWith("arrow") || key === "home" || key === "end";
     // A focused control keeps its own keys: space presses a button, arrows move a slider. But on the bar to go back and
     // forth on, they go as far as everywhere else.
-    const bar = target.id === "seek" && (key.startsWith("arrow") || key === "home" || key === "end");
-    const own = target.closest("button, a, summary") ? [" ", "enter"] : target.closest("input, select, dialog") ? null : [];
-    if (!bar && (own === null || own.includes(key))) return;
+    const presses = (key === " " || key === "enter") && target.closest("button, a, input:not([type='range'])");
+    if (presses || (moves && target.id !== "seek" && target.closest("input"))) return;
     const act = keys[key];
     if (!act) return;
     event.preventDefault();

@@ -12,14 +12,14 @@ import { Panel } from "./panel";
 import { Past } from "./past";
 import { Playback } from "./playback";
 import { Storyboard } from "./storyboard";
-import { joinUrl, listStreams, playUrl, stillUrl, wishOf, type Listed } from "./streams";
+import { Refusal, joinUrl, listStreams, playUrl, stillUrl, wishOf, type Listed } from "./streams";
 import { Telemetry } from "./telemetry";
 import { Timeline } from "./timeline";
 
 /** How long between looks at what is on air, in milliseconds. */
 const LOOK_EVERY = 2_000;
-/** While something plays the list only feeds the chooser. */
-const LOOK_WHILE_PLAYING = 15_000;
+/** While something plays the list only feeds the chooser; and who is refused is refused again. */
+const LOOK_SELDOM = 15_000;
 
 const embedded = document.body.classList.contains("embed");
 const page = new URLSearchParams(location.search);
@@ -41,7 +41,7 @@ const overlay = new Overlay(video, playback, past, telemetry);
 const panel = new Panel(video, playback, telemetry, arrange);
 const onAir = embedded ? null : new OnAir(page, choose);
 
-wireKeys({ video, playback, past, captions, controls, details: () => panel.toggle() });
+wireKeys({ video, playback, past, captions, controls, panel });
 playback.watchers = {
   change() {
     menu.refresh();
@@ -62,16 +62,19 @@ function refresh(): void {
 }
 
 async function look(): Promise<void> {
+  let refused = false;
   try {
     const listing = await listStreams(page);
     node = listing.node;
     streams = listing.streams;
     found();
   } catch (error) {
-    if (chosen === null) overlay.empty((error as Error).message, "Looking again every 2 seconds.");
+    const { title, why, lasting } = error instanceof Refusal ? error : new Refusal("Something went wrong", String(error));
+    refused = lasting;
+    if (chosen === null) overlay.empty(title, why);
   }
-  const settled = chosen !== null && playback.state.name !== "ended";
-  window.setTimeout(look, settled ? LOOK_WHILE_PLAYING : LOOK_EVERY);
+  const settled = refused || (chosen !== null && playback.state.name !== "ended");
+  window.setTimeout(look, settled ? LOOK_SELDOM : LOOK_EVERY);
 }
 
 /** Another look at what is on air. */
@@ -170,6 +173,8 @@ function stats() {
     startupMs: telemetry.startupMs,
     switches: telemetry.switches,
     currentTime: video.currentTime,
+    /** The track of sound, by its name; null where there is one sound only. */
+    sound: playback.sounds.all[playback.sounds.chosen]?.name ?? null,
     playedSeconds: telemetry.playedSeconds,
     rungs: [...telemetry.rungs],
     steps: telemetry.steps.map((step) => ({ ...step })),

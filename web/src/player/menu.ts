@@ -33,6 +33,7 @@ export class Menu {
     });
     this.low.addEventListener("change", () => playback.rejoin({ low: this.low.checked, start: null }));
     this.cc.addEventListener("click", () => captions.toggle());
+    for (const row of this.menu.querySelectorAll(".row")) row.addEventListener("click", () => this.open(false));
     captions.onchange = () => this.refresh();
   }
 

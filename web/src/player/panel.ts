@@ -21,10 +21,16 @@ export class Panel {
   ) {
     this.given?.addEventListener("click", () => this.toggle());
     byId("details").addEventListener("click", () => this.toggle());
+    // Where it lies over the picture it scrolls, and without a mouse as well.
+    if (!this.given) this.root.tabIndex = 0;
   }
 
   get isOpen(): boolean {
     return !this.root.hidden;
+  }
+
+  close(): void {
+    if (this.isOpen) this.toggle();
   }
 
   toggle(): void {

@@ -7,7 +7,7 @@ import type { Playback } from "./playback";
 /** So close to the edge is live. */
 const LIVE = 8;
 /** Below this there is nothing to go back to. */
-const LEAST = 30;
+const LEAST = 15;
 
 export class Past {
   private known: number | null = null;
@@ -37,6 +37,11 @@ export class Past {
     const { long, listed, latency } = this.playback;
     if (long && listed) return Math.max(0, listed.edge - this.video.currentTime);
     return latency ?? 0;
+  }
+
+  /** So close to the edge that it makes no difference. */
+  get live(): boolean {
+    return !this.playback.long && (this.playback.behind ?? 0) < 4;
   }
 
   /** It is over, and has a beginning and an end. */

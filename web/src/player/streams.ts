@@ -1,6 +1,7 @@
 //! What this node has on air, from `GET /live`. Which stream to play is the caller's choice.
 
 import type { Wish } from "./hlsjs";
+import { NO_TICKET } from "./words";
 
 export interface Listed {
   name: string;
@@ -18,7 +19,19 @@ export interface Listing {
   streams: Listed[];
 }
 
-/** Reads the listing; throws with words fit for the viewer when the node does not answer well. */
+/** Why there is no list, in words for the viewer. */
+export class Refusal extends Error {
+  constructor(
+    readonly title: string,
+    readonly why: string,
+    /** Asking again soon would change nothing. */
+    readonly lasting = false,
+  ) {
+    super(title);
+  }
+}
+
+/** Reads the listing; throws a `Refusal` when the node does not answer well. */
 export async function listStreams(
   page: URLSearchParams,
   signal?: AbortSignal,
@@ -29,14 +42,14 @@ export async function listStreams(
   try {
     reply = await fetch(list, { cache: "no-store", ...(signal ? { signal } : {}) });
   } catch {
-    throw new Error("This node does not answer.");
+    throw new Refusal("The server does not answer", AGAIN);
   }
-  if (reply.status === 401) {
-    throw new Error("This node asks for a token: open the page with ?token= and yours.");
-  }
-  if (!reply.ok) throw new Error(`This node answered ${reply.status} when asked what is on air.`);
+  if (reply.status === 401) throw new Refusal(NO_TICKET.title, NO_TICKET.why, true);
+  if (!reply.ok) throw new Refusal(`The server answered ${reply.status} when asked what is on air`, AGAIN);
   return asListing(await reply.json().catch(() => null));
 }
+
+const AGAIN = "It is asked again every few seconds.";
 
 function asListing(value: unknown): Listing {
   const raw = (value ?? {}) as { node?: unknown; streams?: unknown };

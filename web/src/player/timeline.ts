@@ -53,14 +53,15 @@ export class Timeline {
     this.root.hidden = span === 0;
     this.place.hidden = !recorded;
     if (span === 0) return;
-    const at = this.held ?? behind;
+    // The buffer of who watches live is not the past.
+    const at = this.held ?? (this.past.live ? 0 : behind);
     // Not while it is held: the browser would let go of it.
     if (this.held === null) {
       this.seek.max = String(span);
       this.seek.value = String(Math.max(0, span - at));
     }
     this.seek.style.setProperty("--played", `${(100 * Math.max(0, span - at)) / span}%`);
-    const words = recorded ? `${offset(span - at)} of ${offset(span)}` : at < 2 ? "Live" : `${offset(at)} behind live`;
+    const words = recorded ? `${offset(span - at)} of ${offset(span)}` : at === 0 ? "Live" : `${offset(at)} behind live`;
     if (this.seek.getAttribute("aria-valuetext") !== words) this.seek.setAttribute("aria-valuetext", words);
     if (recorded) say(this.place, `${offset(span - at)} / ${offset(span)}`);
     if (this.hovered !== null) this.show(this.held ?? this.hovered);

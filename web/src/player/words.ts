@@ -29,16 +29,17 @@ export function explain(data: ErrorData): string {
   return "Playback failed.";
 }
 
+/** To a viewer, a playback token is a ticket. */
+export const NO_TICKET = {
+  title: "You need a ticket to watch this",
+  why: "The link that you came by has none, or it has run out. Ask for a new link where you got this one.",
+};
+
 /** Why one is not let in, where asking again would not help; null for all else. */
 export function refused(data: ErrorData): { title: string; why: string } | null {
   const status = data.response?.code ?? 0;
   if (data.type !== ErrorTypes.NETWORK_ERROR) return null;
-  if (status === 401) {
-    return {
-      title: "This stream asks for a ticket",
-      why: "The link that you came by has none that is valid, or it has run out. Ask for a new link where you got this one.",
-    };
-  }
+  if (status === 401) return NO_TICKET;
   if (status === 403) return { title: "Your ticket is for another stream", why: "Ask for a link to this one where you got yours." };
   if (status === 400 && data.details === ErrorDetails.MANIFEST_LOAD_ERROR) {
     return { title: "This link asks for something the server does not know", why: "There is a mistake in the address of this page." };
