@@ -637,7 +637,7 @@ async fn the_list_says_of_each_stream_what_there_is_of_it() {
         .await
         .unwrap();
     let demo = serde_json::json!({
-        "name": "demo", "url": "/live/demo/index.m3u8", "ended": false, "past": 0.0, "poster": false,
+        "name": "demo", "url": "/live/demo/index.m3u8", "state": "live", "past": 0.0, "poster": false,
     });
     assert_eq!(
         listing,

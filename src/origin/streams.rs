@@ -37,12 +37,31 @@ struct Listing {
 struct Listed {
     name: StreamName,
     url: String,
-    /// It is a recording by now.
-    ended: bool,
+    state: State,
     /// Seconds that can be gone back from the edge. A relay does not know: it is another node that keeps them.
     past: Option<f64>,
     /// Whether it is worth asking for its poster.
     poster: bool,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    /// There is nothing to watch yet; who joins waits for it.
+    Waiting,
+    Live,
+    /// It is a recording.
+    Ended,
+}
+
+impl State {
+    fn of(window: Option<&Published>) -> Self {
+        match window {
+            Some(window) if window.has_ended() => Self::Ended,
+            Some(window) if window.is_playable() => Self::Live,
+            Some(_) | None => Self::Waiting,
+        }
+    }
 }
 
 impl Listed {
@@ -52,7 +71,7 @@ impl Listed {
         let follows = origin.keeper.load().is_some();
         Self {
             url: format!("/live/{name}/index.m3u8"),
-            ended: window.is_some_and(|window| window.has_ended()),
+            state: State::of(window),
             past: (!follows).then(|| window.and_then(past).unwrap_or(0.0)),
             poster: follows || window.is_some_and(|window| window.posters().is_some()),
             name,

@@ -100,7 +100,7 @@ function listing() {
 }
 
 function listed(name) {
-  return { name, url: `/live/${name}/index.m3u8`, ended: false, past: 0, poster: false };
+  return { name, url: `/live/${name}/index.m3u8`, state: "live", past: 0, poster: false };
 }
 
 function multivariant(reply, stream) {

@@ -8,6 +8,7 @@ import type { Panel } from "./panel";
 import type { Past } from "./past";
 import type { Playback } from "./playback";
 import { STEP } from "./timeline";
+import { named } from "./words";
 
 export interface Hands {
   video: HTMLVideoElement;
@@ -40,7 +41,7 @@ export function wireKeys(hands: Hands): void {
     f: () => controls.fullscreen(),
     c: () => {
       if (!captions.toggle()) return word("There are no captions");
-      word(captions.chosen ? `Captions: ${captions.chosen.label}` : "Captions off");
+      word(captions.chosen ? `Captions: ${named(captions.chosen.label)}` : "Captions off");
     },
     l: () => {
       playback.goLive();

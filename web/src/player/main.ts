@@ -80,24 +80,23 @@ async function look(): Promise<void> {
 /** Another look at what is on air. */
 function found(): void {
   const name = chosen?.name ?? wanted;
-  const now = name === null ? streams[0] : streams.find((stream) => stream.name === name);
+  const now = name === null ? streams.find(({ state }) => state !== "waiting") : streams.find((stream) => stream.name === name);
   if (chosen === null) {
-    if (now) start(now, joinUrl(page, location.href), wishOf(page));
+    if (now && now.state !== "waiting") start(now, joinUrl(page, location.href), wishOf(page));
     else nothing();
   } else if (now) {
-    // What had ended, or had not begun, is on air again: nobody has to reload.
-    const again = playback.state.name === "ended" && chosen.ended !== now.ended && !now.ended;
+    // What had ended is on air again, as another programme: nobody has to reload.
+    if (playback.state.name === "ended" && now.state === "live") start(now, null, { ...playback.wish, start: null });
     chosen = now;
     tell(now);
-    if (again) start(now, null, { ...playback.wish, start: null });
   }
   arrange();
 }
 
 function nothing(): void {
-  if (wanted === null) return overlay.empty("No streams yet", "This page starts by itself as soon as one is on air.");
-  const others = embedded ? "" : streams.map((stream) => stream.name).join(", ");
-  overlay.empty(`“${wanted}” is not on air`, `It starts by itself when it is.${others ? ` On air now: ${others}.` : ""}`);
+  if (wanted === null) return overlay.empty("Nothing is on air yet", "This page starts by itself as soon as something is.");
+  const on = embedded ? [] : streams.filter(({ state }) => state !== "waiting").map(({ name }) => name);
+  overlay.empty(`“${wanted}” is not on air`, `It starts by itself when it is.${on.length > 0 ? ` On air now: ${on.join(", ")}.` : ""}`);
 }
 
 function choose(name: string): void {
@@ -109,7 +108,13 @@ function choose(name: string): void {
   page.delete("join");
   page.delete("start");
   history.replaceState(null, "", `?${page}`);
-  start(stream, null, { ...playback.wish, start: null });
+  if (stream.state === "waiting") {
+    chosen = null;
+    playback.stop();
+    nothing();
+  } else {
+    start(stream, null, { ...playback.wish, start: null });
+  }
   arrange();
 }
 
@@ -139,7 +144,7 @@ function arrange(): void {
   const side = document.getElementById("side");
   if (!side || !onAir) return;
   onAir.show(streams, chosen?.name ?? null);
-  if (chosen === null) say(byId("title"), streams.length > 0 && wanted !== null ? wanted : "Nothing on air");
+  if (chosen === null) say(byId("title"), wanted ?? "Nothing on air");
   const several = streams.length > 1 || (chosen === null && streams.length > 0);
   side.hidden = !panel.isOpen && !several;
   document.body.dataset["side"] = String(!side.hidden);

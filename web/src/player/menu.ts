@@ -3,6 +3,7 @@
 import { byId, make, reconcile, say } from "../shared/dom";
 import type { Captions } from "./captions";
 import type { Playback } from "./playback";
+import { named } from "./words";
 
 interface Choice {
   key: string;
@@ -52,14 +53,14 @@ export class Menu {
   refresh(): void {
     const { playback, captions } = this;
     const { all, chosen } = captions;
-    const texts = all.map(({ label }) => ({ key: label, label, chosen: label === chosen?.label }));
+    const texts = all.map(({ label }) => ({ key: label, label: named(label), chosen: label === chosen?.label }));
     const off = { key: "", label: "Off", chosen: chosen === null };
     choices("texts", all.length > 0 ? [off, ...texts] : [], (key) => captions.choose(key || null));
     this.cc.hidden = all.length === 0;
     this.cc.setAttribute("aria-pressed", String(chosen !== null));
 
     const { sounds } = playback;
-    const heard = sounds.all.map(({ name }, i) => ({ key: String(i), label: name, chosen: i === sounds.chosen }));
+    const heard = sounds.all.map(({ name }, i) => ({ key: String(i), label: named(name), chosen: i === sounds.chosen }));
     choices("sounds", heard.length > 1 ? heard : [], (key) => playback.hear(Number(key)));
 
     const gone = playback.long;

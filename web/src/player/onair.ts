@@ -6,6 +6,8 @@ import { stillUrl, type Listed } from "./streams";
 /** Posters are made about so often. */
 const POSTER_MS = 30_000;
 
+const STATES = { waiting: "Not on air yet", live: "Live", ended: "Recording" };
+
 export class OnAir {
   private readonly root = byId("onair");
   private readonly list = byId("streams");
@@ -31,8 +33,8 @@ export class OnAir {
         }
         const state = item.querySelector(".badge");
         if (state) {
-          say(state, stream.ended ? "Recording" : "Live");
-          (state as HTMLElement).dataset["live"] = String(!stream.ended);
+          say(state, STATES[stream.state]);
+          (state as HTMLElement).dataset["live"] = String(stream.state === "live");
         }
         const picture = item.querySelector("img");
         const url = stillUrl(stream.url, `poster.jpg?width=320&at=${age}`, this.page, location.href);

@@ -70,6 +70,12 @@ export class Playback {
     this.connect(url);
   }
 
+  /** Nothing is played any more. */
+  stop(): void {
+    this.disconnect();
+    this.enter({ name: "idle" });
+  }
+
   /** The same stream, given otherwise. */
   rejoin(wish: Partial<Wish>): void {
     this.wish = { ...this.wish, ...wish };
@@ -78,8 +84,9 @@ export class Playback {
     this.connect(this.source());
   }
 
-  /** Tries again now, without waiting out the back-off. */
+  /** Tries again now, without waiting out the back-off; what has ended is watched from its beginning. */
   retryNow(): void {
+    if (this.state.name === "ended") this.wish = { ...this.wish, start: null };
     if (this.state.name === "retrying" || this.state.name === "unable" || this.state.name === "ended") {
       this.connect(this.source());
     }
@@ -144,16 +151,20 @@ export class Playback {
   }
 
   private connect(source: string): void {
-    window.clearTimeout(this.timer);
-    this.hls?.destroy();
-    this.hls = null;
-    this.listed = null;
+    this.disconnect();
     const after = this.state.name === "retrying" && this.failures > 0 ? this.state.why : null;
     this.enter({ name: "connecting", after });
     const to = joining(source, this.wish);
     if (Hls.isSupported()) this.connectHls(to);
     else if (this.video.canPlayType("application/vnd.apple.mpegurl")) this.video.src = to;
     else this.enter({ name: "unable", title: "This browser cannot play the stream", why: "It knows neither HLS nor media extensions." });
+  }
+
+  private disconnect(): void {
+    window.clearTimeout(this.timer);
+    this.hls?.destroy();
+    this.hls = null;
+    this.listed = null;
   }
 
   private connectHls(source: string): void {

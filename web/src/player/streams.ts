@@ -6,8 +6,8 @@ import { NO_TICKET } from "./words";
 export interface Listed {
   name: string;
   url: string;
-  /** It is a recording. */
-  ended: boolean;
+  /** Not on air yet; on air; a recording. */
+  state: "waiting" | "live" | "ended";
   /** Seconds that can be gone back; null where this node does not know. */
   past: number | null;
   /** There is a picture of it. */
@@ -60,9 +60,10 @@ function asListing(value: unknown): Listing {
   };
 }
 
-function asListed(raw: { name: string; url: string; ended?: unknown; past?: unknown; poster?: unknown }): Listed {
-  const { name, url, ended, past, poster } = raw;
-  return { name, url, ended: ended === true, past: typeof past === "number" ? past : null, poster: poster === true };
+function asListed(raw: { name: string; url: string; state?: unknown; past?: unknown; poster?: unknown }): Listed {
+  const { name, url, past, poster } = raw;
+  const state = raw.state === "waiting" || raw.state === "ended" ? raw.state : "live";
+  return { name, url, state, past: typeof past === "number" ? past : null, poster: poster === true };
 }
 
 /** What the viewer may ask of the server in the page's URL, handed on to the stream's URL. Latency and where to begin can be changed on the page; see `Wish`. */

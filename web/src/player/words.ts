@@ -63,6 +63,16 @@ const REASONS: Record<string, string> = {
   absent: "What is at hand here; better is being fetched",
 };
 
+/** The name of a track; where that is but the code of a language, the language's. */
+export function named(track: string): string {
+  if (!/^[a-z]{2,3}(-[a-z\d]{2,8})*$/i.test(track)) return track;
+  try {
+    return new Intl.DisplayNames("en", { type: "language" }).of(track) ?? track;
+  } catch {
+    return track;
+  }
+}
+
 /** A line for the log: which rule, where, with which values. */
 export function record(data: ErrorData): string {
   const parts = [data.details as string];
