@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use axum::{Extension, Json, extract::State, http::header, response::IntoResponse};
+use playlists::MediaTime;
 use serde::Serialize;
 
 use super::{NO_STORE, Origin, gate::Pass};
@@ -79,10 +80,10 @@ impl Listed {
     }
 }
 
-/// From the first segment that is listed in full to the end of the last one.
+/// All that a long playlist lists.
 fn past(window: &Published) -> Option<f64> {
-    window.history()?;
-    let first = window.listed_in_full().next()?;
-    let millis = window.edge()?.millis() - first.head.date_time.millis();
-    Some(millis.max(0) as f64 / 1000.0)
+    let kept = window.history()?.length();
+    let live = window.segments().filter(|segment| segment.complete);
+    let live = live.fold(MediaTime::ZERO, |sum, segment| sum + segment.duration());
+    Some((kept + live).seconds())
 }

@@ -27,6 +27,9 @@ await story([url], {}, async (visitor) => {
     await once(publisher, "exit");
     await says("The stream has ended");
   }
+  // What has ended is a recording: from its beginning, with a beginning and an end.
+  await page.click("#overlay-act");
+  await visitor.until("window.spillway.stats().playing && /^0:0\\d \\/ 0:\\d\\d$/.test(document.getElementById('place').innerText)");
   return page.evaluate("window.spillway.stats()");
 });
 publisher?.kill("SIGKILL");

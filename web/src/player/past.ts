@@ -34,8 +34,9 @@ export class Past {
 
   /** Seconds behind the edge. */
   get behind(): number {
-    const { long, listed, latency } = this.playback;
-    if (long && listed) return Math.max(0, listed.edge - this.video.currentTime);
+    const { listed, latency } = this.playback;
+    // What has ended has an edge that stands; of what is live the player knows where it is between two reloads.
+    if (listed && !listed.live) return Math.max(0, listed.edge - this.video.currentTime);
     return latency ?? 0;
   }
 
@@ -57,7 +58,7 @@ export class Past {
     const to = Math.min(Math.max(behind, 0), span);
     if (playback.long && listed) {
       if (listed.live && to < LIVE) return playback.goLive();
-      video.currentTime = Math.max(listed.start + 0.1, listed.edge - to);
+      video.currentTime = Math.max(listed.start + 0.1, video.currentTime + this.behind - to);
       return;
     }
     if (to < LIVE) return playback.goLive();

@@ -66,7 +66,8 @@ export class Telemetry {
 
   /** The segment with this number came onto the screen. */
   onScreen(sn: number): void {
-    this.shown = this.steps.find((step) => step.sn === sn)?.rung ?? this.shown;
+    // The last time that it came: who went back has it anew.
+    this.shown = [...this.steps].reverse().find((step) => step.sn === sn)?.rung ?? this.shown;
   }
 
   /** The page itself breaks the picture off to connect anew: that is a stall like any other. */
