@@ -38,7 +38,7 @@ struct Listing {
 struct Listed {
     name: StreamName,
     url: String,
-    state: State,
+    state: Phase,
     /// Seconds that can be gone back from the edge. A relay does not know: it is another node that keeps them.
     past: Option<f64>,
     /// Whether it is worth asking for its poster.
@@ -47,7 +47,7 @@ struct Listed {
 
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum State {
+enum Phase {
     /// There is nothing to watch yet; who joins waits for it.
     Waiting,
     Live,
@@ -55,7 +55,7 @@ enum State {
     Ended,
 }
 
-impl State {
+impl Phase {
     fn of(window: Option<&Published>) -> Self {
         match window {
             Some(window) if window.has_ended() => Self::Ended,
@@ -72,7 +72,7 @@ impl Listed {
         let follows = origin.keeper.load().is_some();
         Self {
             url: format!("/live/{name}/index.m3u8"),
-            state: State::of(window),
+            state: Phase::of(window),
             past: (!follows).then(|| window.and_then(past).unwrap_or(0.0)),
             poster: follows || window.is_some_and(|window| window.posters().is_some()),
             name,
