@@ -60,7 +60,7 @@ export function wireKeys(hands: Hands): void {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const target = event.target as Element;
-    if (target.closest("dialog")) return;
+    if (target.closest("dialog[open]")) return;
     const key = event.key.toLowerCase();
     const moves = key.startsWith("arrow") || key === "home" || key === "end";
     // A focused control keeps its own keys: space presses a button, arrows move a slider. But on the bar to go back and
