@@ -1,5 +1,5 @@
-//! The web pages, built from `web/` and embedded: the player's page of a node, and the
-//! operators' page and that of viewers' analytics of a traffic manager.
+//! The web pages, built from `web/` and embedded: the player's page of a node, with the player alone for pages of
+//! others to embed, and the operators' page and that of viewers' analytics of a traffic manager.
 
 use std::{
     borrow::Cow,
@@ -32,13 +32,18 @@ struct Ops;
 #[folder = "web/dist/analytics"]
 struct Analytics;
 
-/// The page to watch on: `/`.
+/// The page to watch on, `/`, and the player alone, `/embed/{stream}`.
 pub fn player<S: Clone + Send + Sync + 'static>() -> Router<S> {
     static FILES: LazyLock<Files> = LazyLock::new(Files::of::<Player>);
     Router::new()
         .route(
             "/",
             get(async |headers: HeaderMap| FILES.answer("index.html", &headers)),
+        )
+        .route(
+            "/embed/{stream}",
+            // The page reads the name of the stream off its own address.
+            get(async |headers: HeaderMap| FILES.answer("embed.html", &headers)),
         )
         .route(
             "/assets/{*path}",
@@ -88,6 +93,8 @@ struct File {
     kind: &'static str,
     tag: HeaderValue,
     cache: &'static str,
+    /// What a page may load, and who may have it in a frame; `None` for what is no page.
+    policy: Option<HeaderValue>,
 }
 
 enum Content {
@@ -110,10 +117,13 @@ impl Files {
         let Some(file) = self.0.get(path) else {
             return (StatusCode::NOT_FOUND, format!("no page {path:?}\n")).into_response();
         };
-        let common = [
+        let mut common = HeaderMap::from_iter([
             (header::CACHE_CONTROL, HeaderValue::from_static(file.cache)),
             (header::ETAG, file.tag.clone()),
-        ];
+        ]);
+        if let Some(policy) = &file.policy {
+            common.insert(header::CONTENT_SECURITY_POLICY, policy.clone());
+        }
         if file.is_known(headers) {
             return (StatusCode::NOT_MODIFIED, common).into_response();
         }
@@ -155,6 +165,9 @@ impl File {
                 true => "no-cache",
                 false => "public, max-age=31536000, immutable",
             },
+            policy: framed_by(path).and_then(|by| {
+                HeaderValue::try_from(format!("{POLICY} frame-ancestors {by}")).ok()
+            }),
         })
     }
 
@@ -169,6 +182,20 @@ impl File {
             .any(|known| known == "*" || known == tag || Some(known) == tag.strip_prefix("W/"))
     }
 }
+
+/// Who may have a page in a frame: buttons that do something are nothing for a frame of somebody else's.
+fn framed_by(path: &str) -> Option<&'static str> {
+    match path {
+        "index.html" => Some("'self'"),
+        "embed.html" => Some("*"),
+        _ => None,
+    }
+}
+
+/// A page loads what is its node's own. Only media may come from elsewhere, for a viewer is sent to other nodes;
+/// it comes by requests of the script, or is played by the browser itself.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
+    connect-src *; media-src * blob:; base-uri 'none'; form-action 'none';";
 
 /// The type of a file, and whether it is text.
 fn kind(path: &str) -> (&'static str, bool) {

@@ -574,7 +574,12 @@ async fn long_texts_are_compressed_for_who_takes_it_and_media_is_not() {
 async fn who_has_a_page_is_told_so_and_not_sent_it() {
     let site = Site::open(&FrontConfig::default()).await;
     let client = reqwest::Client::new();
-    for path in ["/", "/live/demo/7/init.mp4", "/live/demo/7/low/1000.m4s"] {
+    for path in [
+        "/",
+        "/embed/demo",
+        "/live/demo/7/init.mp4",
+        "/live/demo/7/low/1000.m4s",
+    ] {
         let first = client.get(site.at(path)).send().await.unwrap();
         let (tag, cache) = (&first.headers()["etag"], &first.headers()["cache-control"]);
         for known in [
@@ -605,11 +610,48 @@ async fn who_has_a_page_is_told_so_and_not_sent_it() {
 }
 
 #[tokio::test]
+async fn the_player_alone_may_be_framed_by_anybody_and_the_page_by_nobody_else() {
+    let site = Site::open(&FrontConfig::default()).await;
+    for (path, framed_by) in [("/", "'self'"), ("/embed/demo", "*"), ("/embed/nope", "*")] {
+        let answer = reqwest::get(site.at(path)).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        let policy = answer.headers()["content-security-policy"]
+            .to_str()
+            .unwrap();
+        assert!(
+            policy.ends_with(&format!(" frame-ancestors {framed_by}")),
+            "{path}: {policy}"
+        );
+        assert!(policy.starts_with("default-src 'none';"), "{policy}");
+        assert!(!answer.headers().contains_key("x-frame-options"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_list_says_of_each_stream_what_there_is_of_it() {
+    let site = Site::open(&FrontConfig::default()).await;
+    let listing: serde_json::Value = reqwest::get(site.at("/live"))
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    let demo = serde_json::json!({
+        "name": "demo", "url": "/live/demo/index.m3u8", "state": "live", "past": 0.0, "poster": false,
+    });
+    assert_eq!(
+        listing,
+        serde_json::json!({ "node": "site", "streams": [demo] })
+    );
+}
+
+#[tokio::test]
 async fn head_says_of_everything_what_get_would() {
     let site = Site::open(&FrontConfig::default()).await;
     let client = reqwest::Client::builder().no_gzip().build().unwrap();
     for (path, kind, cache) in [
         ("/", "text/html; charset=utf-8", "no-cache"),
+        ("/embed/demo", "text/html; charset=utf-8", "no-cache"),
         ("/live", "application/json", "private, no-store"),
         (
             "/live/demo/low.m3u8",

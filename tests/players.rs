@@ -7,9 +7,6 @@
     reason = "what was seen is for the reader of the log"
 )]
 
-#[allow(dead_code, reason = "the segmenter's tests use more of it")]
-#[path = "../segmenter/tests/support/captioned.rs"]
-mod captioned;
 mod common;
 #[path = "../segmenter/tests/support/noted.rs"]
 mod noted;
@@ -205,29 +202,6 @@ async fn sound_alone_plays_and_disturbs_nobody() {
     }
 }
 
-/// In MPEG-TS: hls.js 1.7.4 shows none where picture and sound share a buffer, which is how CMAF comes.
-#[tokio::test(flavor = "multi_thread")]
-async fn captions_in_the_pictures_become_cues() {
-    let name = "captions_in_the_pictures_become_cues";
-    if let Some(obstacle) = no_browser() {
-        return skip(name, &obstacle);
-    }
-    let clip = captioned_clip();
-    let ladder = ["--rung", "320x180@200", "--preset", "ultrafast"];
-    let primary = Primary::start("127.0.0.1", &clip, &ladder).await;
-    let page = format!("{}/?stream=live&format=ts", primary.url);
-    let seen = browse("play", &[&page, "--seconds", "8"]).await;
-    let texts = seen["texts"].as_array().unwrap();
-    let captions = texts.iter().find(|one| one["label"] == "CC1");
-    let captions = captions.unwrap_or_else(|| panic!("{seen}"));
-    let cues = captions["cues"].as_array().unwrap();
-    println!("{name}: {} cues", cues.len());
-    assert!(cues.len() >= 4, "{seen}");
-    let text = "CAPTIONS ARE NOT LOST WITH A PICTURE";
-    assert!(cues.iter().all(|cue| cue["text"] == text), "{seen}");
-    spotless(&seen);
-}
-
 /// A break of an MPEG-TS (SCTE 35) and a tag (ID3) are what a page finds among the metadata.
 #[tokio::test(flavor = "multi_thread")]
 async fn breaks_and_tags_become_metadata() {
@@ -280,39 +254,6 @@ fn noted_clip() -> String {
         noted::insert(&std::fs::read(&plain).unwrap(), &notes),
     )
     .unwrap();
-    clip
-}
-
-/// Four seconds, each picture of which has its share of a caption.
-fn captioned_clip() -> String {
-    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let [plain, stream, clip] = ["plain.h264", "captioned.h264", "captioned.mp4"].map(|name| {
-        let path = folder.join(format!("players-{name}"));
-        path.into_os_string().into_string().unwrap()
-    });
-    let ffmpeg = |arguments: &[&str]| {
-        let mut ffmpeg = std::process::Command::new("ffmpeg");
-        ffmpeg.args(["-v", "error", "-y"]).args(arguments);
-        assert!(ffmpeg.status().unwrap().success());
-    };
-    let picture = "testsrc2=size=320x180:rate=30:duration=4";
-    ffmpeg(&[
-        "-f",
-        "lavfi",
-        "-i",
-        picture,
-        "-c:v",
-        "libx264",
-        "-preset",
-        "ultrafast",
-        "-bf",
-        "0",
-        "-x264-params",
-        "threads=1:slices=1",
-        &plain,
-    ]);
-    std::fs::write(&stream, captioned::insert(&std::fs::read(&plain).unwrap())).unwrap();
-    ffmpeg(&["-r", "30", "-i", &stream, "-c", "copy", &clip]);
     clip
 }
 

@@ -10,17 +10,17 @@ import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
 
-/** `base` is the URL under which the server serves that page's assets. */
+/** `base` is the URL under which the server serves that page's assets; `html` are the documents that share them. */
 const pages = [
-  { name: "player", base: "/assets/" },
-  { name: "ops", base: "/ops/assets/" },
-  { name: "analytics", base: "/analytics/assets/" },
+  { name: "player", base: "/assets/", html: ["index.html", "embed.html"] },
+  { name: "ops", base: "/ops/assets/", html: ["index.html"] },
+  { name: "analytics", base: "/analytics/assets/", html: ["index.html"] },
 ];
 
 await rm(join(here, "dist"), { recursive: true, force: true });
 for (const page of pages) await bundle(page);
 
-async function bundle({ name, base }) {
+async function bundle({ name, base, html }) {
   const out = join(here, "dist", name);
   const result = await build({
     absWorkingDir: here,
@@ -38,16 +38,27 @@ async function bundle({ name, base }) {
   });
   const built = Object.entries(result.metafile.outputs);
   const made = (entry) => base + basename(built.find(([, o]) => o.entryPoint === entry)[0]);
-  const html = (await readFile(join(here, "src", name, "index.html"), "utf8"))
-    .replace("{{script}}", made(`src/${name}/main.ts`))
-    .replace("{{style}}", made(`src/${name}/style.css`))
-    .replace("{{licences}}", `${base}licences.html`);
+  const names = {
+    script: made(`src/${name}/main.ts`),
+    style: made(`src/${name}/style.css`),
+    licences: `${base}licences.html`,
+  };
   await mkdir(out, { recursive: true });
-  await writeFile(join(out, "index.html"), html);
+  for (const file of html) await writeFile(join(out, file), await filled(join(here, "src", name), file, names));
   await writeFile(join(out, "assets", "licences.html"), await licences(result.metafile));
   for (const [path, output] of built) {
     console.log(`${path.padEnd(48)} ${(output.bytes / 1024).toFixed(1).padStart(8)} KiB`);
   }
+}
+
+/** A document with the names of the bundles in it, and the pieces of HTML that it shares with others: `{{stage}}` is pieces/stage.html. */
+async function filled(folder, file, names) {
+  let text = await readFile(join(folder, file), "utf8");
+  for (const [whole, piece] of text.matchAll(/\{\{(\w+)\}\}/g)) {
+    const put = names[piece] ?? (await readFile(join(folder, "pieces", `${piece}.html`), "utf8")).trimEnd();
+    text = text.replace(whole, () => put);
+  }
+  return text;
 }
 
 /** The licence text of every package whose code went into the bundle, as a page. */

@@ -46,6 +46,7 @@ mod signalling;
 mod steering;
 mod stills;
 pub mod strain;
+mod streams;
 mod telling;
 pub mod uploading;
 pub mod viewers;
@@ -209,7 +210,7 @@ pub fn public(origin: Arc<Origin>) -> App {
         .expose_headers(EXPOSED.map(HeaderName::from_static))
         .max_age(Duration::from_secs(86_400));
     let inside = Router::new()
-        .route("/live", get(playlist::streams))
+        .route("/live", get(streams::list))
         .route("/live/{stream}/index.m3u8", get(playlist::join))
         .route("/live/{stream}/{playlist}", get(playlist::canonical))
         .route(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use adaptation::region::Region;
 use axum::{
-    Extension, Json,
+    Extension,
     extract::{Path, Query, State},
     http::{HeaderMap, header},
     response::{IntoResponse, Redirect, Response},
@@ -31,23 +31,6 @@ use crate::{
     text::Text,
     token,
 };
-
-/// `GET /live`: the streams of this node.
-pub(super) async fn streams(
-    State(origin): State<Arc<Origin>>,
-    pass: Option<Extension<Pass>>,
-) -> impl IntoResponse {
-    let streams = origin.store.streams().into_iter();
-    let shown = |name: &StreamName| pass.as_ref().is_none_or(|pass| pass.shows(name.as_str()));
-    let streams = streams.filter(|(name, _)| shown(name));
-    let streams: Vec<_> = streams
-        .map(|(name, _)| serde_json::json!({ "name": name, "url": format!("/live/{name}/index.m3u8") }))
-        .collect();
-    (
-        [(header::CACHE_CONTROL, NO_STORE)],
-        Json(serde_json::json!({ "node": origin.node, "streams": streams })),
-    )
-}
 
 #[derive(Debug, Deserialize)]
 pub struct Join {

@@ -29,10 +29,18 @@ impl Primary {
 
     /// The same without waiting for more than that it listens.
     pub(crate) async fn launch(ip: &str, source: &str, arguments: &[&str]) -> Self {
+        Self::of(ip, &[&[source], arguments].concat()).await
+    }
+
+    /// One with the streams of a file, which are waited for by whoever watches.
+    pub(crate) async fn of_file(ip: &str, config: &std::path::Path) -> Self {
+        Self::of(ip, &["--config", config.to_str().unwrap()]).await
+    }
+
+    async fn of(ip: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_primary"));
+        command.arg(ip).args(arguments);
         command.args([
-            ip,
-            source,
             "--listen",
             &format!("{ip}:0"),
             "--private-listen",
@@ -44,7 +52,7 @@ impl Primary {
                 .unwrap()
                 .as_os_str(),
         ]);
-        command.args(arguments).env("RUST_LOG", "debug");
+        command.env("RUST_LOG", "debug");
         let mut program = Program::start("primary", command).unwrap();
         let urls = program.ready().await.unwrap();
         let [url, private] = <[String; 2]>::try_from(urls).unwrap();

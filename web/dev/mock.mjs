@@ -80,6 +80,7 @@ async function answer(request, reply) {
     return reply.writeHead(204).end();
   }
   if (path === "/") return file(reply, join(dist, "player/index.html"));
+  if (path.startsWith("/embed/")) return file(reply, join(dist, "player/embed.html"));
   if (path.startsWith("/assets/")) return file(reply, join(dist, "player", normalize(path)));
   if (path === "/ops") return file(reply, join(dist, "ops/index.html"));
   if (path.startsWith("/ops/assets/")) return file(reply, join(dist, normalize(path)));
@@ -95,7 +96,11 @@ async function answer(request, reply) {
 }
 
 function listing() {
-  return { node: "primary", streams: streams.map((name) => ({ name, url: `/live/${name}/index.m3u8` })) };
+  return { node: "primary", streams: streams.map(listed) };
+}
+
+function listed(name) {
+  return { name, url: `/live/${name}/index.m3u8`, state: "live", past: 0, poster: false };
 }
 
 function multivariant(reply, stream) {

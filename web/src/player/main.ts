@@ -1,83 +1,161 @@
-//! The player page, put together: what is on air, the one that plays, and `window.spillway`.
+//! The player page, and the player alone as others embed it, put together: what is on air, the one that plays, and
+//! `window.spillway`.
 
-import { byId } from "../shared/dom";
-import { wireControls } from "./controls";
+import { byId, say } from "../shared/dom";
+import { Captions } from "./captions";
+import { Controls } from "./controls";
+import { wireKeys } from "./keys";
+import { Menu } from "./menu";
+import { OnAir } from "./onair";
+import { Overlay } from "./overlay";
+import { Panel } from "./panel";
+import { Past } from "./past";
 import { Playback } from "./playback";
-import { joinUrl, listStreams, playUrl, posterUrl, type Listed } from "./streams";
+import { Storyboard } from "./storyboard";
+import { Refusal, joinUrl, listStreams, playUrl, stillUrl, wishOf, type Listed } from "./streams";
 import { Telemetry } from "./telemetry";
-import { View } from "./view";
+import { Timeline } from "./timeline";
 
 /** How long between looks at what is on air, in milliseconds. */
 const LOOK_EVERY = 2_000;
-/** While something plays the list only feeds the chooser. */
-const LOOK_WHILE_PLAYING = 15_000;
+/** While something plays the list only feeds the chooser; and who is refused is refused again. */
+const LOOK_SELDOM = 15_000;
+
+const embedded = document.body.classList.contains("embed");
+const page = new URLSearchParams(location.search);
+/** The stream that the address asks for; without one it is the first on air. */
+let wanted = embedded ? decodeURIComponent(location.pathname.split("/").pop() ?? "") : page.get("stream");
+let node = "";
+let chosen: Listed | null = null;
+let streams: readonly Listed[] = [];
 
 const video = byId<HTMLVideoElement>("video");
 const telemetry = new Telemetry(video);
 const playback = new Playback(video, telemetry);
-const view = new View(video, playback, telemetry);
-const page = new URLSearchParams(location.search);
-let node = "";
-let chosen: string | null = null;
+const past = new Past(video, playback);
+const captions = new Captions(video);
+const controls = new Controls(video, playback, past);
+const timeline = new Timeline(past);
+const menu = new Menu(playback, captions);
+const overlay = new Overlay(video, playback, past, telemetry);
+const panel = new Panel(video, playback, telemetry, arrange);
+const onAir = embedded ? null : new OnAir(page, choose);
 
-wireControls(video, playback);
-playback.onchange = () => view.refresh(node);
-window.setInterval(() => view.refresh(node), 250);
+wireKeys({ video, playback, past, captions, controls, panel });
+playback.watchers = {
+  change() {
+    menu.refresh();
+    refresh();
+  },
+  connect: (hls) => captions.follow(hls),
+  hold: () => overlay.keep(),
+};
+window.setInterval(refresh, 250);
 void look();
 
+/** Four times a second, and whenever the state changes. */
+function refresh(): void {
+  overlay.refresh();
+  timeline.refresh();
+  panel.refresh(node);
+  if (menu.isOpen) menu.refresh();
+}
+
 async function look(): Promise<void> {
+  let refused = false;
   try {
     const listing = await listStreams(page);
     node = listing.node;
-    arrange(listing.streams);
+    streams = listing.streams;
+    found();
   } catch (error) {
-    if (chosen === null) view.empty((error as Error).message, "Looking again every 2 seconds.");
+    const { title, why, lasting } = error instanceof Refusal ? error : new Refusal("Something went wrong", String(error));
+    refused = lasting;
+    if (chosen === null) overlay.empty(title, why);
   }
-  window.setTimeout(look, chosen === null ? LOOK_EVERY : LOOK_WHILE_PLAYING);
+  const settled = refused || (chosen !== null && playback.state.name !== "ended");
+  window.setTimeout(look, settled ? LOOK_SELDOM : LOOK_EVERY);
 }
 
-function arrange(streams: readonly Listed[]): void {
+/** Another look at what is on air. */
+function found(): void {
+  const name = chosen?.name ?? wanted;
+  const now = name === null ? streams.find(({ state }) => state !== "waiting") : streams.find((stream) => stream.name === name);
   if (chosen === null) {
-    const wanted = page.get("stream");
-    const first = wanted === null ? streams[0] : streams.find((stream) => stream.name === wanted);
-    if (!first) return nothing(wanted, streams);
-    start(first, joinUrl(page, location.href));
+    if (now && now.state !== "waiting") start(now, joinUrl(page, location.href), wishOf(page));
+    else nothing();
+  } else if (now) {
+    // What had ended is on air again, as another programme: nobody has to reload.
+    if (playback.state.name === "ended" && now.state === "live") start(now, null, { ...playback.wish, start: null });
+    chosen = now;
+    tell(now);
   }
-  if (chosen !== null) view.streams(streams, chosen, (name) => choose(name, streams));
+  arrange();
 }
 
-function nothing(wanted: string | null, streams: readonly Listed[]): void {
-  if (wanted === null) return view.empty("No streams yet", "This page starts by itself as soon as one is on air.");
-  const others = streams.map((stream) => stream.name).join(", ");
-  view.empty(
-    `“${wanted}” is not on air`,
-    `This page starts by itself when it is.${others ? ` On air now: ${others}.` : ""}`,
-  );
+function nothing(): void {
+  if (wanted === null) return overlay.empty("Nothing is on air yet", "This page starts by itself as soon as something is.");
+  const on = embedded ? [] : streams.filter(({ state }) => state !== "waiting").map(({ name }) => name);
+  overlay.empty(`“${wanted}” is not on air`, `It starts by itself when it is.${on.length > 0 ? ` On air now: ${on.join(", ")}.` : ""}`);
 }
 
-function choose(name: string, streams: readonly Listed[]): void {
+function choose(name: string): void {
   const stream = streams.find((candidate) => candidate.name === name);
-  if (!stream || name === chosen) return;
+  if (!stream || name === chosen?.name) return;
+  wanted = name;
   page.set("stream", name);
-  // The join URL names the stream the page was opened for, not this one.
+  // The join URL names the stream the page was opened for, not this one; so does the place to begin.
   page.delete("join");
+  page.delete("start");
   history.replaceState(null, "", `?${page}`);
-  start(stream, null);
-  view.streams(streams, name, (next) => choose(next, streams));
+  if (stream.state === "waiting") {
+    chosen = null;
+    playback.stop();
+    nothing();
+  } else {
+    start(stream, null, { ...playback.wish, start: null });
+  }
+  arrange();
 }
 
-function start(stream: Listed, join: string | null): void {
-  chosen = stream.name;
+function start(stream: Listed, join: string | null, wish: typeof playback.wish): void {
+  chosen = stream;
   // Until there is a picture of its own; where there is no poster it stays black.
-  video.poster = posterUrl(stream.url, page, location.href);
-  playback.open(playUrl(stream.url, page, location.href), join);
+  if (stream.poster) video.poster = stillUrl(stream.url, "poster.jpg?width=1280", page, location.href);
+  else video.removeAttribute("poster");
+  timeline.storyboard = new Storyboard(stillUrl(stream.url, "storyboard.vtt", page, location.href), (span) => {
+    if (chosen?.past === null) past.tell(span);
+  });
+  past.tell(null);
+  tell(stream);
+  say(byId("title"), stream.name);
+  document.title = `${stream.name} · Spillway`;
+  playback.open(playUrl(stream.url, page, location.href), join, wish);
+}
+
+/** How far back one can go. A relay does not know, but has the storyboard of the node that does. */
+function tell(stream: Listed): void {
+  if (stream.past !== null) past.tell(stream.past);
+  else if (past.span === 0 && stream.poster) void timeline.storyboard?.look();
+}
+
+/** What stands beside the picture. */
+function arrange(): void {
+  const side = document.getElementById("side");
+  if (!side || !onAir) return;
+  onAir.show(streams, chosen?.name ?? null);
+  if (chosen === null) say(byId("title"), wanted ?? "Nothing on air");
+  const several = streams.length > 1 || (chosen === null && streams.length > 0);
+  side.hidden = !panel.isOpen && !several;
+  document.body.dataset["side"] = String(!side.hidden);
+  refresh();
 }
 
 /** For tests and the curious: what the page knows, as plain values. */
 function stats() {
   const { word } = telemetry;
   return {
-    stream: chosen,
+    stream: chosen?.name ?? null,
     state: playback.state.name,
     playing: playback.state.name === "playing" && !video.paused && !telemetry.stalled,
     rung: word.rung,
@@ -90,12 +168,18 @@ function stats() {
     buffer: telemetry.buffer,
     latency: playback.latency,
     age: playback.age,
+    byParts: playback.byParts,
+    /** Seconds that can be gone back, and how far it went. */
+    past: past.span,
+    behind: past.behind,
     droppedFrames: telemetry.droppedFrames,
     stalls: telemetry.stalls,
     stalledMs: telemetry.stalledMs,
     startupMs: telemetry.startupMs,
     switches: telemetry.switches,
     currentTime: video.currentTime,
+    /** The track of sound, by its name; null where there is one sound only. */
+    sound: playback.sounds.all[playback.sounds.chosen]?.name ?? null,
     playedSeconds: telemetry.playedSeconds,
     rungs: [...telemetry.rungs],
     steps: telemetry.steps.map((step) => ({ ...step })),
@@ -103,9 +187,15 @@ function stats() {
   };
 }
 
+/** The captions and subtitles that have been read so far. */
+function texts() {
+  const cue = ({ startTime, endTime, text }: VTTCue) => ({ startTime, endTime, text });
+  return captions.all.map(({ label, kind, cues }) => ({ label, kind, cues: cues.map(cue) }));
+}
+
 declare global {
   interface Window {
-    spillway: { stats: typeof stats };
+    spillway: { stats: typeof stats; texts: typeof texts };
   }
 }
-window.spillway = { stats };
+window.spillway = { stats, texts };

@@ -1,10 +1,12 @@
 //! Keeps one stream playing: hls.js over the <video>, its errors, and the way back after them.
 //!
-//! It decides when and where to connect again. What the viewer is told of it is `view`'s business.
+//! It decides when and where to connect again, live or in the past. What the viewer is told of it is `overlay`'s
+//! business.
 
-import Hls, { ErrorTypes, Events, type ErrorData, type HlsConfig, type LoadPolicy } from "hls.js";
+import Hls, { ErrorTypes, Events, type ErrorData, type LevelDetails, type MediaPlaylist } from "hls.js";
+import { config, headers, joining, type Wish } from "./hlsjs";
 import type { Telemetry } from "./telemetry";
-import { explain, record } from "./words";
+import { explain, record, refused } from "./words";
 
 export type State =
   | { name: "idle" }
@@ -12,12 +14,31 @@ export type State =
   | { name: "playing" }
   | { name: "blocked" }
   | { name: "ended" }
-  | { name: "unable"; why: string }
+  | { name: "unable"; title: string; why: string }
   | { name: "retrying"; why: string; at: number; rejoin: boolean };
+
+/** What the playlist spans, in the time of the <video>. */
+export interface Listed {
+  start: number;
+  edge: number;
+  live: boolean;
+}
+
+/** Who is to hear of things. Each is called often; none may throw. */
+interface Watchers {
+  /** The state, or what there is to choose from. */
+  change(): void;
+  /** Another hls.js takes over: what was made of the one before is gone. */
+  connect(hls: Hls): void;
+  /** The picture is about to be taken away on purpose. */
+  hold(): void;
+}
 
 export class Playback {
   state: State = { name: "idle" };
-  onchange: () => void = () => {};
+  wish: Wish = { low: null, start: null };
+  watchers: Watchers = { change() {}, connect() {}, hold() {} };
+  listed: Listed | null = null;
 
   private hls: Hls | null = null;
   private url = "";
@@ -26,6 +47,7 @@ export class Playback {
   private playingSince = 0;
   private mediaRepairedAt = -Infinity;
   private timer: number | undefined;
+  private sound: MediaPlaylist | null = null;
 
   constructor(
     private readonly video: HTMLVideoElement,
@@ -38,19 +60,46 @@ export class Playback {
   }
 
   /** Plays `url`; after a failure also tries `join`, where a traffic manager picks a node. */
-  open(url: string, join: string | null): void {
+  open(url: string, join: string | null, wish: Wish): void {
     this.url = url;
     this.join = join;
+    this.wish = wish;
     this.failures = 0;
+    this.sound = null;
     this.telemetry.restarted();
     this.connect(url);
   }
 
-  /** Tries again now, without waiting out the back-off. */
+  /** Nothing is played any more. */
+  stop(): void {
+    this.disconnect();
+    this.enter({ name: "idle" });
+  }
+
+  /** The same stream, given otherwise. */
+  rejoin(wish: Partial<Wish>): void {
+    this.wish = { ...this.wish, ...wish };
+    this.watchers.hold();
+    this.telemetry.rejoined();
+    this.connect(this.source());
+  }
+
+  /** Tries again now, without waiting out the back-off; what has ended is watched from its beginning. */
   retryNow(): void {
+    if (this.state.name === "ended") this.wish = { ...this.wish, start: null };
     if (this.state.name === "retrying" || this.state.name === "unable" || this.state.name === "ended") {
       this.connect(this.source());
     }
+  }
+
+  /** Whether this is the list of all there is, where one can go to and fro. */
+  get long(): boolean {
+    return this.wish.start !== null || this.listed?.live === false;
+  }
+
+  /** Whether parts are being played, so that the picture is as young as it can be. */
+  get byParts(): boolean {
+    return (this.hls?.latestLevelDetails?.partList?.length ?? 0) > 0;
   }
 
   /** Seconds behind the live edge, or null where the player does not know. */
@@ -71,7 +120,23 @@ export class Playback {
     return edge ? edge - this.video.currentTime : null;
   }
 
+  /** The tracks of sound to choose from, and which it is. */
+  get sounds(): { all: readonly MediaPlaylist[]; chosen: number } {
+    return { all: this.hls?.audioTracks ?? [], chosen: this.hls?.audioTrack ?? -1 };
+  }
+
+  hear(track: number): void {
+    if (!this.hls) return;
+    this.sound = this.hls.audioTracks[track] ?? null;
+    this.hls.audioTrack = track;
+    this.watchers.change();
+  }
+
   goLive(): void {
+    if (this.wish.start !== null) {
+      this.rejoin({ start: null });
+      return;
+    }
     const edge = this.hls?.liveSyncPosition;
     if (edge) this.video.currentTime = edge;
     void this.play();
@@ -86,18 +151,25 @@ export class Playback {
   }
 
   private connect(source: string): void {
+    this.disconnect();
+    const after = this.state.name === "retrying" && this.failures > 0 ? this.state.why : null;
+    this.enter({ name: "connecting", after });
+    const to = joining(source, this.wish);
+    if (Hls.isSupported()) this.connectHls(to);
+    else if (this.video.canPlayType("application/vnd.apple.mpegurl")) this.video.src = to;
+    else this.enter({ name: "unable", title: "This browser cannot play the stream", why: "It knows neither HLS nor media extensions." });
+  }
+
+  private disconnect(): void {
     window.clearTimeout(this.timer);
     this.hls?.destroy();
     this.hls = null;
-    const after = this.state.name === "retrying" && this.failures > 0 ? this.state.why : null;
-    this.enter({ name: "connecting", after });
-    if (Hls.isSupported()) this.connectHls(source);
-    else if (this.video.canPlayType("application/vnd.apple.mpegurl")) this.video.src = source;
-    else this.enter({ name: "unable", why: "This browser can play neither HLS nor media extensions." });
+    this.listed = null;
   }
 
   private connectHls(source: string): void {
-    const hls = new Hls(config());
+    const preferred = this.sound ? { audioPreference: { name: this.sound.name, ...(this.sound.lang ? { lang: this.sound.lang } : {}) } } : {};
+    const hls = new Hls({ ...config(this.wish), ...preferred });
     this.hls = hls;
     hls.on(Events.FRAG_LOADED, (_, { frag, networkDetails }) => {
       if (frag.type === "main" && typeof frag.sn === "number") {
@@ -107,10 +179,19 @@ export class Playback {
     hls.on(Events.FRAG_CHANGED, (_, { frag }) => {
       if (typeof frag.sn === "number") this.telemetry.onScreen(frag.sn);
     });
+    hls.on(Events.LEVEL_UPDATED, (_, { details }) => this.spans(details));
+    for (const event of [Events.AUDIO_TRACKS_UPDATED, Events.AUDIO_TRACK_SWITCHED] as const) {
+      hls.on(event, () => this.watchers.change());
+    }
     hls.on(Events.MANIFEST_PARSED, () => void this.play());
     hls.on(Events.ERROR, (_, data) => this.failed(hls, data));
-    hls.loadSource(promising(source));
+    this.watchers.connect(hls);
+    hls.loadSource(source);
     hls.attachMedia(this.video);
+  }
+
+  private spans({ fragmentStart, edge, live }: LevelDetails): void {
+    this.listed = { start: fragmentStart, edge, live };
   }
 
   private failed(hls: Hls, data: ErrorData): void {
@@ -124,7 +205,10 @@ export class Playback {
       void this.play();
       return;
     }
-    this.retry(explain(data));
+    const refusal = refused(data);
+    // To ask again with the same token would change nothing.
+    if (refusal) this.enter({ name: "unable", ...refusal });
+    else this.retry(explain(data));
   }
 
   private nativeFailed(): void {
@@ -143,8 +227,16 @@ export class Playback {
     this.timer = window.setTimeout(() => {
       // What is buffered plays on until here; from here the picture is ours to bring back.
       this.telemetry.interrupted();
+      this.keepPlace();
       this.connect(this.source());
     }, delay);
+  }
+
+  /** Who was somewhere in the past is to be there again. */
+  private keepPlace(): void {
+    if (!this.long || !this.listed) return;
+    const back = this.listed.edge - this.video.currentTime;
+    this.wish = { ...this.wish, start: `-${Math.max(0, Math.round(back))}` };
   }
 
   /** Odd failures ask the traffic manager for a node, even ones this node: either may be gone. */
@@ -160,86 +252,9 @@ export class Playback {
 
   private enter(state: State): void {
     // The buffer may run on, or run dry and resume, while a retry waits: that is no recovery.
-    if (state.name === "playing" && this.state.name === "retrying") return;
+    if (state.name === "playing" && (this.state.name === "retrying" || this.state.name === "unable")) return;
     if (state.name === "playing" && this.state.name !== "playing") this.playingSince = performance.now();
     this.state = state;
-    this.onchange();
+    this.watchers.change();
   }
-}
-
-/** How soon a segment is asked for again; the server reckons with a second unless it is told. */
-const ASKS_AGAIN_MS = 100;
-
-/** `source`, joined as one who asks again so soon, honours content steering, and may have been there before. */
-function promising(source: string): string {
-  const url = new URL(source, location.href);
-  url.searchParams.set("again", String(ASKS_AGAIN_MS / 1_000));
-  url.searchParams.set("steering", "1");
-  if (!url.searchParams.has("session")) url.searchParams.set("session", session());
-  return url.href;
-}
-
-/** The same as long as the tab is open, so that the traffic manager sends a page that is reloaded where it was. */
-function session(): string {
-  const fresh = () => Array.from(crypto.getRandomValues(new Uint8Array(8)), (b) => b.toString(16).padStart(2, "0")).join("");
-  try {
-    const known = sessionStorage.getItem("session") ?? fresh();
-    sessionStorage.setItem("session", known);
-    return known;
-  } catch {
-    // Storage is denied: then it is one session for each join.
-    return fresh();
-  }
-}
-
-function config(): Partial<HlsConfig> {
-  const defaults = Hls.DefaultConfig;
-  return {
-    // The server decides the rung; these tell it what only the player knows. Query, not headers:
-    // a header would cost a preflight for each segment once a viewer is moved to another host.
-    cmcd: { useHeaders: false, includeKeys: ["bl", "bs", "mtp", "sid", "su"] },
-    // A start and every late picture leave it further behind live; without this it stays there.
-    // A tenth faster is hardly heard, for the pitch is kept.
-    maxLiveSyncPlaybackRate: 1.1,
-    playlistLoadPolicy: patient(defaults.playlistLoadPolicy, 4, 500),
-    // The server breaks off what would come too late, and has something else for who asks again.
-    fragLoadPolicy: patient(defaults.fragLoadPolicy, 7, ASKS_AGAIN_MS),
-  };
-}
-
-/**
- * Retries refused connections too: hls.js takes them for CORS failures and gives up at once,
- * which would throw away a full buffer because a node restarted.
- */
-function patient(policy: LoadPolicy, retries: number, retryDelayMs: number): LoadPolicy {
-  return {
-    default: {
-      ...policy.default,
-      errorRetry: {
-        maxNumRetry: retries,
-        retryDelayMs,
-        maxRetryDelayMs: 2_000,
-        backoff: "exponential",
-        shouldRetry: (retry, tried, _timeout, response, usual) =>
-          usual || (tried < (retry?.maxNumRetry ?? 0) && response?.code === 0),
-      },
-    },
-  };
-}
-
-/** Reads reply headers from whatever hls.js loaded with; absent and unexposed ones are null. */
-function headers(details: unknown): (name: string) => string | null {
-  if (details instanceof XMLHttpRequest) {
-    // Asking for an unexposed header by name logs an error in the console; the full list does not.
-    const lines = details.getAllResponseHeaders().trim().split(/\r?\n/);
-    const all = new Map(
-      lines.map((line) => {
-        const colon = line.indexOf(":");
-        return [line.slice(0, colon).trim().toLowerCase(), line.slice(colon + 1).trim()] as const;
-      }),
-    );
-    return (name) => all.get(name.toLowerCase()) ?? null;
-  }
-  if (details instanceof Response) return (name) => details.headers.get(name);
-  return () => null;
 }

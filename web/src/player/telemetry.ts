@@ -22,8 +22,6 @@ export const STRIP = 60;
 
 export class Telemetry {
   word: Word = { rung: null, estimate: null, reason: null, node: null };
-  /** The rung of the segment on the screen now; the newest one loaded is `word.rung`. */
-  shown: string | null = null;
   stalls = 0;
   switches = 0;
   playedSeconds = 0;
@@ -36,6 +34,8 @@ export class Telemetry {
   private stalledBefore = 0;
   private stallFrom: number | null = null;
   private started = false;
+  private screen: number | null = null;
+  private lastShown: string | null = null;
   private position = 0;
 
   constructor(private readonly video: HTMLVideoElement) {
@@ -59,14 +59,24 @@ export class Telemetry {
     if (rung === null) return;
     if (!this.rungs.includes(rung)) this.rungs.push(rung);
     const last = this.steps.at(-1);
-    if (last?.sn === sn) return;
+    if (last?.sn === sn && last.rung === rung) return;
     if (last && last.rung !== rung) this.switches += 1;
-    this.steps = [...this.steps, { sn, rung }].slice(-STRIP);
+    // Brought down in the middle of a segment, by its next part: it is what it became.
+    const before = last?.sn === sn ? this.steps.slice(0, -1) : this.steps;
+    this.steps = [...before, { sn, rung }].slice(-STRIP);
   }
 
   /** The segment with this number came onto the screen. */
   onScreen(sn: number): void {
-    this.shown = this.steps.find((step) => step.sn === sn)?.rung ?? this.shown;
+    this.screen = sn;
+  }
+
+  /** The rung of the segment on the screen now; the newest one loaded is `word.rung`. */
+  get shown(): string | null {
+    // The last time that it came: who went back has it anew.
+    const step = [...this.steps].reverse().find(({ sn }) => sn === this.screen);
+    this.lastShown = step?.rung ?? this.lastShown;
+    return this.lastShown;
   }
 
   /** The page itself breaks the picture off to connect anew: that is a stall like any other. */
@@ -74,13 +84,19 @@ export class Telemetry {
     if (this.started && !this.video.paused) this.stallFrom ??= this.countStall();
   }
 
-  /** Another stream was chosen: its start-up is no stall, its rungs are its own. */
-  restarted(): void {
+  /** The same stream is joined anew because the viewer wants it otherwise: that is no stall. */
+  rejoined(): void {
     this.resume();
     this.started = false;
+  }
+
+  /** Another stream was chosen: its start-up is no stall, its rungs are its own. */
+  restarted(): void {
+    this.rejoined();
     this.steps = [];
     this.rungs.length = 0;
-    this.shown = null;
+    this.screen = null;
+    this.lastShown = null;
     this.word = { rung: null, estimate: null, reason: null, node: null };
   }
 

@@ -31,6 +31,15 @@ export function span(totalSeconds: number | null | undefined): string {
   return `${Math.floor(s / 86_400)} d ${two(Math.floor((s % 86_400) / 3600))} h`;
 }
 
+/** A place in a programme, or a way back from its edge: 65 -> "1:05", 3725 -> "1:02:05". */
+export function offset(totalSeconds: number): string {
+  if (!Number.isFinite(totalSeconds)) return DASH;
+  const s = Math.max(0, Math.round(totalSeconds));
+  const minutes = Math.floor(s / 60) % 60;
+  if (s < 3600) return `${minutes}:${two(s % 60)}`;
+  return `${Math.floor(s / 3600)}:${two(minutes)}:${two(s % 60)}`;
+}
+
 /** The viewer's own wall clock: hh:mm:ss. */
 export function clock(at: Date | number): string {
   const date = typeof at === "number" ? new Date(at) : at;
