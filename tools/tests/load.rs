@@ -14,6 +14,7 @@ use tools::load::{
     crowd::{Audience, Options, run},
     figure,
     model::Model,
+    wire::tls::Trust,
 };
 
 fn options(manager: &Manager, regions: &[(&str, &str)], seconds: u64) -> Options {
@@ -28,11 +29,14 @@ fn options(manager: &Manager, regions: &[(&str, &str)], seconds: u64) -> Options
         url,
         audiences: regions.iter().map(audience).collect(),
         span: Duration::from_secs(seconds),
-        models: Model::ALL.map(|model| (model, 1.0)).to_vec(),
+        models: [Model::HLS, Model::VLC, Model::FFMPEG]
+            .map(|model| (model, 1.0))
+            .to_vec(),
         links: vec![None, Some(4000)],
         seed: 7,
         manager: None,
         progress: false,
+        trust: Trust::System,
     }
 }
 

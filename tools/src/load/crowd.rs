@@ -18,7 +18,10 @@ use super::{
     progress::Progress,
     seen::Seen,
     viewer::Viewer,
-    wire::Wire,
+    wire::{
+        Manner, Wire,
+        tls::{Tls, Trust},
+    },
 };
 use crate::simulate::random::Random;
 
@@ -45,6 +48,8 @@ pub struct Options {
     /// The manager whose overview is looked at.
     pub manager: Option<Url>,
     pub progress: bool,
+    /// Whose certificates are believed, where what is loaded speaks TLS.
+    pub trust: Trust,
 }
 
 /// What came of a run.
@@ -77,7 +82,23 @@ async fn of_one_thread(options: &Options) -> anyhow::Result<Outcome> {
     let mut second = Instant::now();
     let mut octets = BTreeMap::new();
     let seen = Rc::new(tokio::sync::Mutex::new(Seen::default()));
-    let client = reqwest::Client::new();
+    // Without authorities a system can still do without TLS.
+    let encrypted = [Some(&options.url), options.manager.as_ref()];
+    let encrypted = encrypted
+        .into_iter()
+        .flatten()
+        .any(|url| url.scheme() == "https");
+    let tls = match Tls::trusting(&options.trust) {
+        Ok(tls) => Some(tls),
+        Err(error) if encrypted || options.trust != Trust::System => return Err(error),
+        Err(_) => None,
+    };
+    let client = match &tls {
+        Some(tls) => reqwest::Client::builder()
+            .tls_backend_preconfigured(tls.config())
+            .build()?,
+        None => reqwest::Client::builder().tls_certs_only([]).build()?,
+    };
     while began.elapsed() < options.span {
         ticks.tick().await;
         let share = began.elapsed().as_secs_f64() / options.span.as_secs_f64();
@@ -90,7 +111,7 @@ async fn of_one_thread(options: &Options) -> anyhow::Result<Outcome> {
                 there.swap_remove(leaves).abort();
             }
             while there.len() < wanted {
-                let viewer = one(options, region, audience, &mut random)?;
+                let viewer = one(options, region, audience, &tls, &mut random)?;
                 account.joined(region);
                 let watching = viewer.watch(account.clone());
                 there.push(tokio::task::spawn_local(watching).abort_handle());
@@ -142,6 +163,7 @@ fn one(
     options: &Options,
     region: usize,
     audience: &Audience,
+    tls: &Option<Tls>,
     random: &mut Random,
 ) -> anyhow::Result<Viewer> {
     let all: f64 = options.models.iter().map(|(_, share)| share).sum();
@@ -173,7 +195,15 @@ fn one(
     Ok(Viewer {
         region,
         model,
-        wire: Wire::new(model.agent(), audience.from, link),
+        wire: Wire::new(
+            Manner {
+                agent: model.agent(),
+                from: audience.from,
+                kbps: link,
+                modern: model.modern(),
+            },
+            tls.clone(),
+        ),
         join,
     })
 }
