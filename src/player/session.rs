@@ -5,6 +5,8 @@
 //! [`lanes`]' business.
 
 mod answers;
+#[cfg(test)]
+mod by_parts;
 mod lanes;
 #[cfg(test)]
 mod tests;

@@ -114,6 +114,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     if let Some(file) = &arguments.json {
         let all = json!({
             "report": outcome.report, "seen": outcome.seen, "own_cost": outcome.own_cost, "first_served": outcome.served,
+            "began_at": outcome.began_at,
         });
         let text = serde_json::to_string_pretty(&all)?;
         std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;

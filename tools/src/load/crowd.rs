@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     net::IpAddr,
     rc::Rc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context as _;
@@ -61,6 +61,8 @@ pub struct Outcome {
     pub own_cost: f64,
     /// When each node first served somebody, seconds since the beginning.
     pub served: BTreeMap<String, f64>,
+    /// When it began, milliseconds since 1970.
+    pub began_at: u64,
 }
 
 /// Runs all of it, and ends when it is over.
@@ -77,6 +79,8 @@ async fn of_one_thread(options: &Options) -> anyhow::Result<Outcome> {
     let mut present: Vec<Vec<AbortHandle>> = options.audiences.iter().map(|_| Vec::new()).collect();
     let mut random = Random::new(options.seed, 1);
     let (began, cpu) = (Instant::now(), cpu_time()?);
+    let began_at = SystemTime::now().duration_since(UNIX_EPOCH);
+    let began_at = began_at.map_or(0, |since| since.as_millis() as u64);
     let mut progress = Progress::new(options.progress, options.span);
     let mut ticks = tokio::time::interval(TICK);
     let mut second = Instant::now();
@@ -156,6 +160,7 @@ async fn of_one_thread(options: &Options) -> anyhow::Result<Outcome> {
         seen,
         own_cost,
         served,
+        began_at,
     })
 }
 

@@ -31,7 +31,9 @@ pub fn draw(title: &str, outcome: &Outcome) -> String {
             .map(|(name, count)| (name.clone(), *count as f64))
             .collect()
     });
-    panel(&mut svg, 0, "viewers by region", end, &regions);
+    let mut above = regions.clone();
+    above.extend(thresholds(&outcome.seen, &regions, end));
+    panel(&mut svg, 0, "viewers by region", end, &above);
     let nodes = over(&|second| {
         second
             .nodes
@@ -62,10 +64,37 @@ pub fn draw(title: &str, outcome: &Outcome) -> String {
         .values()
         .map(|region| region.stalls)
         .sum::<u64>();
+    if sent.len() > 1 {
+        sent.insert(0, (ALONE.to_owned(), summed(&sent)));
+    }
     let title = format!("Mbit/s of media to viewers, by node; {stalls} stalls in all");
     panel(&mut svg, 2, &title, end, &sent);
     marks(&mut svg, end, &outcome.seen);
     svg.done()
+}
+
+/// What the primary takes of each region that ever had more.
+fn thresholds(seen: &Seen, regions: &[Line], end: f64) -> Vec<Line> {
+    let crossed = regions.iter().filter_map(|(name, points)| {
+        let threshold = *seen.thresholds.get(name)? as f64;
+        let over = points.iter().any(|(_, viewers)| *viewers > threshold);
+        let line = vec![(0.0, threshold), (end, threshold)];
+        over.then(|| (format!("threshold of {name}"), line))
+    });
+    crossed.collect()
+}
+
+/// What all of them send together.
+fn summed(sent: &[Line]) -> Vec<(f64, f64)> {
+    let mut sum = sent
+        .first()
+        .map_or(Vec::new(), |(_, points)| points.clone());
+    for (_, points) in &sent[1.min(sent.len())..] {
+        for ((_, all), (_, one)) in sum.iter_mut().zip(points) {
+            *all += one;
+        }
+    }
+    sum
 }
 
 type Line = (String, Vec<(f64, f64)>);
@@ -159,6 +188,8 @@ const PANEL: f64 = 200.0;
 const TOP: f64 = 60.0;
 /// Names that have room beside a panel.
 const NAMED: usize = 9;
+/// The line of what the primary would have to send if there were no relays.
+const ALONE: &str = "all (without relays)";
 const COLOURS: [&str; 6] = [
     "#1b6ca8", "#c8553d", "#3a7d44", "#8e5ea2", "#b8860b", "#555555",
 ];
