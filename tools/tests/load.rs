@@ -131,19 +131,19 @@ async fn over_tls_in_parts_and_steered_they_play_closer_to_live() {
     node.origin
         .keeper
         .store(Some(Arc::new("https://other.test".to_owned())));
-    let of = async |player: &str, trust: Trust| {
+    let of = async |player: &str, trust: Trust, seconds: u64| {
         let options = Options {
             models: vec![(player.parse().unwrap(), 1.0)],
             links: vec![None],
             trust,
-            ..options(&manager, &[("paris", "steady:3")], 4)
+            ..options(&manager, &[("paris", "steady:3")], seconds)
         };
         run(&options).await.unwrap().report
     };
     let trusted = Trust::File(config.tls_cert.clone().unwrap());
     let (whole, parts) = tokio::join!(
-        of("hls.js", trusted),
-        of("hls.js+parts+steering", Trust::Anybody)
+        of("hls.js", trusted, 4),
+        of("hls.js+parts+steering", Trust::Anybody, 4)
     );
     for report in [&whole, &parts] {
         assert_eq!(report.gave_up, 0, "{:#?}", report.troubles);
@@ -157,7 +157,7 @@ async fn over_tls_in_parts_and_steered_they_play_closer_to_live() {
     );
     assert!(parts.latency.p50 < whole.latency.p50, "{parts:?} {whole:?}");
 
-    let refused = of("vlc", Trust::System).await;
+    let refused = of("vlc", Trust::System, 1).await;
     let troubles = refused.troubles.keys().cloned().collect::<String>();
     assert!(troubles.contains("certificate"), "{troubles}");
 }

@@ -30,14 +30,17 @@ impl Viewing {
         }
     }
 
-    /// All that is asked for now, as the ends of the URLs.
+    /// All that is under way now, as the ends of the URLs, in the order of the alphabet.
     fn asked(&mut self) -> Vec<String> {
         while let Action::Get(get) = self.session.next(self.t0) {
             self.under_way.push(get);
         }
         let urls = self.under_way.iter().map(|get| get.url.as_str());
-        urls.map(|url| url.rsplit('/').next().unwrap_or_default().to_owned())
-            .collect()
+        let mut ends: Vec<_> = urls
+            .map(|url| url.rsplit('/').next().unwrap_or_default().to_owned())
+            .collect();
+        ends.sort();
+        ends
     }
 
     /// Answers the request whose URL ends so.
@@ -108,7 +111,7 @@ fn the_part_that_is_hinted_is_asked_for_beside_the_playlist_that_will_list_it() 
     }
     assert_eq!(
         viewing.asked(),
-        ["index.m3u8?_HLS_msn=9&_HLS_part=1", "9.1"]
+        ["9.1", "index.m3u8?_HLS_msn=9&_HLS_part=1"]
     );
     // It comes first: how long it is has to be said yet, and nothing else is asked for meanwhile.
     viewing.answer("9.1", "");

@@ -86,9 +86,8 @@ fn thresholds(seen: &Seen, regions: &[Line], end: f64) -> Vec<Line> {
 
 /// What all of them send together.
 fn summed(sent: &[Line]) -> Vec<(f64, f64)> {
-    let mut sum = sent
-        .first()
-        .map_or(Vec::new(), |(_, points)| points.clone());
+    let first = sent.first().map(|(_, points)| points.clone());
+    let mut sum = first.unwrap_or_default();
     for (_, points) in &sent[1.min(sent.len())..] {
         for ((_, all), (_, one)) in sum.iter_mut().zip(points) {
             *all += one;

@@ -176,7 +176,7 @@ impl Inner {
         let encrypted = match (url.scheme(), &self.tls) {
             ("http", _) => None,
             ("https", Some(tls)) => Some(tls),
-            ("https", None) => return Err("nothing was said about TLS".into()),
+            ("https", None) => return Err("no authority to check its certificate with".into()),
             _ => return Err("neither http nor https".into()),
         };
         // One that waited may have been closed just now; that is no failure of the server's.
