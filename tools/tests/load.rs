@@ -9,7 +9,7 @@ mod client_stream;
 use std::{path::Path, sync::Arc, time::Duration};
 
 use client_stream::{Manager, Node, Stream};
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use spillway::{net::FrontConfig, origin::Stance};
 use tools::load::{
     crowd::{Audience, Options, run},
@@ -111,7 +111,9 @@ fn self_made(test: &str) -> FrontConfig {
     std::fs::create_dir_all(&folder).unwrap();
     let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
     let own = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    // As `openssl req -x509` makes them.
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     std::fs::write(&certificate, params.self_signed(&own).unwrap().pem()).unwrap();
     std::fs::write(&key, own.serialize_pem()).unwrap();
     FrontConfig {

@@ -1,13 +1,17 @@
 //! Whom viewers believe, and what they speak over TLS: HTTP/2 or HTTP/1.1 (ALPN). Each connection has a whole handshake, as
 //! it is with viewers who were never here before.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{
-        Resumption,
+        Resumption, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::CryptoProvider,
@@ -24,7 +28,7 @@ pub enum Trust {
     /// Of the authorities of this system.
     #[default]
     System,
-    /// Of those in this file (PEM).
+    /// Of the authorities in this file (PEM), and those in it themselves.
     File(PathBuf),
     /// Anybody's.
     Anybody,
@@ -46,16 +50,12 @@ impl Tls {
         let mut config = match trust {
             Trust::System => builder.with_platform_verifier()?.with_no_client_auth(),
             Trust::File(path) => {
-                let read = || -> anyhow::Result<RootCertStore> {
-                    let mut roots = RootCertStore::empty();
-                    for certificate in CertificateDer::pem_file_iter(path)? {
-                        roots.add(certificate?)?;
-                    }
-                    anyhow::ensure!(!roots.is_empty(), "there is no certificate in it");
-                    Ok(roots)
-                };
-                let roots = read().with_context(|| path.display().to_string())?;
-                builder.with_root_certificates(roots).with_no_client_auth()
+                let listed = Listed::read(path, provider);
+                let listed = listed.with_context(|| path.display().to_string())?;
+                builder
+                    .dangerous()
+                    .with_custom_certificate_verifier(Arc::new(listed))
+                    .with_no_client_auth()
             }
             Trust::Anybody => builder
                 .dangerous()
@@ -99,6 +99,72 @@ impl Tls {
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls").finish_non_exhaustive()
+    }
+}
+
+/// Believes what is in a file: its authorities about others, and each of its certificates about itself. A server's
+/// self-made certificate often says that it is an authority, and no authority may be a server.
+#[derive(Debug)]
+struct Listed {
+    certificates: Vec<CertificateDer<'static>>,
+    authorities: Arc<WebPkiServerVerifier>,
+}
+
+impl Listed {
+    fn read(path: &Path, provider: Arc<CryptoProvider>) -> anyhow::Result<Self> {
+        let (mut certificates, mut roots) = (Vec::new(), RootCertStore::empty());
+        for certificate in CertificateDer::pem_file_iter(path)? {
+            let certificate = certificate?;
+            roots.add(certificate.clone())?;
+            certificates.push(certificate);
+        }
+        anyhow::ensure!(!roots.is_empty(), "there is no certificate in it");
+        let authorities = WebPkiServerVerifier::builder_with_provider(roots.into(), provider);
+        Ok(Self {
+            certificates,
+            authorities: authorities.build()?,
+        })
+    }
+}
+
+impl ServerCertVerifier for Listed {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if self.certificates.iter().any(|known| known == certificate) {
+            return Ok(ServerCertVerified::assertion());
+        }
+        let authorities = &self.authorities;
+        authorities.verify_server_cert(certificate, chain, name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.authorities
+            .verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.authorities
+            .verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.authorities.supported_verify_schemes()
     }
 }
 
