@@ -65,7 +65,7 @@ pub fn draw(title: &str, outcome: &Outcome) -> String {
         .map(|region| region.stalls)
         .sum::<u64>();
     if sent.len() > 1 {
-        sent.insert(0, (ALONE.to_owned(), summed(&sent)));
+        sent.push((ALONE.to_owned(), summed(&sent)));
     }
     let title = format!("Mbit/s of media to viewers, by node; {stalls} stalls in all");
     panel(&mut svg, 2, &title, end, &sent);
@@ -79,7 +79,7 @@ fn thresholds(seen: &Seen, regions: &[Line], end: f64) -> Vec<Line> {
         let threshold = *seen.thresholds.get(name)? as f64;
         let over = points.iter().any(|(_, viewers)| *viewers > threshold);
         let line = vec![(0.0, threshold), (end, threshold)];
-        over.then(|| (format!("threshold of {name}"), line))
+        over.then(|| (format!("{THRESHOLD} of {name}"), line))
     });
     crossed.collect()
 }
@@ -128,10 +128,7 @@ fn panel(svg: &mut Svg, row: usize, title: &str, end: f64, lines: &[Line]) {
         );
     }
     for (index, (name, points)) in lines.iter().enumerate() {
-        let (colour, dashes) = (
-            COLOURS[index % COLOURS.len()],
-            DASHES[index / COLOURS.len() % DASHES.len()],
-        );
+        let (colour, dashes) = style(index, name);
         let drawn: Vec<_> = points
             .iter()
             .map(|(at, value)| (across(*at), up(*value)))
@@ -148,6 +145,15 @@ fn panel(svg: &mut Svg, row: usize, title: &str, end: f64, lines: &[Line]) {
             svg.text((left + width + 32.0, y + 4.0), "start", 11, name);
         }
     }
+}
+
+/// Of a line that stands for a region or a node, or else for what is held against those.
+fn style(index: usize, name: &str) -> (&'static str, &'static str) {
+    if name == ALONE || name.starts_with(THRESHOLD) {
+        return ("#888888", "6 3");
+    }
+    let dashes = DASHES[index / COLOURS.len() % DASHES.len()];
+    (COLOURS[index % COLOURS.len()], dashes)
 }
 
 /// When relays were started and drained.
@@ -173,11 +179,11 @@ fn marks(svg: &mut Svg, end: f64, seen: &Seen) {
     }
 }
 
-/// Media comes by segments; five seconds of it are a rate.
+/// Media comes by segments, for all at the same time; seven seconds of it are a rate.
 fn smooth(points: &mut [(f64, f64)]) {
     let raw: Vec<f64> = points.iter().map(|(_, value)| *value).collect();
     for (index, (_, value)) in points.iter_mut().enumerate() {
-        let around = &raw[index.saturating_sub(2)..(index + 3).min(raw.len())];
+        let around = &raw[index.saturating_sub(3)..(index + 4).min(raw.len())];
         *value = around.iter().sum::<f64>() / around.len() as f64;
     }
 }
@@ -188,7 +194,8 @@ const TOP: f64 = 60.0;
 /// Names that have room beside a panel.
 const NAMED: usize = 9;
 /// The line of what the primary would have to send if there were no relays.
-const ALONE: &str = "all (without relays)";
+const ALONE: &str = "all of them together";
+const THRESHOLD: &str = "threshold";
 const COLOURS: [&str; 6] = [
     "#1b6ca8", "#c8553d", "#3a7d44", "#8e5ea2", "#b8860b", "#555555",
 ];
