@@ -97,7 +97,7 @@ const FENCES: &[(&str, &[&str], &str)] = &[
     ),
     (
         "rustls",
-        &["src/net/"],
+        &["src/net/", "tools/src/load/wire/tls.rs"],
         "one place knows how TLS is done, and with whose cryptography",
     ),
     (
