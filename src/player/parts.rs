@@ -49,7 +49,7 @@ impl List {
         let (hold_back, mut behind) = (hold_back?, MediaTime::ZERO);
         for segment in self.playlist.segments.iter().rev() {
             for (index, part) in segment.parts.iter().enumerate().rev() {
-                behind = behind + part.duration;
+                behind += part.duration;
                 if behind >= hold_back && (part.independent || index == 0) {
                     return Some(Spot {
                         number: segment.number,

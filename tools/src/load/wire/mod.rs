@@ -204,9 +204,7 @@ impl Inner {
             return self.speak(key, stream, url, kept).await;
         }
         let sender = http2::begin(stream).await?;
-        let mut shared = self.shared.borrow_mut();
-        shared.insert(key.0, sender.clone());
-        drop(shared);
+        self.shared.borrow_mut().insert(key.0, sender.clone());
         http2::exchange(sender, url, self.agent, kept).await
     }
 
