@@ -188,6 +188,7 @@ impl Node {
     }
 
     /// Over TLS, with what `config` presents to who asks for `localhost`.
+    #[allow(dead_code, reason = "each test file uses a part of it")]
     pub(crate) async fn encrypted(name: &str, stream: &Stream, config: &FrontConfig) -> Self {
         Self::of(name, stream, Some(config.open().await.unwrap())).await
     }
