@@ -105,7 +105,7 @@ const FENCES: &[(&str, &[&str], &str)] = &[
     ),
     (
         "rustls",
-        &["src/net/"],
+        &["src/net/", "tools/src/load/wire/tls.rs"],
         "one place knows how TLS is done, and with whose cryptography",
     ),
     (
@@ -191,6 +191,10 @@ const PURE: &[&str] = &[
     "segmenter/src/order.rs",
     "segmenter/src/health.rs",
     "src/player/session.rs",
+    "src/player/session/answers.rs",
+    "src/player/session/lanes.rs",
+    "src/player/parts.rs",
+    "src/player/steering.rs",
     "src/player/playback.rs",
     "src/analytics/reckoning.rs",
     "src/origin/account.rs",
