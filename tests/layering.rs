@@ -63,7 +63,8 @@ const MEMBERS: &[(&str, &[&str])] = &[
     ("playlists", &[]),
     ("media", &[]),
     ("adaptation", &["playlists"]),
-    ("segmenter", &["playlists", "media"]),
+    ("manual", &[]),
+    ("segmenter", &["manual", "playlists", "media"]),
     (
         "tools",
         &["playlists", "media", "adaptation", "segmenter", "spillway"],
@@ -188,6 +189,7 @@ const SOURCES: &[&str] = &[
     "playlists/src",
     "media/src",
     "adaptation/src",
+    "manual/src",
     "segmenter/src",
     "tools/src",
 ];
@@ -323,6 +325,7 @@ fn every_file_says_what_it_owns() {
         "playlists",
         "media",
         "adaptation",
+        "manual",
         "segmenter",
         "tools",
     ] {

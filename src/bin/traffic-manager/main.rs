@@ -7,7 +7,6 @@ mod settings;
 use std::{io::Write as _, path::Path, process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
-use clap::Parser as _;
 use door::Door;
 use settings::{Command, Settings};
 use spillway::{
@@ -24,14 +23,21 @@ use tokio::{sync::watch, task::JoinSet};
 pub(crate) const NAME: &str = "traffic-manager";
 
 fn main() -> ExitCode {
-    let mut given = Settings::parse();
+    let mut given = manual::parse_filed::<Settings>();
     if let Some(Command::MakeCertificates(issue)) = given.command.take() {
         return print(issue.run());
     }
+    let check = given.check;
     let settings = match given.complete() {
         Ok(settings) => settings,
         Err(error) => return config::refuse(NAME, &error),
     };
+    if check {
+        return match settings.would_do() {
+            Ok(()) => config::fine(NAME),
+            Err(error) => config::refuse(NAME, &error),
+        };
+    }
     if let Some(log) = &settings.replay {
         return match again(log) {
             Ok(true) => ExitCode::SUCCESS,
@@ -39,7 +45,7 @@ fn main() -> ExitCode {
             Err(error) => config::refuse(NAME, &error),
         };
     }
-    telemetry::init();
+    telemetry::init(settings.log_format.unwrap_or_default());
     let runtime = match runtime::build(None) {
         Ok(runtime) => runtime,
         Err(error) => return config::refuse(NAME, &error.into()),
