@@ -29,7 +29,7 @@ fn stages() -> BTreeMap<String, Vec<(String, String)>> {
         let rest = rest.split_whitespace().collect::<Vec<_>>().join(" ");
         stages
             .entry(name.clone())
-            .or_insert_with(Vec::new)
+            .or_default()
             .push((word.to_owned(), rest));
     }
     stages
