@@ -71,7 +71,8 @@ const MEMBERS: &[(&str, &[&str])] = &[
     ("playlists", &[]),
     ("media", &[]),
     ("adaptation", &["playlists"]),
-    ("segmenter", &["playlists", "media"]),
+    ("manual", &[]),
+    ("segmenter", &["manual", "playlists", "media"]),
     (
         "tools",
         &["playlists", "media", "adaptation", "segmenter", "spillway"],
@@ -208,6 +209,7 @@ const SOURCES: &[&str] = &[
     "playlists/src",
     "media/src",
     "adaptation/src",
+    "manual/src",
     "segmenter/src",
     "tools/src",
 ];
@@ -343,6 +345,7 @@ fn every_file_says_what_it_owns() {
         "playlists",
         "media",
         "adaptation",
+        "manual",
         "segmenter",
         "tools",
     ] {

@@ -19,7 +19,7 @@ use spillway::{
     player::{Config, Event, Player, PlayerError, event, lookup},
     shutdown,
     store::StreamName,
-    telemetry,
+    telemetry::{self, LogFormat},
 };
 
 /// Plays a stream: without a screen and with a line for each segment, or in a player of yours.
@@ -72,6 +72,9 @@ struct Options {
     /// Authorities (PEM) to trust beside those of the system, for https [default: none]
     #[arg(long, env = "SPILLWAY_CA_FILE", value_name = "FILE")]
     ca_file: Option<PathBuf>,
+    /// How log lines are written, to stderr [default: text]
+    #[arg(long, env = "SPILLWAY_LOG_FORMAT", value_enum, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
     /// Watch in this player instead
     #[arg(long, env = "SPILLWAY_PLAYER", value_enum, conflicts_with_all = ["json", "seconds"])]
     player: Option<External>,
@@ -95,7 +98,7 @@ struct Start {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = manual::parse::<Options>();
     let start = match options.start() {
         Ok(start) => start,
         Err(why) => Options::command()
@@ -107,7 +110,7 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(options: Options, start: Start) -> ExitCode {
-    telemetry::init();
+    telemetry::init(options.log_format.unwrap_or_default());
     let fetcher = match Fetcher::trusting(options.ca_file.as_deref()) {
         Ok(fetcher) if options.explain => fetcher.saying("spillway-explain", "1"),
         Ok(fetcher) => fetcher,

@@ -16,7 +16,7 @@ use spillway::{
     runtime, shutdown,
     source::upstream::{self, Place, Upstream},
     store::Store,
-    telemetry,
+    telemetry::{self, LogFormat},
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,10 @@ struct Config {
     #[arg(long, env = "SPILLWAY_CONFIG", value_name = "FILE")]
     #[serde(skip)]
     config: Option<PathBuf>,
+    /// Say whether these settings can work, and end
+    #[arg(long)]
+    #[serde(skip)]
+    check: bool,
     #[command(flatten)]
     node: NodeConfig,
     /// Region that this relay is for [default: any]
@@ -60,23 +64,34 @@ struct Config {
     /// [default: 0; they are left to come back by themselves]
     #[arg(long, env = "SPILLWAY_DRAIN_SECONDS", value_name = "SECONDS")]
     drain_seconds: Option<u32>,
+    /// How log lines are written, to stderr [default: text]
+    #[arg(long, env = "SPILLWAY_LOG_FORMAT", value_enum, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
     /// Started by a traffic manager: ends when it is told to retire, or when it is of no use to anybody
     #[arg(long)]
     #[serde(skip)]
     launched: bool,
 }
 
+impl manual::Filed for Config {
+    fn sample() -> Self {
+        Self::default()
+    }
+}
+
 fn main() -> ExitCode {
-    let mut given = Config::parse();
+    let mut given = manual::parse_filed::<Config>();
     let (file, launched) = (given.config.take(), std::mem::take(&mut given.launched));
+    let check = given.check;
     match config::layered(given, file.as_deref()).and_then(|config| config.checked(launched)) {
+        Ok(_) if check => config::fine("local-server"),
         Ok(config) => run(config),
         Err(error) => config::refuse("local-server", &error),
     }
 }
 
 fn run(config: Config) -> ExitCode {
-    telemetry::init();
+    telemetry::init(config.log_format.unwrap_or_default());
     let runtime = match runtime::build(None) {
         Ok(runtime) => runtime,
         Err(error) => return config::refuse("local-server", &error.into()),

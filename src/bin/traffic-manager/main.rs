@@ -8,7 +8,6 @@ mod settings;
 use std::{io::Write as _, path::Path, process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
-use clap::Parser as _;
 use door::Door;
 use settings::{Command, Settings};
 use spillway::{
@@ -26,16 +25,23 @@ use tokio::{sync::watch, task::JoinSet};
 pub(crate) const NAME: &str = "traffic-manager";
 
 fn main() -> ExitCode {
-    let mut given = Settings::parse();
+    let mut given = manual::parse_filed::<Settings>();
     match given.command.take() {
         Some(Command::MakeCertificates(issue)) => return print(issue.run()),
         Some(Command::Analytics(kept)) => return exporting::run(kept),
         None => {}
     }
+    let check = given.check;
     let settings = match given.complete() {
         Ok(settings) => settings,
         Err(error) => return config::refuse(NAME, &error),
     };
+    if check {
+        return match settings.would_do() {
+            Ok(()) => config::fine(NAME),
+            Err(error) => config::refuse(NAME, &error),
+        };
+    }
     if let Some(log) = &settings.replay {
         return match again(log) {
             Ok(true) => ExitCode::SUCCESS,
@@ -43,7 +49,7 @@ fn main() -> ExitCode {
             Err(error) => config::refuse(NAME, &error),
         };
     }
-    telemetry::init();
+    telemetry::init(settings.log_format.unwrap_or_default());
     let runtime = match runtime::build(None) {
         Ok(runtime) => runtime,
         Err(error) => return config::refuse(NAME, &error.into()),

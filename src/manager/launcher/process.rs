@@ -32,7 +32,7 @@ pub struct ProcessLauncher {
     pub manager: String,
     /// Address on which relays listen, each on a free port.
     pub ip: IpAddr,
-    /// Options of relays that name a file: certificates, and whom to trust.
+    /// Options of relays: certificates, whom to trust, how to log.
     pub files: Vec<(&'static str, PathBuf)>,
     /// For a relay to say that it listens.
     pub ready_within: Duration,
