@@ -175,7 +175,6 @@ const PURE: &[&str] = &[
     "segmenter/src/director.rs",
     "segmenter/src/overload.rs",
     "segmenter/src/coded.rs",
-    "segmenter/src/order.rs",
     "segmenter/src/health.rs",
     "src/player/session.rs",
     "src/player/playback.rs",
