@@ -48,6 +48,8 @@ pub enum Error {
     NoSet { set: &'static str, id: u32 },
     #[error("there is {what}; of MPEG-TS, H.264 with AAC in ADTS frames is taken, in the clear")]
     Ts { what: &'static str },
+    #[error("there are no tables of MPEG-TS that say what is in it")]
+    NoTables,
     #[error("its sound is {found}, and was {known}")]
     Sound { found: String, known: String },
     #[error("MPEG-TS cannot carry {what}")]

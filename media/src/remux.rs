@@ -10,7 +10,7 @@ mod sound;
 use std::ops::Range;
 
 use crate::{
-    Error, aac, avc,
+    Error, Kind, aac, avc,
     compose::{self, PICTURES, Run, SOUND, Sample, TICKS},
     ts::{demux::demux, read},
 };
@@ -18,13 +18,23 @@ use crate::{
 /// How a segment is coded, as far as its own octets say it; of a segment of which only the beginning is there, too.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Programme {
-    /// What its first key frame is decoded with; `None` if there is no picture.
+    /// What its first key frame is decoded with; `None` if there is none.
     pub pictures: Option<avc::Config>,
     pub sound: Option<aac::Config>,
+    /// There are pictures, by its tables.
+    pub has_pictures: bool,
     /// All that the tables tell of is known.
     pub complete: bool,
     /// It begins with a picture that can be decoded by itself.
     pub begins_with_key: bool,
+}
+
+impl Programme {
+    /// Of its pictures.
+    pub fn size(&self) -> Option<(u32, u32)> {
+        let sps = avc::sps(self.pictures.as_ref()?.sps.first()?).ok()?;
+        Some((sps.width, sps.height))
+    }
 }
 
 /// Looks at a segment of MPEG-TS, or at the beginning of one.
@@ -33,6 +43,7 @@ pub fn programme(octets: &[u8]) -> Result<Programme, Error> {
     let (pictures, begins_with_key) = pictures::config(&multiplex.pictures)?;
     let sound = multiplex.sound.iter().find_map(sound::config).transpose()?;
     Ok(Programme {
+        has_pictures: multiplex.has_pictures,
         complete: pictures.is_some() >= multiplex.has_pictures
             && sound.is_some() >= multiplex.has_sound,
         pictures,
@@ -43,17 +54,22 @@ pub fn programme(octets: &[u8]) -> Result<Programme, Error> {
 
 /// The init section for segments of rungs that are like these, of which the pictures of the first are the largest.
 pub fn init(largest: &Programme) -> Result<Vec<u8>, Error> {
-    let pictures = largest.pictures.as_ref().map(|config| {
-        let sps = config.sps.first().map(|sps| avc::sps(sps)).transpose()?;
-        let side = |side: u32| u16::try_from(side).unwrap_or(u16::MAX);
-        let size = sps.map_or((0, 0), |sps| (side(sps.width), side(sps.height)));
-        let config = config.clone();
-        Ok(compose::Pictures { size, config })
-    });
-    Ok(compose::init(
-        pictures.transpose()?.as_ref(),
-        largest.sound.as_ref(),
-    ))
+    let side = |side: u32| {
+        u16::try_from(side).map_err(|_| Error::Value {
+            of: Kind(*b"avc3"),
+            field: "a side of the picture",
+            found: side.into(),
+            rule: "a sample entry has 16 bits for it",
+        })
+    };
+    let pictures = match (&largest.pictures, largest.size()) {
+        (Some(config), Some((width, height))) => Some(compose::Pictures {
+            size: (side(width)?, side(height)?),
+            config: config.clone(),
+        }),
+        _ => None,
+    };
+    Ok(compose::init(pictures.as_ref(), largest.sound.as_ref()))
 }
 
 /// What a segment has become.

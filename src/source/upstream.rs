@@ -11,6 +11,7 @@ mod lanes;
 mod place;
 mod plain;
 mod rung;
+mod transport;
 mod turns;
 
 use std::{
@@ -90,6 +91,8 @@ enum Lost {
     Rewound { last: u64, wanted: u64 },
     #[error("this stream cannot be relayed: {0}")]
     Unfit(String),
+    #[error("segment {number} cannot be played: {error}")]
+    Unplayable { number: u64, error: media::Error },
     #[error("{place} has nothing new, and does not answer")]
     Silent { place: Place },
     #[error("{place} can be followed again, and is preferred")]
@@ -149,7 +152,7 @@ pub async fn try_once(upstream: &Upstream) -> Result<(), String> {
     let fetcher = &upstream.fetcher;
     match upstream.places.first() {
         Some(Place::Playlist { url, .. }) => {
-            let looked = plain::look(fetcher, url, 0).await.map(drop);
+            let looked = plain::look(fetcher, url, 0, None).await.map(drop);
             looked.map_err(|lost| lost.to_string())
         }
         Some(Place::Node(base)) => {
@@ -267,7 +270,7 @@ impl Stream {
             urls,
             list,
             mold,
-        } = self.look(place, producer.name()).await?;
+        } = self.look(place, producer.name(), edge(producer)).await?;
         let start = Start::choose(&list, edge(producer));
         if let Place::Node(base) = place {
             self.upstream.following.send_replace(Some(base.clone()));
@@ -289,11 +292,16 @@ impl Stream {
         assembly.ok_or(Lost::Follower)?.telling(told).run().await
     }
 
-    async fn look(&self, place: &Place, stream: &StreamName) -> Result<Glance, Lost> {
+    async fn look(
+        &self,
+        place: &Place,
+        stream: &StreamName,
+        edge: Option<u64>,
+    ) -> Result<Glance, Lost> {
         let fetcher = &self.upstream.fetcher;
         match place {
             Place::Node(base) => look(fetcher, base, stream).await,
-            Place::Playlist { url, .. } => plain::look(fetcher, url, self.anew).await,
+            Place::Playlist { url, .. } => plain::look(fetcher, url, self.anew, edge).await,
         }
     }
 
@@ -332,8 +340,9 @@ impl Stream {
             for (index, place) in self.places[..index].iter().enumerate() {
                 let have = self.consumer.now();
                 let have = have.as_ref().and_then(|now| now.last_complete());
-                let have = have.map_or(0, |last| last.number());
-                let looked = self.look(place, &self.name);
+                let edge = have.map(|last| last.number());
+                let have = edge.unwrap_or(0);
+                let looked = self.look(place, &self.name, edge);
                 let glance = tokio::time::timeout(PATIENCE, looked).await;
                 let level = |glance: &Glance| {
                     let last = glance.list.segments.last();
@@ -351,7 +360,7 @@ impl Stream {
     async fn begun_anew(&self, place: &Place, stream: &StreamName) {
         loop {
             tokio::time::sleep(LOOK_AGAIN).await;
-            match self.look(place, stream).await {
+            match self.look(place, stream, None).await {
                 Ok(Glance { list, .. }) if !list.ended => return,
                 // Between two programmes there may be nothing of it.
                 Ok(_) | Err(_) => {}
@@ -502,6 +511,9 @@ const BEHIND: usize = 4;
 /// at the very beginning.
 const LATE: Duration = Duration::from_millis(500);
 const START: Duration = Duration::from_secs(15);
+
+/// Why a rung is not taken whose segments would leave a hole, or say something twice.
+const OTHER_TIMES: &str = "its pictures are not shown when the cheapest rung's are";
 
 /// So long an upstream may take to say that it is there.
 const ANSWERS: Duration = Duration::from_secs(1);

@@ -110,9 +110,7 @@ impl Demux {
 
     fn finish(self) -> Result<Multiplex, Error> {
         if self.kinds.is_empty() {
-            return Err(Error::Ts {
-                what: "no tables that say what is in it",
-            });
+            return Err(Error::NoTables);
         }
         let mut multiplex = Multiplex {
             has_pictures: self.pictures.is_some(),

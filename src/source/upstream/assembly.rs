@@ -11,13 +11,14 @@ use playlists::{
 use reqwest::Url;
 
 use super::{
-    Lost, PATIENCE, Start,
+    Lost, OTHER_TIMES, PATIENCE, Start,
     describe::{epoch_in, exact},
     join,
     lanes::{Followers, Lane, is_watched},
     now,
     plain::Mold,
     rung::{Item, Share},
+    transport::Made,
 };
 use crate::{net::Fetcher, store::Producer};
 
@@ -140,8 +141,10 @@ impl<'a> Assembly<'a> {
             };
             let next = tokio::time::timeout(patience, followers.next(follower)).await;
             let item = match next {
-                Ok(Ok(item)) if place(&item) == place(&lead) => Ok(item),
-                Ok(Ok(_)) => Err("it is not made of the same parts as the cheapest".to_owned()),
+                Ok(Ok(item)) if place(&item) != place(&lead) => {
+                    Err("it is not made of the same parts as the cheapest".to_owned())
+                }
+                Ok(Ok(item)) => fits(&item, &lead).map(|()| item).map_err(str::to_owned),
                 Ok(Err(lost)) => Err(lost.to_string()),
                 Err(_) => Err(format!("it is more than {patience:?} behind the cheapest")),
             };
@@ -216,6 +219,14 @@ impl<'a> Assembly<'a> {
             self.producer.mark(range.clone())?;
         }
         let duration = self.exact(lead.duration);
+        if lead.gap || sounds.iter().any(|share| share.gap) {
+            let number = lead.segment.number;
+            let head = self.head(&lead.segment, &sounds).await?;
+            self.producer.skip(head, duration)?;
+            // Nobody is told of them.
+            self.captions(number).await?;
+            return Ok(());
+        }
         // Any rung can be begun with a segment.
         let open = Part::open_in(shares.iter().map(|share| match share {
             Some(share) => share.independent,
@@ -361,6 +372,20 @@ fn place(item: &Item) -> (u64, Option<(usize, bool)>) {
     }
 }
 
+/// Whether a rung's share can stand beside the cheapest rung's.
+fn fits(item: &Item, lead: &Item) -> Result<(), &'static str> {
+    let (Item::Part(own), Item::Part(lead)) = (item, lead) else {
+        return Ok(());
+    };
+    if own.gap && !lead.gap {
+        return Err("there is nothing in it that can be played");
+    }
+    match Made::agree(lead.begins, own.begins) {
+        true => Ok(()),
+        false => Err(OTHER_TIMES),
+    }
+}
+
 /// Shares of one part, or the word that the segment is complete.
 fn shares(items: Items) -> Result<Joined, Lost> {
     let at = place(&items.lead);
@@ -406,13 +431,18 @@ impl Inits {
             return Ok(init.clone());
         }
         let mut renditions = Vec::new();
-        for uri in &key.1 {
-            renditions.push(match uri {
-                Some(uri) => self.fetch(uri).await?,
-                None => Bytes::new(),
+        let made = |place| self.mold.as_ref().and_then(|mold| mold.made(place));
+        for (place, uri) in (1..).zip(&key.1) {
+            renditions.push(match (made(place), uri) {
+                (Some(made), _) => made,
+                (None, Some(uri)) => self.fetch(uri).await?,
+                (None, None) => Bytes::new(),
             });
         }
-        let media = self.fetch(&key.0).await?;
+        let media = match made(0) {
+            Some(made) => made,
+            None => self.fetch(&key.0).await?,
+        };
         let (epoch, media) = match &self.mold {
             Some(mold) => mold.of(media)?,
             None => (epoch_in(&key.0).unwrap_or(Epoch(timeline)), media),
@@ -453,6 +483,8 @@ mod tests {
             duration: MediaTime::ZERO,
             independent: true,
             last: whole,
+            gap: false,
+            begins: None,
             media: Bytes::from_static(b"media"),
         })
     }

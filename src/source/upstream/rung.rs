@@ -12,7 +12,7 @@ use playlists::{
 use reqwest::Url;
 use tokio::sync::mpsc;
 
-use super::{Lost, PATIENCE, Start, join, lists, plain::Shape};
+use super::{Lost, PATIENCE, Start, join, lists, plain::Shape, transport::Made};
 use crate::net::Fetcher;
 
 /// What a rung has come to. Every rung of a stream comes to the same in the same order.
@@ -39,6 +39,10 @@ pub(super) struct Share {
     pub independent: bool,
     /// The segment has no more parts. Not known of one that was listed before its segment was complete.
     pub last: bool,
+    /// There is nothing in it that can be played.
+    pub gap: bool,
+    /// When it begins, where that has to be known, and how far off another rung's may be.
+    pub begins: Option<(u64, u64)>,
     pub media: Bytes,
 }
 
@@ -206,16 +210,23 @@ impl Follower {
                 Some(ahead) => ahead.media,
                 None => {
                     let url = join(&self.url, &part.uri)?;
-                    self.fetcher.media(url, PATIENCE).await?
+                    match self.shape.as_ref().and_then(|shape| shape.kept(&url)) {
+                        Some(kept) => kept,
+                        None => self.fetcher.media(url, PATIENCE).await?,
+                    }
                 }
             };
-            let media = match &self.shape {
-                Some(shape) => {
-                    shape
-                        .media(&self.fetcher, &self.url, segment, media)
-                        .await?
+            let made = match &self.shape {
+                Some(shape) => shape.media(&self.fetcher, &self.url, segment, media).await,
+                None => Ok(Made::as_it_is(media)),
+            };
+            let made = match made {
+                Ok(made) => Some(made),
+                Err(error @ Lost::Unplayable { .. }) => {
+                    tracing::warn!(playlist = %self.url, %error, "there is a gap");
+                    None
                 }
-                None => media,
+                Err(lost) => return Err(lost),
             };
             let share = Share {
                 last: segment.uri.is_some() && place.parts + 1 == parts.len(),
@@ -224,7 +235,9 @@ impl Follower {
                 segment: segment.clone(),
                 duration: part.duration,
                 independent: part.independent,
-                media,
+                gap: made.is_none(),
+                begins: made.as_ref().and_then(|made| made.begins),
+                media: made.map(|made| made.media).unwrap_or_default(),
             };
             if items.send(Item::Part(share)).await.is_err() {
                 return Ok(None);
