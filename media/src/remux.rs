@@ -2,13 +2,15 @@
 //!
 //! Pictures keep their octets, behind lengths instead of start codes and with their parameter sets in band; frames of AAC lose their heads.
 //! Each segment's first picture is decoded when it is shown (`order`), and each segment ends where its last picture does: so the segments of
-//! rungs whose pictures are shown at the same times follow one another, however deep each encoder reorders.
+//! rungs whose pictures are shown at the same times follow one another, however deep each encoder reorders. Where sound is cut depends on that depth
+//! in a multiplex; so of sound each rung's segment is given the stretch that the leading rung's has, and what it lacks of that is taken from there.
 
 mod pictures;
 mod sound;
 
 use std::ops::Range;
 
+pub use self::sound::Sound;
 use crate::{
     Error, Kind, aac, avc,
     compose::{self, PICTURES, Run, SOUND, Sample, TICKS},
@@ -76,6 +78,8 @@ pub fn init(largest: &Programme) -> Result<Vec<u8>, Error> {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Remuxed {
     pub media: Vec<u8>,
+    /// The sound that is in it.
+    pub sound: Sound,
     /// When its first picture is shown, or its first sound is heard if it has none, in 1/90000 s.
     pub begins: u64,
     /// How long a usual picture is shown, in the same.
@@ -93,6 +97,8 @@ pub struct Wanted<'a> {
     pub near: u64,
     /// How long it is said to be, in the same.
     pub length: u64,
+    /// The sound of the same segment in the rung that leads; `None` for that rung itself.
+    pub lead: Option<&'a Sound>,
 }
 
 /// Makes CMAF of a segment of MPEG-TS, for an [init section](init) of what is `wanted`.
@@ -108,7 +114,11 @@ pub fn remux(octets: &[u8], wanted: &Wanted<'_>) -> Result<Remuxed, Error> {
     };
     let sound = match &programme.sound {
         Some(known) => sound::of(&multiplex.sound, &clock, known)?,
-        None => sound::Sound::default(),
+        None => Sound::default(),
+    };
+    let sound = match wanted.lead.filter(|_| programme.sound.is_some()) {
+        Some(lead) => sound.in_place_of(lead),
+        None => sound,
     };
     let rate = programme.sound.map_or(TICKS, |sound| sound.rate);
     let heard = sound
@@ -123,6 +133,7 @@ pub fn remux(octets: &[u8], wanted: &Wanted<'_>) -> Result<Remuxed, Error> {
         begins,
         step,
         damaged: multiplex.damaged + sound.damaged,
+        sound,
     })
 }
 
@@ -137,12 +148,7 @@ struct Coded {
 }
 
 /// Fragments of about half a second each, so that who plays while they come has pictures and sound together.
-fn write(
-    pictures: Option<&pictures::Pictures>,
-    sound: &sound::Sound,
-    rate: u32,
-    begins: u64,
-) -> Vec<u8> {
+fn write(pictures: Option<&pictures::Pictures>, sound: &Sound, rate: u32, begins: u64) -> Vec<u8> {
     let none = (&[][..], &[][..]);
     let (mut frames, shown) = pictures.map_or(none, |own| (&own.frames[..], &own.data[..]));
     let mut heard = &sound.frames[..];

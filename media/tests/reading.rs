@@ -261,7 +261,7 @@ proptest! {
             octets.drain(at..(at + 100).min(octets.len()));
         }
         let _ = remux::programme(&octets);
-        let wanted = Wanted { programme: &programme, near: 0, length: 144_000 };
+        let wanted = Wanted { programme: &programme, near: 0, length: 144_000, lead: None };
         if let Ok(made) = remux::remux(&octets, &wanted) {
             let init = Init::parse(&remux::init(&programme).unwrap()).unwrap();
             let read = fragments(&made.media, &init).unwrap();
@@ -318,6 +318,7 @@ fn what_goes_through_mpeg_ts_comes_out_as_it_was_with_its_parameter_sets() {
             programme: &programme,
             near: start + 1_000_000,
             length: 144_000,
+            lead: None,
         };
         let made = remux::remux(&octets, &wanted).unwrap();
         assert_eq!((made.begins, made.step, made.damaged), (start, 9000, 0));
@@ -359,6 +360,7 @@ fn times_of_33_bits_are_those_that_are_nearest_to_what_is_expected() {
             programme: &programme,
             near,
             length: 0,
+            lead: None,
         };
         remux::remux(&octets, &wanted).unwrap().begins
     };
@@ -382,6 +384,7 @@ fn a_segment_is_taken_from_its_first_key_frame_on_or_not_at_all() {
         programme: &programme,
         near: 0,
         length: 0,
+        lead: None,
     };
     // The packet with the beginning of the only key frame; then one in the middle of another picture.
     let pictures: Vec<_> = (0..octets.len() / 188)

@@ -40,7 +40,7 @@ use gate::Gate;
 pub use gate::Members;
 use journal::Journal;
 use launcher::Launcher;
-use lease::Tenure;
+use lease::{Legacy, Tenure};
 use operator::Operator;
 use places::Places;
 pub use routing::Routing;
@@ -72,6 +72,8 @@ pub struct Means {
     pub operator: Operator,
     /// Whether this manager decides, as it changes.
     pub tenure: watch::Receiver<Tenure>,
+    /// What the manager that decided before has left, and this one leaves.
+    pub legacy: Legacy,
 }
 
 impl Means {
@@ -83,6 +85,7 @@ impl Means {
             places: Arc::default(),
             operator: Operator::default(),
             tenure: watch::channel(Tenure::SOLE).1,
+            legacy: Legacy::default(),
         }
     }
 }
@@ -113,8 +116,9 @@ impl Manager {
     /// Starts the task that owns the state. It ends after `stop`, when the relays it launched have.
     pub fn start(config: Config, means: Means, stop: CancellationToken) -> Self {
         let (places, operator) = (means.places, means.operator);
-        let (launcher, journal, tenure) = (means.launcher, means.journal, means.tenure);
-        let (desk, task) = desk::open(config, launcher, journal, tenure, stop);
+        let (launcher, journal) = (means.launcher, means.journal);
+        let office = (means.tenure, means.legacy);
+        let (desk, task) = desk::open(config, launcher, journal, office, stop);
         Self {
             desk,
             task,

@@ -35,6 +35,7 @@ use self::{
     describe::{Named, format, listen, renditions, rung_of},
     lanes::Followers,
     plain::{Mold, Shape},
+    transport::Clock,
     turns::Turns,
 };
 use crate::{
@@ -123,6 +124,7 @@ pub async fn run(upstream: Upstream, store: Store, stop: CancellationToken) {
                         places,
                         consumer,
                         anew: 0,
+                        clock: Arc::default(),
                     };
                     let stop = stop.clone();
                     streams.spawn(async move { one.run(producer, stop).await });
@@ -152,7 +154,9 @@ pub async fn try_once(upstream: &Upstream) -> Result<(), String> {
     let fetcher = &upstream.fetcher;
     match upstream.places.first() {
         Some(Place::Playlist { url, .. }) => {
-            let looked = plain::look(fetcher, url, 0, None).await.map(drop);
+            let looked = plain::look(fetcher, url, (0, &Arc::default()), None)
+                .await
+                .map(drop);
             looked.map_err(|lost| lost.to_string())
         }
         Some(Place::Node(base)) => {
@@ -206,6 +210,8 @@ struct Stream {
     consumer: Consumer,
     /// How often what came did not follow what was there.
     anew: u64,
+    /// When segments begin that say so themselves.
+    clock: Arc<Clock>,
 }
 
 impl Stream {
@@ -247,6 +253,7 @@ impl Stream {
                         // It would not follow the next time either.
                         producer.begin_anew();
                         self.anew += 1;
+                        self.clock = Arc::default();
                     }
                     let next = &self.places[turns.at()];
                     tracing::warn!(stream = %producer.name(), %error, upstream = %place, %next, ?again_in, "lost the upstream; following anew");
@@ -272,6 +279,7 @@ impl Stream {
             mold,
         } = self.look(place, producer.name(), edge(producer)).await?;
         let start = Start::choose(&list, edge(producer));
+        self.clock.forget_from(start.from);
         if let Place::Node(base) = place {
             self.upstream.following.send_replace(Some(base.clone()));
         }
@@ -301,7 +309,9 @@ impl Stream {
         let fetcher = &self.upstream.fetcher;
         match place {
             Place::Node(base) => look(fetcher, base, stream).await,
-            Place::Playlist { url, .. } => plain::look(fetcher, url, self.anew, edge).await,
+            Place::Playlist { url, .. } => {
+                plain::look(fetcher, url, (self.anew, &self.clock), edge).await
+            }
         }
     }
 
@@ -511,9 +521,6 @@ const BEHIND: usize = 4;
 /// at the very beginning.
 const LATE: Duration = Duration::from_millis(500);
 const START: Duration = Duration::from_secs(15);
-
-/// Why a rung is not taken whose segments would leave a hole, or say something twice.
-const OTHER_TIMES: &str = "its pictures are not shown when the cheapest rung's are";
 
 /// So long an upstream may take to say that it is there.
 const ANSWERS: Duration = Duration::from_secs(1);

@@ -3,8 +3,9 @@
 use super::{Clock, Coded};
 use crate::{Error, aac, ts::demux::Pes};
 
-#[derive(Clone, Debug, Default)]
-pub(super) struct Sound {
+/// A segment's sound.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Sound {
     /// Their times are in samples.
     pub(super) frames: Vec<Coded>,
     pub(super) data: Vec<u8>,
@@ -51,6 +52,36 @@ fn stretches(packets: &[Pes]) -> Vec<(Vec<u8>, Vec<Mark>)> {
 }
 
 impl Sound {
+    /// For each frame that `lead` has, the one of this that is heard then, or else that of `lead`.
+    pub(super) fn in_place_of(self, lead: &Self) -> Self {
+        if lead.frames.is_empty() {
+            return self;
+        }
+        let mut all = Self {
+            damaged: self.damaged,
+            ..Self::default()
+        };
+        let mut own = self.frames.iter().peekable();
+        for frame in &lead.frames {
+            while own
+                .next_if(|own| own.start + (FRAME as u64) / 2 < frame.start)
+                .is_some()
+            {}
+            let same = own.next_if(|own| own.start <= frame.start + FRAME as u64 / 2);
+            let octets = match same {
+                Some(own) => self.data.get(own.data.clone()),
+                None => lead.data.get(frame.data.clone()),
+            };
+            let from = all.data.len();
+            all.data.extend_from_slice(octets.unwrap_or_default());
+            all.frames.push(Coded {
+                data: from..all.data.len(),
+                ..frame.clone()
+            });
+        }
+        all
+    }
+
     fn stretch(
         &mut self,
         octets: &[u8],

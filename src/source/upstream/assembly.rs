@@ -11,14 +11,13 @@ use playlists::{
 use reqwest::Url;
 
 use super::{
-    Lost, OTHER_TIMES, PATIENCE, Start,
+    Lost, PATIENCE, Start,
     describe::{epoch_in, exact},
     join,
     lanes::{Followers, Lane, is_watched},
     now,
     plain::Mold,
     rung::{Item, Share},
-    transport::Made,
 };
 use crate::{net::Fetcher, store::Producer};
 
@@ -144,7 +143,10 @@ impl<'a> Assembly<'a> {
                 Ok(Ok(item)) if place(&item) != place(&lead) => {
                     Err("it is not made of the same parts as the cheapest".to_owned())
                 }
-                Ok(Ok(item)) => fits(&item, &lead).map(|()| item).map_err(str::to_owned),
+                Ok(Ok(item)) if is_gap(&item) && !is_gap(&lead) => {
+                    Err("there is nothing in its segment that can be played".to_owned())
+                }
+                Ok(Ok(item)) => Ok(item),
                 Ok(Err(lost)) => Err(lost.to_string()),
                 Err(_) => Err(format!("it is more than {patience:?} behind the cheapest")),
             };
@@ -372,18 +374,9 @@ fn place(item: &Item) -> (u64, Option<(usize, bool)>) {
     }
 }
 
-/// Whether a rung's share can stand beside the cheapest rung's.
-fn fits(item: &Item, lead: &Item) -> Result<(), &'static str> {
-    let (Item::Part(own), Item::Part(lead)) = (item, lead) else {
-        return Ok(());
-    };
-    if own.gap && !lead.gap {
-        return Err("there is nothing in it that can be played");
-    }
-    match Made::agree(lead.begins, own.begins) {
-        true => Ok(()),
-        false => Err(OTHER_TIMES),
-    }
+/// Whether it is one without anything to play.
+fn is_gap(item: &Item) -> bool {
+    matches!(item, Item::Part(share) if share.gap)
 }
 
 /// Shares of one part, or the word that the segment is complete.
@@ -484,7 +477,6 @@ mod tests {
             independent: true,
             last: whole,
             gap: false,
-            begins: None,
             media: Bytes::from_static(b"media"),
         })
     }

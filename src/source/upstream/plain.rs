@@ -25,7 +25,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Glance, Lost, PATIENCE, Start, describe, join, lists,
-    transport::{self, Clock, Made, Transport},
+    transport::{self, Clock, Transport},
 };
 use crate::net::Fetcher;
 
@@ -121,18 +121,11 @@ impl Shape {
         base: &Url,
         segment: &ListedSegment,
         octets: Bytes,
-    ) -> Result<Made, Lost> {
+    ) -> Result<Bytes, Lost> {
         if let Some(transport) = &self.transport {
             return transport.make(segment, octets).await;
         }
-        let media = self.with_sets(fetcher, base, segment, octets).await?;
-        Ok(Made::as_it_is(media))
-    }
-
-    /// Whether a segment that was brought can stand where the cheapest rung's would.
-    pub(super) fn follows_lead(&self, number: u64, made: &Made) -> bool {
-        let transport = self.transport.as_ref();
-        transport.is_none_or(|transport| transport.follows_lead(number, made))
+        self.with_sets(fetcher, base, segment, octets).await
     }
 
     async fn with_sets(
@@ -200,7 +193,7 @@ fn ahead(list: &MediaPlaylist, (number, time): (u64, WallTime)) -> Option<i64> {
 pub(super) async fn look(
     fetcher: &Fetcher,
     url: &Url,
-    salt: u64,
+    (salt, clock): (u64, &Arc<Clock>),
     edge: Option<u64>,
 ) -> Result<Glance, Lost> {
     let (index, text) = fetcher.text(url.clone(), PATIENCE).await?;
@@ -223,10 +216,9 @@ pub(super) async fn look(
         from.push(join(&index, uri)?);
     }
     let list = lists(fetcher, from[0].clone(), PATIENCE).await?;
-    let clock = Arc::new(Clock::default());
     let start = Start::choose(&list, edge);
     let (mut mold, shapes) = if probe(&list, None).is_some_and(|last| last.map.is_none()) {
-        transports(fetcher, &from, (&list, start), &ladder, &clock).await?
+        transports(fetcher, &from, (&list, start), &ladder, clock).await?
     } else {
         shapes(fetcher, &from, &list, &ladder).await?
     };
@@ -241,7 +233,7 @@ pub(super) async fn look(
             ..Shape::default()
         };
         if rendition.kind == Kind::Audio {
-            shape.transport = sound(fetcher, &url, &clock).await?;
+            shape.transport = sound(fetcher, &url, clock).await?;
         }
         let own = shape
             .transport
@@ -331,7 +323,14 @@ async fn transports(
         if segment.map.is_some() {
             return Err(Lost::Unfit(MIXED.to_owned()));
         }
-        transports.push(Transport::look(fetcher, url, segment, clock, leads).await?);
+        let looked = Transport::look(fetcher, url, segment, clock, leads).await;
+        transports.push(match (looked, probe(&own, None)) {
+            // One may be damaged, and is a gap then.
+            (Err(Lost::Unfit(_)), Some(newest)) if newest.number != segment.number => {
+                Transport::look(fetcher, url, newest, clock, leads).await?
+            }
+            (looked, _) => looked?,
+        });
         shapes.push(Shape {
             mark: mark(lead).filter(|_| !leads),
             ahead: AtomicI64::new(if leads { 0 } else { UNKNOWN }),

@@ -12,7 +12,7 @@ use playlists::{
 use reqwest::Url;
 use tokio::sync::mpsc;
 
-use super::{Lost, PATIENCE, Start, join, lists, plain::Shape, transport::Made};
+use super::{Lost, PATIENCE, Start, join, lists, plain::Shape};
 use crate::net::Fetcher;
 
 /// What a rung has come to. Every rung of a stream comes to the same in the same order.
@@ -41,8 +41,6 @@ pub(super) struct Share {
     pub last: bool,
     /// There is nothing in it that can be played.
     pub gap: bool,
-    /// When it begins, where that has to be known, and how far off another rung's may be.
-    pub begins: Option<(u64, u64)>,
     pub media: Bytes,
 }
 
@@ -218,7 +216,7 @@ impl Follower {
             };
             let made = match &self.shape {
                 Some(shape) => shape.media(&self.fetcher, &self.url, segment, media).await,
-                None => Ok(Made::as_it_is(media)),
+                None => Ok(media),
             };
             let made = match made {
                 Ok(made) => Some(made),
@@ -236,8 +234,7 @@ impl Follower {
                 duration: part.duration,
                 independent: part.independent,
                 gap: made.is_none(),
-                begins: made.as_ref().and_then(|made| made.begins),
-                media: made.map(|made| made.media).unwrap_or_default(),
+                media: made.unwrap_or_default(),
             };
             if items.send(Item::Part(share)).await.is_err() {
                 return Ok(None);

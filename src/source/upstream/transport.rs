@@ -15,6 +15,7 @@ use media::{
 };
 use playlists::{Ladder, parse::ListedSegment};
 use reqwest::Url;
+use tokio::sync::watch;
 
 use super::{Lost, PATIENCE, join, now};
 use crate::net::Fetcher;
@@ -30,49 +31,30 @@ pub(super) struct Transport {
     kept: Mutex<Option<(Url, Bytes)>>,
 }
 
-/// A segment as it is published.
+/// What all rungs of a stream share.
 #[derive(Debug)]
-pub(super) struct Made {
-    pub media: Bytes,
-    /// When it begins, and how far off another rung's may be, in 1/90000 s.
-    pub begins: Option<(u64, u64)>,
+pub(super) struct Clock {
+    /// When a segment of each stretch without a discontinuity begins, by its discontinuity sequence number.
+    near: Mutex<BTreeMap<u64, u64>>,
+    /// Of the rung that leads, by number; `None` of what could not be played.
+    lead: watch::Sender<BTreeMap<u64, Option<Arc<Remuxed>>>>,
 }
 
-impl Made {
-    pub(super) fn as_it_is(media: Bytes) -> Self {
+impl Default for Clock {
+    fn default() -> Self {
         Self {
-            media,
-            begins: None,
+            near: Mutex::default(),
+            lead: watch::channel(BTreeMap::new()).0,
         }
     }
-
-    /// Whether the segments can take one another's place.
-    pub(super) fn agree(one: Option<(u64, u64)>, other: Option<(u64, u64)>) -> bool {
-        match (one, other) {
-            (Some((one, _)), Some((other, off))) => one.abs_diff(other) <= off,
-            _ => true,
-        }
-    }
-}
-
-/// When segments begin, for all rungs of a stream.
-#[derive(Debug, Default)]
-pub(super) struct Clock(Mutex<Times>);
-
-#[derive(Debug, Default)]
-struct Times {
-    /// One segment of each stretch without a discontinuity, by its discontinuity sequence number.
-    near: BTreeMap<u64, u64>,
-    /// Of the rung that leads, by number.
-    lead: BTreeMap<u64, (u64, u64)>,
 }
 
 impl Clock {
     /// About when `segment` begins. Times of 33 bits begin anew every 26.5 hours; ours do not. The first of a stretch is taken to
     /// begin at its date, so that all relays agree, and one that is started again with itself.
     fn near(&self, segment: &ListedSegment) -> u64 {
-        let times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = times.near.get(&segment.timeline).copied();
+        let near = self.near.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = near.get(&segment.timeline).copied();
         known.unwrap_or_else(|| {
             let date = segment.date_time.unwrap_or_else(now).millis();
             u64::try_from(date)
@@ -81,24 +63,36 @@ impl Clock {
         })
     }
 
-    fn takes(&self, segment: &ListedSegment, begins: (u64, u64), leads: bool) {
-        let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        times.near.insert(segment.timeline, begins.0);
-        if leads {
-            times.lead.insert(segment.number, begins);
-        }
-        while times.near.len() > STRETCHES {
-            times.near.pop_first();
-        }
-        while times.lead.len() > REMEMBERED {
-            times.lead.pop_first();
+    fn begins(&self, segment: &ListedSegment, begins: u64) {
+        let mut near = self.near.lock().unwrap_or_else(PoisonError::into_inner);
+        near.insert(segment.timeline, begins);
+        while near.len() > STRETCHES {
+            near.pop_first();
         }
     }
 
-    /// When the leading rung's segment of this number begins, if that is known.
-    fn lead(&self, number: u64) -> Option<(u64, u64)> {
-        let times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        times.lead.get(&number).copied()
+    /// What was known of this segment and of later ones is of another attempt.
+    pub(super) fn forget_from(&self, number: u64) {
+        self.lead.send_modify(|lead| drop(lead.split_off(&number)));
+    }
+
+    fn leads(&self, number: u64, remuxed: Option<Remuxed>) {
+        self.lead.send_modify(|lead| {
+            lead.insert(number, remuxed.map(Arc::new));
+            while lead.len() > REMEMBERED {
+                lead.pop_first();
+            }
+        });
+    }
+
+    /// The leading rung's segment of this number, which is waited for if it is still to come.
+    async fn lead(&self, number: u64) -> Option<Arc<Remuxed>> {
+        let mut lead = self.lead.subscribe();
+        let come =
+            lead.wait_for(|lead| lead.keys().next_back().is_some_and(|last| *last >= number));
+        let come = tokio::time::timeout(PATIENCE, come).await;
+        let found = come.ok()?.ok()?.get(&number).cloned();
+        found.flatten()
     }
 }
 
@@ -179,50 +173,70 @@ impl Transport {
         Some(octets)
     }
 
-    /// Makes CMAF of a segment. It copies megabytes, so that is not done where others wait.
-    pub(super) async fn make(&self, segment: &ListedSegment, octets: Bytes) -> Result<Made, Lost> {
-        let (number, programme) = (segment.number, self.programme.clone());
-        let near = self.clock.near(segment);
-        let length = u64::try_from(segment.duration.to_ticks(TICKS as u32)).unwrap_or(0);
-        let remuxed = tokio::task::spawn_blocking(move || {
-            let wanted = Wanted {
-                programme: &programme,
-                near,
-                length,
-            };
-            remux::remux(&octets, &wanted)
-        });
-        let remuxed = remuxed.await.map_err(|_| Lost::Follower)?;
-        let Remuxed {
-            media,
-            begins,
-            step,
-            damaged,
-        } = remuxed.map_err(|error| match error {
-            // Another encoder; it is looked at anew.
-            Error::Sound { .. } | Error::Ts { .. } => {
-                Lost::Unfit(format!("segment {number}: {error}"))
-            }
-            _ => Lost::Unplayable { number, error },
-        })?;
-        if damaged > 0 {
+    /// Makes CMAF of a segment, whose pictures have to be shown from when the leading rung's are.
+    pub(super) async fn make(&self, segment: &ListedSegment, octets: Bytes) -> Result<Bytes, Lost> {
+        let number = segment.number;
+        let lead = match self.leads {
+            true => None,
+            false => self.clock.lead(number).await,
+        };
+        let remuxed = self.remux(segment, octets, lead.clone()).await;
+        if self.leads && remuxed.is_err() {
+            self.clock.leads(number, None);
+        }
+        let mut remuxed = remuxed?;
+        if let Some(lead) = lead
+            && self.programme.has_pictures
+            && lead.begins.abs_diff(remuxed.begins) > (lead.step / 2).max(ROUNDING)
+        {
+            let why = "its pictures are not shown when the cheapest rung's are";
+            return Err(Lost::Segment { number, why });
+        }
+        if remuxed.damaged > 0 {
+            let damaged = remuxed.damaged;
             tracing::warn!(
                 number,
                 damaged,
                 "a segment of the origin is damaged; what cannot be read is left out"
             );
         }
-        let begins = (begins, (step / 2).max(ROUNDING));
-        self.clock.takes(segment, begins, self.leads);
-        Ok(Made {
-            media: media.into(),
-            begins: self.programme.has_pictures.then_some(begins),
-        })
+        self.clock.begins(segment, remuxed.begins);
+        let media = std::mem::take(&mut remuxed.media);
+        if self.leads {
+            self.clock.leads(number, Some(remuxed));
+        }
+        Ok(media.into())
     }
 
-    /// Whether a segment that was made can take the place of the leading rung's, as far as that is known.
-    pub(super) fn follows_lead(&self, number: u64, made: &Made) -> bool {
-        Made::agree(self.clock.lead(number), made.begins)
+    /// It copies megabytes, so that is not done where others wait.
+    async fn remux(
+        &self,
+        segment: &ListedSegment,
+        octets: Bytes,
+        lead: Option<Arc<Remuxed>>,
+    ) -> Result<Remuxed, Lost> {
+        let (number, programme) = (segment.number, self.programme.clone());
+        let near = self.clock.near(segment);
+        let length = u64::try_from(segment.duration.to_ticks(TICKS as u32)).unwrap_or(0);
+        let remuxed = tokio::task::spawn_blocking(move || {
+            // Of a rendition there is nothing that could stand for what it lacks.
+            let lead = lead.filter(|_| programme.has_pictures);
+            let wanted = Wanted {
+                programme: &programme,
+                near,
+                length,
+                lead: lead.as_ref().map(|lead| &lead.sound),
+            };
+            remux::remux(&octets, &wanted)
+        });
+        let remuxed = remuxed.await.map_err(|_| Lost::Follower)?;
+        remuxed.map_err(|error| match error {
+            // Another encoder; it is looked at anew.
+            Error::Sound { .. } | Error::Ts { .. } => {
+                Lost::Unfit(format!("segment {number}: {error}"))
+            }
+            _ => Lost::Unplayable { number, error },
+        })
     }
 }
 
@@ -266,5 +280,5 @@ const TICKS: u64 = 90_000;
 const ROUNDING: u64 = 2;
 const LOOK: usize = 64 * 1024;
 const STRETCHES: usize = 8;
-/// More segments than any playlist that a relay keeps.
-const REMEMBERED: usize = 256;
+/// So many segments' sound is kept: more than a node keeps segments of its own accord.
+const REMEMBERED: usize = 32;
