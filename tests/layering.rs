@@ -189,7 +189,6 @@ const PURE: &[&str] = &[
     "segmenter/src/director.rs",
     "segmenter/src/overload.rs",
     "segmenter/src/coded.rs",
-    "segmenter/src/order.rs",
     "segmenter/src/health.rs",
     "src/player/session.rs",
     "src/player/session/answers.rs",

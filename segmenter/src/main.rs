@@ -19,7 +19,6 @@ mod libav;
 mod likeness;
 mod lobby;
 mod marks;
-mod order;
 mod overload;
 mod pipeline;
 mod playout;

@@ -17,7 +17,7 @@ use super::{
     clerk::{Clerk, Voices},
     journal::Journal,
     launcher::Launcher,
-    lease::Tenure,
+    lease::{Legacy, Tenure},
     view::{Decision, Overview},
 };
 use crate::control::{Heartbeat, HeartbeatReply};
@@ -159,7 +159,7 @@ pub(super) fn open(
     config: Config,
     launcher: Option<Arc<dyn Launcher>>,
     journal: Option<Journal>,
-    tenures: watch::Receiver<Tenure>,
+    (tenures, legacy): (watch::Receiver<Tenure>, Legacy),
     stop: CancellationToken,
 ) -> (Desk, JoinHandle<()>) {
     let (messages, inbox) = mpsc::channel(QUEUE);
@@ -178,6 +178,7 @@ pub(super) fn open(
         stop: stop.clone(),
     };
     let voices = Voices {
+        legacy,
         decisions,
         routing: routing_in,
         journal,

@@ -15,7 +15,7 @@ fn stages() -> BTreeMap<String, Vec<(String, String)>> {
         .lines()
         .filter(|line| !line.trim_start().starts_with('#'));
     let whole = lines.collect::<Vec<_>>().join("\n").replace("\\\n", " ");
-    let mut stages = BTreeMap::new();
+    let mut stages: BTreeMap<String, Vec<_>> = BTreeMap::new();
     let mut name = String::new();
     for line in whole.lines().filter(|line| !line.trim().is_empty()) {
         let (word, rest) = line.trim().split_once(' ').unwrap();

@@ -129,8 +129,10 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         true => Tenure::SOLE,
         false => Tenure::Standby { active: None },
     });
+    let legacy = lease::Legacy::default();
     if let Some(lease) = lease {
-        tasks.spawn(lease::pursue(lease, tenures, stop.clone()));
+        let pursuit = lease::pursue(lease, tenures, legacy.clone(), stop.clone());
+        tasks.spawn(pursuit);
     }
     tasks.spawn(places.clone().follow(stop.clone()));
     tracing::info!(
@@ -148,6 +150,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         operator,
         tenure,
         keeper,
+        legacy,
     };
     let manager = Manager::start(config, means, stop.clone());
     let hears = members.to_string();
@@ -188,9 +191,9 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
 /// Makes the decisions of a log again; whether they are the same.
 fn again(path: &Path) -> anyhow::Result<bool> {
     let told = || format!("replay {}", path.display());
-    let file = std::fs::File::open(path).with_context(told)?;
+    let log = replay::open(path).with_context(told)?;
     let mut out = std::io::stdout().lock();
-    let replayed = replay::replay(std::io::BufReader::new(file), |at, action| {
+    let replayed = replay::replay(log, |at, action| {
         let (region, node) = (action.region.as_ref(), action.node.as_deref());
         let region = region.map_or("-", |region| region.as_str());
         let (what, node, why) = (action.what, node.unwrap_or("-"), &action.reason);
