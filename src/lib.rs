@@ -4,6 +4,7 @@
 //!
 //! `docs/architecture.md` in the repository has the map.
 
+pub mod api;
 pub mod archive;
 pub mod assets;
 pub mod config;
@@ -24,3 +25,4 @@ pub mod store;
 pub mod telemetry;
 pub mod text;
 pub mod token;
+pub mod webhook;

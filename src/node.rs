@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use axum::Extension;
 use playlists::Bitrate;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
@@ -25,13 +26,14 @@ use crate::{
     origin::{
         self, Origin, Terms,
         admission::Overflow,
-        journal, ops,
+        announcing, journal, ops,
         profile::Latency,
         reporter::{self, Identity, Line, Standing, Word},
         viewers::{EXPLAINED, Rules},
     },
     store::Store,
     token::keys::Keys,
+    webhook::{Hooks, Pace, WebhookConfig},
 };
 
 /// How a node meets its viewers, its operator and its traffic manager.
@@ -124,6 +126,8 @@ pub struct NodeConfig {
     /// How heartbeats are written; the manager answers alike [default: json]
     #[arg(long, env = "SPILLWAY_CONTROL_ENCODING")]
     pub control_encoding: Option<Encoding>,
+    #[command(flatten)]
+    pub webhooks: WebhookConfig,
     #[command(flatten)]
     pub control: ControlConfig,
     #[command(flatten)]
@@ -272,6 +276,11 @@ impl Node {
             .clone()
             .unwrap_or_else(|| default_name(role.kind, &url));
         let lines = config.lines()?;
+        let trust = Trusted {
+            authorities: config.ca_file.clone(),
+            own: None,
+        };
+        let (hooks, deliveries) = Hooks::open(&config.webhooks, &name, &trust, Pace::default())?;
         let (rules, journal) = config.rules().await?;
         let origin = Origin::ruled_by(rules, name, store, config.terms()?);
         // It is set once, here.
@@ -288,11 +297,15 @@ impl Node {
         tasks.spawn(async move { front.serve(listener, public, &here, end).await });
         tasks.spawn(net::serve(
             private,
-            ops::private(origin.clone()),
+            ops::private(origin.clone()).layer(Extension(hooks.clone())),
             Limits::default(),
             stop.clone(),
         ));
         tasks.spawn(origin.clone().run(stop.clone()));
+        for delivery in deliveries {
+            tasks.spawn(delivery.run(stop.clone()));
+        }
+        tasks.spawn(announcing::run(origin.clone(), hooks, stop.clone()));
         if let Some(journal) = journal {
             tasks.spawn(journal.run(stop.clone()));
         }

@@ -19,12 +19,14 @@ const MODULES: &[(&str, &[&str], &[&str])] = &[
     ("shutdown", &[], &[]),
     ("pages", &[], &[]),
     ("config", &[], &[]),
+    ("api", &[], &[]),
     ("metrics", &[], &[]),
     ("logfile", &[], &[]),
     ("text", &[], &[]),
     ("token", &[], &[]),
     ("assets", &["text"], &[]),
     ("net", &["pages", "text"], &["playlists"]),
+    ("webhook", &["metrics", "net"], &["playlists"]),
     ("archive", &[], &["playlists"]),
     (
         "store",
@@ -42,18 +44,22 @@ const MODULES: &[(&str, &[&str], &[&str])] = &[
     (
         "origin",
         &[
-            "control", "logfile", "metrics", "net", "store", "text", "token",
+            "api", "control", "logfile", "metrics", "net", "store", "text", "token", "webhook",
         ],
         &["playlists", "adaptation", "media"],
     ),
     (
         "manager",
-        &["assets", "control", "logfile", "metrics", "net"],
+        &[
+            "api", "assets", "control", "logfile", "metrics", "net", "webhook",
+        ],
         &["playlists", "adaptation"],
     ),
     (
         "node",
-        &["assets", "control", "net", "origin", "store", "token"],
+        &[
+            "assets", "control", "net", "origin", "store", "token", "webhook",
+        ],
         &["playlists", "adaptation"],
     ),
 ];

@@ -19,9 +19,9 @@ use super::{
     desk::Desk,
     gate::{Caller, Gate, Pass, Refusal},
     report,
-    routes::Problem,
 };
 use crate::{
+    api::Problem,
     control::{Encoding, HEARTBEAT_PATH, HeartbeatReply, proof::Said},
     net::{Client, Connection},
 };

@@ -11,6 +11,7 @@
 //! ```
 
 pub mod address;
+mod announcing;
 mod clerk;
 mod desk;
 mod exposed;
@@ -31,10 +32,11 @@ pub mod view;
 use std::{sync::Arc, time::Duration};
 
 use adaptation::region;
-use axum::Router;
+use axum::{Extension, Router};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use announcing::Ears;
 use desk::Desk;
 use gate::Gate;
 pub use gate::Members;
@@ -44,6 +46,8 @@ use lease::Tenure;
 use operator::Operator;
 use places::Places;
 pub use routing::Routing;
+
+use crate::webhook::Hooks;
 
 /// What the manager needs to know before it hears anybody.
 #[derive(Clone, Debug)]
@@ -72,6 +76,8 @@ pub struct Means {
     pub operator: Operator,
     /// Whether this manager decides, as it changes.
     pub tenure: watch::Receiver<Tenure>,
+    /// Who is told of what is decided.
+    pub hooks: Hooks,
 }
 
 impl Means {
@@ -83,6 +89,7 @@ impl Means {
             places: Arc::default(),
             operator: Operator::default(),
             tenure: watch::channel(Tenure::SOLE).1,
+            hooks: Hooks::default(),
         }
     }
 }
@@ -107,6 +114,8 @@ pub struct Manager {
     task: JoinHandle<()>,
     places: Arc<Places>,
     operator: Arc<Operator>,
+    hooks: Hooks,
+    announcing: JoinHandle<()>,
 }
 
 impl Manager {
@@ -114,8 +123,15 @@ impl Manager {
     pub fn start(config: Config, means: Means, stop: CancellationToken) -> Self {
         let (places, operator) = (means.places, means.operator);
         let (launcher, journal, tenure) = (means.launcher, means.journal, means.tenure);
-        let (desk, task) = desk::open(config, launcher, journal, tenure, stop);
+        let (desk, task) = desk::open(config, launcher, journal, tenure.clone(), stop.clone());
+        let ears = Ears {
+            decisions: desk.decisions(),
+            tenure,
+        };
+        let hooks = means.hooks;
         Self {
+            announcing: tokio::spawn(announcing::run(ears, hooks.clone(), stop)),
+            hooks,
             desk,
             task,
             places,
@@ -126,7 +142,8 @@ impl Manager {
     /// Joins, and what operators see and say.
     pub fn public(&self) -> Router {
         let operator = operator::router(self.desk.clone(), self.operator.clone());
-        routes::router(self.desk.clone(), self.places.clone(), operator)
+        let routes = routes::router(self.desk.clone(), self.places.clone(), operator);
+        routes.layer(Extension(self.hooks.clone()))
     }
 
     /// Heartbeats, of `members`.
@@ -143,6 +160,9 @@ impl Manager {
     pub async fn ended(self) {
         if let Err(error) = self.task.await {
             tracing::error!(%error, "the manager's task failed");
+        }
+        if let Err(error) = self.announcing.await {
+            tracing::error!(%error, "the task that tells of decisions failed");
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod abandoning;
 pub mod admission;
+pub mod announcing;
 pub mod arms;
 mod asking;
 pub mod beside;

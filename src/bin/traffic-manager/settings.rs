@@ -25,6 +25,7 @@ use spillway::{
         places::{Geo, Places, Rules, Table},
     },
     net::{FrontConfig, issuing::Issue},
+    webhook::WebhookConfig,
 };
 
 /// Sends viewers to the node that serves their region, and starts a relay for a region when its
@@ -230,6 +231,9 @@ pub(crate) struct Settings {
     /// [default: that of --listen, or `[::]:9443` with --control-ca]
     #[arg(long, env = "SPILLWAY_CONTROL_LISTEN", value_name = "IP:PORT")]
     pub(crate) control_listen: Option<SocketAddr>,
+
+    #[command(flatten)]
+    pub(crate) webhooks: WebhookConfig,
 
     #[command(flatten)]
     pub(crate) control: ControlConfig,
