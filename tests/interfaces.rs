@@ -7,7 +7,10 @@ mod node;
 #[path = "interfaces/schema.rs"]
 mod schema;
 #[path = "managing/town.rs"]
+#[allow(dead_code, reason = "managing uses the rest")]
 mod town;
+#[path = "interfaces/webhooks.rs"]
+mod webhooks;
 
 use axum::http::Method;
 use node::{TestNode, patient, short};
@@ -25,11 +28,7 @@ async fn watched() -> (TestNode, String) {
     feed.segments(4);
     feed.producer.report(Intake {
         runs: 2,
-        health: Some(Health {
-            backup: Some(InputHealth::default()),
-            alerts: vec![Alert::EncoderOverloaded],
-            ..Health::default()
-        }),
+        health: Some(troubled()),
     });
     let join = format!("{}/live/demo", node.url);
     for path in [
@@ -48,6 +47,15 @@ async fn watched() -> (TestNode, String) {
     let stop = node.stop.clone();
     tokio::spawn(net::serve(listener, private, net::Limits::default(), stop));
     (node, url)
+}
+
+/// What a segmenter reports that cannot keep up.
+fn troubled() -> Health {
+    Health {
+        backup: Some(InputHealth::default()),
+        alerts: vec![Alert::EncoderOverloaded],
+        ..Health::default()
+    }
 }
 
 /// A manager that has a primary, a relay, a region that is pinned, and decisions.
