@@ -96,6 +96,7 @@ async fn what_a_node_answers_is_as_its_description_says() {
     for (path, asked, status) in [
         ("/v1/viewers", "/v1/viewers?after=nonsense", 400),
         ("/v1/viewers", "/v1/viewers?limit=x", 400),
+        ("/v1/viewers", "/v1/viewers?limit=0", 400),
         ("/v1/viewers", "/v1/viewers?stream=a/b", 400),
         ("/v1/viewers/{viewer}", "/v1/viewers/nobody", 404),
         ("/v1/viewers/{viewer}", "/v1/viewers/%ff", 400),

@@ -113,7 +113,8 @@ async fn undrain(
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Weight {
-    /// 1 is usual; 0 to 1000.
+    /// 1 is usual.
+    #[schema(minimum = 0, maximum = 1000)]
     weight: f64,
 }
 
@@ -133,23 +134,37 @@ async fn weigh(
         .await
 }
 
+/// At least one of the two.
+#[derive(Default, Deserialize, ToSchema)]
+#[schema(min_properties = 1)]
+#[serde(default, deny_unknown_fields)]
+struct Held {
+    /// No fewer relays and no more.
+    #[schema(nullable = false)]
+    relays: Option<usize>,
+    /// Joins go to this node while it serves, whatever its region.
+    #[schema(nullable = false)]
+    node: Option<String>,
+}
+
 /// Holds a region to so many relays, or to one node
-#[utoipa::path(put, path = "/v1/regions/{region}/pin", tag = "operator", security(("operator" = [])), request_body = Pin,
-    params(("region" = String, Path, description = "1 to 32 letters, digits and `-`")), responses(Taken))]
+#[utoipa::path(put, path = "/v1/regions/{region}/pin", tag = "operator", security(("operator" = [])), request_body = Held,
+    params(("region" = String, Path, pattern = "^[A-Za-z0-9-]{1,32}$")), responses(Taken))]
 async fn pin(
     State(counter): State<Counter>,
     Path(region): Path<String>,
     headers: HeaderMap,
-    body: Result<Json<Pin>, JsonRejection>,
+    body: Result<Json<Held>, JsonRejection>,
 ) -> Answer {
     counter.operator.check(&headers)?;
-    let (region, pin) = (named(&region)?, read(body)?);
+    let (region, Held { relays, node }) = (named(&region)?, read(body)?);
+    let pin = Pin { relays, node };
     counter.obey(&headers, Override::Pin { region, pin }).await
 }
 
 /// Lets it go as it goes
 #[utoipa::path(delete, path = "/v1/regions/{region}/pin", tag = "operator", security(("operator" = [])),
-    params(("region" = String, Path, description = "1 to 32 letters, digits and `-`")), responses(Taken))]
+    params(("region" = String, Path, pattern = "^[A-Za-z0-9-]{1,32}$")), responses(Taken))]
 async fn unpin(
     State(counter): State<Counter>,
     Path(region): Path<String>,

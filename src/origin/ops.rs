@@ -117,7 +117,11 @@ async fn viewers(
         .transpose()
         .map_err(|why| Problem::bad_request(format!("{why}")))?;
     let stream = which.stream.as_ref().map(StreamName::as_str);
-    let limit = which.limit.unwrap_or(PAGE).clamp(1, LONGEST_PAGE);
+    let limit = which.limit.unwrap_or(PAGE);
+    if !(1..=LONGEST_PAGE).contains(&limit) {
+        let told = format!("limit={limit}: a page is of 1 to {LONGEST_PAGE} viewers");
+        return Err(Problem::bad_request(told));
+    }
     let now = Instant::now();
     let mut page = origin.viewers.page(stream, after.as_ref(), limit, now);
     name_classes(&origin, &mut page.viewers);

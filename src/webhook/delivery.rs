@@ -102,11 +102,11 @@ impl Delivery {
                 }
             };
             if !taken {
-                return self.close().await;
+                return self.decline(&stop).await;
             }
         }
-        self.waiting.close();
         let parting = timeout(self.pace.parting, self.part(&mut held)).await;
+        self.waiting.close();
         let left = self.waiting.len() + usize::from(held.is_some());
         if parting.is_err() || left > 0 {
             self.counts.dropped.fetch_add(left as u64, Relaxed);
@@ -122,7 +122,9 @@ impl Delivery {
     async fn part(&mut self, held: &mut Option<Arc<Message>>) {
         loop {
             if held.is_none() {
-                *held = self.waiting.recv().await;
+                // What is told because of the end comes a little later than the end.
+                let last = timeout(LAST_WORDS, self.waiting.recv()).await;
+                *held = last.ok().flatten();
             }
             let Some(message) = held.clone() else { return };
             if self.attempt(&message).await.is_err() {
@@ -208,14 +210,17 @@ impl Delivery {
     }
 
     /// It answered 410, by which Standard Webhooks says: no more of this.
-    async fn close(mut self) {
+    async fn decline(mut self, stop: &CancellationToken) {
         tracing::error!(
             destination = self.name,
             "the webhook is gone, by its own word; it is sent nothing more until this program is started again"
         );
         self.counts.dropped.fetch_add(1, Relaxed);
-        while self.waiting.recv().await.is_some() {
-            self.counts.dropped.fetch_add(1, Relaxed);
+        loop {
+            tokio::select! {
+                Some(_) = self.waiting.recv() => self.counts.dropped.fetch_add(1, Relaxed),
+                () = stop.cancelled() => return,
+            };
         }
     }
 }
@@ -225,6 +230,8 @@ fn without_path(text: &str, url: &Url) -> String {
     let place = url.origin().ascii_serialization();
     text.replace(url.as_str(), &place)
 }
+
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// Half of it at least, so that those who failed together do not come back together.
 fn jittered(pause: Duration) -> Duration {

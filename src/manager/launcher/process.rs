@@ -177,7 +177,7 @@ fn describe(status: std::io::Result<ExitStatus>) -> String {
 
 /// Settings of the manager that would mean something else to a relay, which inherits the rest.
 /// One private port for all of them would not do either.
-const OWN_SETTINGS: [&str; 11] = [
+const OWN_SETTINGS: [&str; 14] = [
     "SPILLWAY_CONFIG",
     "SPILLWAY_LISTEN",
     "SPILLWAY_PUBLIC_URL",
@@ -191,4 +191,8 @@ const OWN_SETTINGS: [&str; 11] = [
     "SPILLWAY_TLS_KEY",
     "SPILLWAY_ACME_DOMAIN",
     "SPILLWAY_HTTP_LISTEN",
+    // What becomes of relays is the manager's to tell.
+    "SPILLWAY_WEBHOOK",
+    "SPILLWAY_WEBHOOK_SECRET",
+    "SPILLWAY_WEBHOOK_SECRET_FILE",
 ];

@@ -186,10 +186,11 @@ pub(super) struct Which {
     /// Of this stream only.
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,64}$")]
     pub(super) stream: Option<StreamName>,
-    /// Viewers on the page, 1 to 10000; 1000 if it is not said.
+    /// Viewers on the page; 1000 if it is not said.
     #[param(minimum = 1, maximum = 10000)]
     pub(super) limit: Option<usize>,
     /// The `next` of the page before.
+    #[param(pattern = "^[A-Za-z0-9_-]{1,64}\\.[0-9]{1,9}$")]
     pub(super) after: Option<String>,
 }
 
