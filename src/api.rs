@@ -104,7 +104,7 @@ pub fn described<D: OpenApi>(routes: OpenApiRouter) -> Router {
 #[derive(Clone, Debug)]
 struct Description(Bytes);
 
-/// This document.
+/// This document
 #[utoipa::path(get, path = "/v1/openapi.json", tag = "health",
     responses((status = 200, description = "An OpenAPI 3.1 document.", body = serde_json::Value)))]
 async fn document(Extension(Description(text)): Extension<Description>) -> impl IntoResponse {

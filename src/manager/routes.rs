@@ -195,13 +195,13 @@ impl<'a> Asked<'a> {
 }
 /// All that is known, as of now
 #[utoipa::path(get, path = "/v1/overview", tag = "state",
-    responses((status = 200, body = Overview), (status = 503, description = "The manager is stopping.", body = api::Told)))]
+    responses((status = 200, description = "All of it.", body = Overview), (status = 503, description = "The manager is stopping.", body = api::Told)))]
 async fn overview(State(desk): State<Desk>) -> Result<Json<Overview>, Problem> {
     Ok(Json(desk.overview().await?))
 }
 /// Metrics for Prometheus
 #[utoipa::path(get, path = "/metrics", tag = "health",
-    responses((status = 200, body = String, content_type = "text/plain"), (status = 503, description = "The manager is stopping.", body = api::Told)))]
+    responses((status = 200, description = "Text exposition format 0.0.4.", body = String, content_type = "text/plain"), (status = 503, description = "The manager is stopping.", body = api::Told)))]
 async fn metrics(
     State(desk): State<Desk>,
     hooks: Option<Extension<Hooks>>,
@@ -214,19 +214,19 @@ async fn metrics(
 }
 /// Regions, as in the overview
 #[utoipa::path(get, path = "/v1/regions", tag = "state",
-    responses((status = 200, body = Vec<RegionView>), (status = 503, description = "The manager is stopping.", body = api::Told)))]
+    responses((status = 200, description = "In the order of their names.", body = Vec<RegionView>), (status = 503, description = "The manager is stopping.", body = api::Told)))]
 async fn regions(State(desk): State<Desk>) -> Result<Json<Vec<RegionView>>, Problem> {
     Ok(Json(desk.overview().await?.regions))
 }
 /// Nodes, as in the overview
 #[utoipa::path(get, path = "/v1/nodes", tag = "state",
-    responses((status = 200, body = Vec<NodeView>), (status = 503, description = "The manager is stopping.", body = api::Told)))]
+    responses((status = 200, description = "In the order of their names.", body = Vec<NodeView>), (status = 503, description = "The manager is stopping.", body = api::Told)))]
 async fn nodes(State(desk): State<Desk>) -> Result<Json<Vec<NodeView>>, Problem> {
     Ok(Json(desk.overview().await?.nodes))
 }
 /// The last decisions, newest first
 #[utoipa::path(get, path = "/v1/decisions", tag = "state",
-    responses((status = 200, body = Vec<Decision>), (status = 503, description = "The manager is stopping.", body = api::Told)))]
+    responses((status = 200, description = "At most 200.", body = Vec<Decision>), (status = 503, description = "The manager is stopping.", body = api::Told)))]
 async fn decisions(State(desk): State<Desk>) -> Result<Json<Vec<Decision>>, Problem> {
     Ok(Json(desk.overview().await?.decisions))
 }
@@ -284,7 +284,7 @@ fn event(name: &str, data: &impl serde::Serialize) -> Option<sse::Event> {
 }
 /// Whether the program answers
 #[utoipa::path(get, path = "/health", tag = "health",
-    responses((status = 200, body = Health)))]
+    responses((status = 200, description = "It does.", body = Health)))]
 async fn health() -> Json<Health> {
     Json(Health { status: "ok" })
 }
@@ -305,7 +305,7 @@ struct Ready {
 
 /// Whether viewers are to be sent here: this manager decides, and has heard its nodes
 #[utoipa::path(get, path = "/ready", tag = "health",
-    responses((status = 200, body = Ready), (status = 503, description = "Not now, and why.", body = Ready)))]
+    responses((status = 200, description = "They are.", body = Ready), (status = 503, description = "Not now, and why.", body = Ready)))]
 async fn ready(State(desk): State<Desk>) -> (StatusCode, Json<Ready>) {
     let routing = desk.routing().borrow().clone();
     let reason = match &routing.tenure {

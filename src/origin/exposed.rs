@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Metrics for Prometheus
-#[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, body = String, content_type = "text/plain")))]
+#[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, description = "Text exposition format 0.0.4.", body = String, content_type = "text/plain")))]
 pub(super) async fn metrics(
     State(origin): State<Arc<Origin>>,
     hooks: Option<Extension<Hooks>>,

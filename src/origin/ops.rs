@@ -60,14 +60,14 @@ An answer that is no success is `{\"error\": \"one line that says why\"}`. Playl
 struct Description;
 
 /// Whether the program answers
-#[utoipa::path(get, path = "/health", tag = "health", responses((status = 200, body = String, content_type = "text/plain")))]
+#[utoipa::path(get, path = "/health", tag = "health", responses((status = 200, description = "`ok`", body = String, content_type = "text/plain")))]
 async fn health() -> &'static str {
     "ok\n"
 }
 
 /// Whether this node should be sent viewers: it is not draining, and something can be watched
 #[utoipa::path(get, path = "/ready", tag = "health",
-    responses((status = 200, body = Ready), (status = 503, description = "Not now, and why.", body = Ready)))]
+    responses((status = 200, description = "They are.", body = Ready), (status = 503, description = "Not now, and why.", body = Ready)))]
 async fn ready(State(origin): State<Arc<Origin>>) -> (StatusCode, Json<Ready>) {
     let draining = matches!(**origin.stance.load(), Stance::Draining { .. });
     let streams = origin.store.streams();
@@ -92,7 +92,7 @@ async fn ready(State(origin): State<Arc<Origin>>) -> (StatusCode, Json<Ready>) {
 }
 
 /// Streams, their rungs, and how their sources go
-#[utoipa::path(get, path = "/v1/streams", tag = "streams", responses((status = 200, body = Vec<StreamReport>)))]
+#[utoipa::path(get, path = "/v1/streams", tag = "streams", responses((status = 200, description = "In the order of their names.", body = Vec<StreamReport>)))]
 async fn streams(State(origin): State<Arc<Origin>>) -> Json<Vec<StreamReport>> {
     let census = origin.viewers.census();
     let streams = origin.store.streams().into_iter();
@@ -105,7 +105,7 @@ async fn streams(State(origin): State<Arc<Origin>>) -> Json<Vec<StreamReport>> {
 
 /// A page of the viewers, and sums over all of them
 #[utoipa::path(get, path = "/v1/viewers", tag = "viewers", params(Which),
-    responses((status = 200, body = ViewersPage), (status = 400, description = "The query cannot be read.", body = api::Told)))]
+    responses((status = 200, description = "A page.", body = ViewersPage), (status = 400, description = "The query cannot be read.", body = api::Told)))]
 async fn viewers(
     State(origin): State<Arc<Origin>>,
     Query(which): Query<Which>,
@@ -133,7 +133,7 @@ async fn viewers(
 #[utoipa::path(get, path = "/v1/viewers/{viewer}", tag = "viewers",
     params(("viewer" = String, Path, description = "As `/v1/viewers` calls it")),
     responses(
-        (status = 200, body = Vec<ViewerReport>),
+        (status = 200, description = "One for each stream that it watches.", body = Vec<ViewerReport>),
         (status = 400, description = "The path is no text.", body = api::Told),
         (status = 404, description = "There is no such viewer.", body = api::Told),
     ))]
@@ -163,7 +163,7 @@ fn name_classes(origin: &Origin, reports: &mut [ViewerReport]) {
 #[utoipa::path(get, path = "/v1/viewers/{viewer}/decisions", tag = "viewers",
     params(("viewer" = String, Path, description = "As `/v1/viewers` calls it"), Format),
     responses(
-        (status = 200, content((Vec<Explanation> = "application/json"), (String = "application/jsonl"))),
+        (status = 200, description = "One for each stream that it watches; as lines, all of them.", content((Vec<Explanation> = "application/json"), (String = "application/jsonl"))),
         (status = 400, description = "The query or the path cannot be read.", body = api::Told),
         (status = 404, description = "There is no such viewer.", body = api::Told),
     ))]
@@ -203,7 +203,7 @@ fn unexplained(origin: &Origin) -> String {
 }
 
 /// What came of each rule that viewers have
-#[utoipa::path(get, path = "/v1/arms", tag = "viewers", responses((status = 200, body = ArmsReport)))]
+#[utoipa::path(get, path = "/v1/arms", tag = "viewers", responses((status = 200, description = "One for each rule.", body = ArmsReport)))]
 async fn arms(State(origin): State<Arc<Origin>>) -> Json<ArmsReport> {
     Json(ArmsReport {
         node: origin.node.clone(),

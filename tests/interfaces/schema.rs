@@ -20,6 +20,13 @@ impl Document {
             for (method, operation) in methods.as_object().unwrap() {
                 let told = operation["summary"].as_str().unwrap_or_default();
                 assert!(!told.is_empty(), "{method} {path} is not described");
+                for (status, answer) in operation["responses"].as_object().unwrap() {
+                    let told = answer["description"].as_str().unwrap_or_default();
+                    assert!(
+                        !told.is_empty(),
+                        "{method} {path} {status} is not described"
+                    );
+                }
             }
         }
         document
