@@ -138,6 +138,10 @@ impl Delivery {
     /// Until it is taken, or too late. `false` if nothing is wanted there any more.
     async fn deliver(&mut self, message: &Message) -> bool {
         let mut pause = self.pace.pause;
+        if message.since.elapsed() > self.pace.deadline {
+            self.expire(message);
+            return true;
+        }
         loop {
             let fault = match self.attempt(message).await {
                 Ok(()) => {
@@ -165,19 +169,23 @@ impl Delivery {
             let wait = again.unwrap_or_else(|| jittered(pause));
             let wait = wait.min(self.pace.longest_pause);
             if message.since.elapsed() + wait > self.pace.deadline {
-                self.counts.expired.fetch_add(1, Relaxed);
-                let (destination, id, kind) = (&self.name, &message.id, message.kind);
-                tracing::warn!(
-                    destination,
-                    id,
-                    kind,
-                    "nobody took this event in time; it is left out"
-                );
+                self.expire(message);
                 return true;
             }
             tokio::time::sleep(wait).await;
             pause = (pause * 2).min(self.pace.longest_pause);
         }
+    }
+
+    fn expire(&self, message: &Message) {
+        self.counts.expired.fetch_add(1, Relaxed);
+        let (destination, id, kind) = (&self.name, &message.id, message.kind);
+        tracing::warn!(
+            destination,
+            id,
+            kind,
+            "nobody took this event in time; it is left out"
+        );
     }
 
     /// Signed anew at each try: who takes it may insist on the time being now.

@@ -203,7 +203,6 @@ async fn a_destination_that_does_not_answer_holds_up_nobody_but_itself() {
         ..quick()
     };
     let (hooks, _stop) = hooks(&[&slow.url, &well.url], pace);
-    let began = std::time::Instant::now();
     hooks.tell("one", &json!({}));
     hooks.tell("two", &json!({}));
     assert_eq!(well.next().await.event["type"], "one");
@@ -212,7 +211,6 @@ async fn a_destination_that_does_not_answer_holds_up_nobody_but_itself() {
     for kind in ["one", "one", "two"] {
         assert_eq!(slow.next().await.event["type"], kind);
     }
-    assert!(began.elapsed() >= pace.patience);
 }
 
 #[tokio::test]
