@@ -13,6 +13,7 @@
 mod ask;
 mod book;
 mod database;
+mod described;
 mod export;
 mod postgres;
 mod reckoning;

@@ -5,6 +5,7 @@
 //! `docs/architecture.md` in the repository has the map.
 
 pub mod analytics;
+pub mod api;
 pub mod archive;
 pub mod assets;
 pub mod config;
@@ -25,3 +26,4 @@ pub mod store;
 pub mod telemetry;
 pub mod text;
 pub mod token;
+pub mod webhook;

@@ -4,6 +4,7 @@
 mod values;
 
 use std::{
+    fmt,
     net::{IpAddr, SocketAddr, UdpSocket},
     path::PathBuf,
     sync::Arc,
@@ -11,12 +12,13 @@ use std::{
 };
 
 use anyhow::Context as _;
-use axum::Router;
+use axum::Extension;
 use playlists::Bitrate;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
 
 pub use self::values::{Egress, RuleShares, Weight};
 use crate::{
@@ -26,7 +28,7 @@ use crate::{
     origin::{
         self, Origin, Terms,
         admission::Overflow,
-        journal, ops,
+        announcing, journal, ops,
         profile::Latency,
         reporter::{self, Identity, Line, Standing, Word},
         uploading::{self, Keeper, Way},
@@ -35,6 +37,7 @@ use crate::{
     },
     store::Store,
     token::keys::Keys,
+    webhook::{Hooks, Pace, WebhookConfig},
 };
 
 /// How a node meets its viewers, its operator and its traffic manager.
@@ -127,6 +130,8 @@ pub struct NodeConfig {
     /// How heartbeats are written; the manager answers alike [default: json]
     #[arg(long, env = "SPILLWAY_CONTROL_ENCODING")]
     pub control_encoding: Option<Encoding>,
+    #[command(flatten)]
+    pub webhooks: WebhookConfig,
     #[command(flatten)]
     pub control: ControlConfig,
     #[command(flatten)]
@@ -253,11 +258,18 @@ pub struct Role {
 }
 
 /// A keeper of the node's own.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Own {
     pub keeper: Arc<dyn Keeper>,
     /// What operators find of it, beside what else they do.
-    pub routes: Router,
+    pub routes: OpenApiRouter,
+}
+
+impl fmt::Debug for Own {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Own");
+        shown.field("keeper", &self.keeper).finish_non_exhaustive()
+    }
 }
 
 impl Node {
@@ -287,6 +299,11 @@ impl Node {
         let lines = config.lines()?;
         // Of their own: who tells of visits counts its messages by itself, and may take longer.
         let told = config.lines()?;
+        let trust = Trusted {
+            authorities: config.ca_file.clone(),
+            own: None,
+        };
+        let (hooks, deliveries) = Hooks::open(&config.webhooks, &name, &trust, Pace::default())?;
         let (rules, journal) = config.rules().await?;
         let origin = Origin::ruled_by(rules, name, store, config.terms()?);
         // It is set once, here.
@@ -297,10 +314,9 @@ impl Node {
         let (directive_sender, directives) = watch::channel(Directive::Continue);
         let (standing, standings) = watch::channel(role.standing);
 
-        let mut operators = ops::private(origin.clone());
-        if let Some(own) = &role.own {
-            operators = operators.merge(own.routes.clone());
-        }
+        let own = role.own.as_ref().map(|own| own.routes.clone());
+        let operators = ops::private_with(origin.clone(), own.unwrap_or_default())
+            .layer(Extension(hooks.clone()));
         let mut tasks = JoinSet::new();
         let public = origin::public(origin.clone()).merge(assets::player());
         let (here, end) = (url.clone(), stop.clone());
@@ -312,6 +328,10 @@ impl Node {
             stop.clone(),
         ));
         tasks.spawn(origin.clone().run(stop.clone()));
+        for delivery in deliveries {
+            tasks.spawn(delivery.run(stop.clone()));
+        }
+        tasks.spawn(announcing::run(origin.clone(), hooks, stop.clone()));
         if let Some(journal) = journal {
             tasks.spawn(journal.run(stop.clone()));
         }

@@ -107,6 +107,7 @@ pub struct Clock {
 
 /// How encoding and the inputs go, over the time since the last report.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct Health {
     /// Media seconds made per second of wall clock; below 1.0 the segmenter is falling behind.
@@ -134,6 +135,7 @@ pub struct Health {
 
 /// Whose pictures go out.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum OnAir {
     #[default]
@@ -144,6 +146,7 @@ pub enum OnAir {
 
 /// How an input goes.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct InputHealth {
     pub state: InputState,
@@ -158,6 +161,7 @@ pub struct InputHealth {
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum InputState {
     /// Not open, or open and without a picture yet.
@@ -174,6 +178,7 @@ pub enum InputState {
 
 /// Conditions that an operator may want to be woken by.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Alert {
     /// There is a backup, and it gives no pictures.

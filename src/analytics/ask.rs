@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Unkept,
@@ -17,22 +18,30 @@ pub(super) enum Question {
 }
 
 /// Of which time, how finely, and of what.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Asked {
     /// Unix time in seconds, or as `2026-11-29T20:00:00Z`; a day before `to` if it is not said.
+    #[param(nullable = false)]
     pub from: Option<String>,
     /// Now if it is not said.
+    #[param(nullable = false)]
     pub to: Option<String>,
     /// Seconds; a whole number of minutes, and of hours for what is longer ago than minutes are kept.
+    #[param(nullable = false)]
     pub step: Option<i64>,
+    #[param(inline)]
     pub by: By,
+    #[param(nullable = false)]
     pub stream: Option<String>,
+    #[param(nullable = false)]
     pub region: Option<String>,
+    #[param(nullable = false)]
     pub node: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum By {
     #[default]

@@ -3,38 +3,49 @@
 use std::sync::Arc;
 
 use axum::{
-    Extension, Json, Router,
+    Extension, Json,
     body::Body,
-    extract::{Query, Request, State, rejection::QueryRejection},
+    extract::{Request, State},
     http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::get,
 };
 use futures_util::stream;
 use serde::Deserialize;
+use utoipa::{IntoParams, OpenApi};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Export, Form, Keeper, Unkept, What,
     ask::{Asked, Question},
+    described::{NowTold, Octets, Refusals, Series, Totals},
     moment, now_ms,
 };
-use crate::net::Connection;
+use crate::{
+    api::{Problem, Query},
+    net::Connection,
+};
 
 /// Whether who sends these headers, from this machine or not, may look; why not otherwise.
 pub type Guard = Arc<dyn Fn(&HeaderMap, bool) -> Result<(), (StatusCode, String)> + Send + Sync>;
 
 /// `/v1/analytics/...`, for whom `guard` lets in.
-pub fn router(keeper: Keeper, guard: Guard) -> Router {
-    Router::new()
-        .route("/v1/analytics/now", get(now))
-        .route("/v1/analytics/series", get(series))
-        .route("/v1/analytics/rungs", get(rungs))
-        .route("/v1/analytics/totals", get(totals))
-        .route("/v1/analytics/export", get(export))
+pub fn router(keeper: Keeper, guard: Guard) -> OpenApiRouter {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(now))
+        .routes(routes!(series))
+        .routes(routes!(rungs))
+        .routes(routes!(totals))
+        .routes(routes!(export))
         .layer(middleware::from_fn_with_state(guard, guarded))
         .with_state(keeper)
 }
+
+/// What these routes add to the document of whoever has them.
+#[derive(OpenApi)]
+#[openapi(tags((name = "analytics", description = "What became of viewers, with `--analytics`. A traffic manager tells it to who has the operator's token, as \
+`Authorization: Bearer TOKEN`, and without a token only on its own machine.")))]
+struct Description;
 
 async fn guarded(
     State(guard): State<Guard>,
@@ -47,64 +58,74 @@ async fn guarded(
         connection.is_some_and(|connection| connection.peer.local && connection.peer.direct);
     match guard(request.headers(), local) {
         Ok(()) => next.run(request).await,
-        Err((status, told)) => problem(status, &told),
+        Err((status, told)) => Problem(status, told).into_response(),
     }
 }
 
-type Asking = Result<Query<Asked>, QueryRejection>;
+type Answer = Result<Response, Problem>;
 
-async fn now(State(keeper): State<Keeper>) -> Response {
-    answered(keeper.ask(Question::Now).await)
+/// Who watches now
+#[utoipa::path(get, path = "/v1/analytics/now", tag = "analytics", responses((status = 200, description = "As of what nodes told last.", body = NowTold), Refusals))]
+async fn now(State(keeper): State<Keeper>) -> Answer {
+    answer(&keeper, Question::Now).await
 }
 
-async fn series(State(keeper): State<Keeper>, asked: Asking) -> Response {
-    ask(keeper, asked, Question::Series).await
+/// How it was over a time, step by step
+#[utoipa::path(get, path = "/v1/analytics/series", tag = "analytics", params(Asked),
+    responses((status = 200, description = "In the order of time; steps in which nobody watched are not there.", body = Series), Refusals))]
+async fn series(State(keeper): State<Keeper>, Query(asked): Query<Asked>) -> Answer {
+    answer(&keeper, Question::Series(asked)).await
 }
 
-async fn rungs(State(keeper): State<Keeper>, asked: Asking) -> Response {
-    ask(keeper, asked, Question::Rungs).await
+/// Octets by rung, step by step
+#[utoipa::path(get, path = "/v1/analytics/rungs", tag = "analytics", params(Asked),
+    responses((status = 200, description = "In the order of time.", body = Octets), Refusals))]
+async fn rungs(State(keeper): State<Keeper>, Query(asked): Query<Asked>) -> Answer {
+    answer(&keeper, Question::Rungs(asked)).await
 }
 
-async fn totals(State(keeper): State<Keeper>, asked: Asking) -> Response {
-    ask(keeper, asked, Question::Totals).await
+/// Sums over a time, and whether they add up
+#[utoipa::path(get, path = "/v1/analytics/totals", tag = "analytics", params(Asked),
+    responses((status = 200, description = "Of all of the time.", body = Totals), Refusals))]
+async fn totals(State(keeper): State<Keeper>, Query(asked): Query<Asked>) -> Answer {
+    answer(&keeper, Question::Totals(asked)).await
 }
 
-async fn ask(keeper: Keeper, asked: Asking, question: fn(Asked) -> Question) -> Response {
-    match asked {
-        Ok(Query(asked)) => answered(keeper.ask(question(asked)).await),
-        Err(wrong) => problem(StatusCode::BAD_REQUEST, &wrong.body_text()),
-    }
+async fn answer(keeper: &Keeper, question: Question) -> Answer {
+    let told = keeper.ask(question).await?;
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(told)).into_response())
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
+    /// Unix time in seconds, or as `2026-11-29T20:00:00Z`; a day before `to` if it is not said.
+    #[param(nullable = false)]
     from: Option<String>,
+    /// Now if it is not said.
+    #[param(nullable = false)]
     to: Option<String>,
     #[serde(default)]
+    #[param(inline)]
     what: What,
     #[serde(default)]
+    #[param(inline)]
     format: Form,
 }
 
-/// All of it as it comes, however long it is. What fails under way breaks off, so that nobody takes it for whole.
-async fn export(
-    State(keeper): State<Keeper>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Response {
-    let wanted = match wanted {
-        Ok(Query(wanted)) => wanted,
-        Err(wrong) => return problem(StatusCode::BAD_REQUEST, &wrong.body_text()),
+/// All of it as it comes, however long it is
+///
+/// What fails under way breaks off, so that nobody takes it for whole.
+#[utoipa::path(get, path = "/v1/analytics/export", tag = "analytics", params(Wanted),
+    responses((status = 200, description = "A line for each.", content((String = "text/csv"), (String = "application/jsonl"))), Refusals))]
+async fn export(State(keeper): State<Keeper>, Query(wanted): Query<Wanted>) -> Answer {
+    let time = |text: &Option<String>, usual| match text.as_deref() {
+        Some(text) => moment(text).map_err(Problem::bad_request),
+        None => Ok(usual),
     };
-    let time = |text: &Option<String>, usual| text.as_deref().map_or(Ok(usual), moment);
-    let until = time(&wanted.to, now_ms() / 1000 + 60);
-    let since = until
-        .clone()
-        .and_then(|until| time(&wanted.from, until - 86_400));
-    let (from, to) = match (since, until) {
-        (Ok(from), Ok(to)) => (from, to),
-        (Err(told), _) | (_, Err(told)) => return problem(StatusCode::BAD_REQUEST, &told),
-    };
+    let to = time(&wanted.to, now_ms() / 1000 + 60)?;
+    let from = time(&wanted.from, to - 86_400)?;
     let (kind, name) = match wanted.format {
         Form::Csv => ("text/csv; charset=utf-8", "csv"),
         Form::Jsonl => ("application/jsonl", "jsonl"),
@@ -126,28 +147,17 @@ async fn export(
             format!("attachment; filename=\"spillway-analytics.{name}\""),
         ),
     ];
-    (head, Body::from_stream(pages)).into_response()
+    Ok((head, Body::from_stream(pages)).into_response())
 }
 
-fn answered(answer: Result<serde_json::Value, Unkept>) -> Response {
-    match answer {
-        Ok(answer) => ([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response(),
-        Err(unkept) => problem(unkept.status(), &unkept.to_string()),
-    }
-}
-
-fn problem(status: StatusCode, told: &str) -> Response {
-    let body = Json(serde_json::json!({ "error": told }));
-    match status {
-        StatusCode::SERVICE_UNAVAILABLE => {
-            (status, [(header::RETRY_AFTER, "1")], body).into_response()
-        }
-        _ => (status, body).into_response(),
+impl From<Unkept> for Problem {
+    fn from(unkept: Unkept) -> Self {
+        Self(unkept.status(), unkept.to_string())
     }
 }
 
 impl Unkept {
-    pub(crate) fn status(&self) -> StatusCode {
+    fn status(&self) -> StatusCode {
         match self {
             Self::Wrong(_) => StatusCode::BAD_REQUEST,
             Self::Database(_) | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,

@@ -20,10 +20,11 @@ use super::{
     gate::{Caller, Gate, Pass, Refusal},
     lease::Tenure,
     report,
-    routes::Problem,
+    routes::undecided,
 };
 use crate::{
     analytics::Keeper,
+    api::Problem,
     control::{
         Encoding, HEARTBEAT_PATH, HeartbeatReply,
         proof::Said,
@@ -215,10 +216,10 @@ impl Hearing {
             return self.refuse(caller, Some(&node), refusal);
         }
         if !matches!(self.desk.routing().borrow().tenure, Tenure::Active { .. }) {
-            return Err(Problem::undecided());
+            return Err(undecided());
         }
         let kept = keeper.take(Arc::new(visits)).await;
-        kept.map_err(|unkept| Problem(unkept.status(), unkept.to_string()))
+        Ok(kept?)
     }
 
     fn refuse<T>(

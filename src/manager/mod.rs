@@ -11,6 +11,7 @@
 //! ```
 
 pub mod address;
+mod announcing;
 mod clerk;
 mod desk;
 mod exposed;
@@ -31,11 +32,11 @@ pub mod view;
 use std::{sync::Arc, time::Duration};
 
 use adaptation::region;
-use axum::Router;
+use axum::{Extension, Router};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::analytics::{self, Keeper};
+use announcing::Ears;
 use desk::Desk;
 use gate::Gate;
 pub use gate::Members;
@@ -45,6 +46,11 @@ use lease::{Legacy, Tenure};
 use operator::Operator;
 use places::Places;
 pub use routing::Routing;
+
+use crate::{
+    analytics::{self, Keeper},
+    webhook::Hooks,
+};
 
 /// What the manager needs to know before it hears anybody.
 #[derive(Clone, Debug)]
@@ -77,6 +83,8 @@ pub struct Means {
     pub keeper: Option<Keeper>,
     /// What the manager that decided before has left, and this one leaves.
     pub legacy: Legacy,
+    /// Who is told of what is decided.
+    pub hooks: Hooks,
 }
 
 impl Means {
@@ -90,6 +98,7 @@ impl Means {
             tenure: watch::channel(Tenure::SOLE).1,
             keeper: None,
             legacy: Legacy::default(),
+            hooks: Hooks::default(),
         }
     }
 }
@@ -115,16 +124,25 @@ pub struct Manager {
     places: Arc<Places>,
     operator: Arc<Operator>,
     keeper: Option<Keeper>,
+    hooks: Hooks,
+    announcing: JoinHandle<()>,
 }
 
 impl Manager {
     /// Starts the task that owns the state. It ends after `stop`, when the relays it launched have.
     pub fn start(config: Config, means: Means, stop: CancellationToken) -> Self {
         let (places, operator, keeper) = (means.places, means.operator, means.keeper);
-        let (launcher, journal) = (means.launcher, means.journal);
-        let office = (means.tenure, means.legacy);
-        let (desk, task) = desk::open(config, launcher, journal, office, stop);
+        let (launcher, journal, tenure) = (means.launcher, means.journal, means.tenure);
+        let office = (tenure.clone(), means.legacy);
+        let (desk, task) = desk::open(config, launcher, journal, office, stop.clone());
+        let ears = Ears {
+            decisions: desk.decisions(),
+            tenure,
+        };
+        let hooks = means.hooks;
         Self {
+            announcing: tokio::spawn(announcing::run(ears, hooks.clone(), stop)),
+            hooks,
             desk,
             task,
             places,
@@ -142,6 +160,7 @@ impl Manager {
         }
         let (desk, places) = (self.desk.clone(), self.places.clone());
         routes::router(desk, places, self.keeper.clone(), operator)
+            .layer(Extension(self.hooks.clone()))
     }
 
     /// Heartbeats, and what is told of viewers, of `members`.
@@ -159,6 +178,9 @@ impl Manager {
     pub async fn ended(self) {
         if let Err(error) = self.task.await {
             tracing::error!(%error, "the manager's task failed");
+        }
+        if let Err(error) = self.announcing.await {
+            tracing::error!(%error, "the task that tells of decisions failed");
         }
     }
 }

@@ -5,16 +5,26 @@ use std::sync::Arc;
 
 use adaptation::region::{Override, Pin, Refused, Region};
 use axum::{
-    Json, Router,
-    extract::{DefaultBodyLimit, Path, State, rejection::JsonRejection},
+    Json,
+    extract::{DefaultBodyLimit, State, rejection::JsonRejection},
     http::{HeaderMap, StatusCode, header::AUTHORIZATION},
-    routing::{post, put},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use utoipa::{
+    IntoResponses, Modify, ToSchema,
+    openapi::{
+        OpenApi,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{desk::Desk, routes::Problem};
-use crate::analytics::Guard;
+use super::desk::Desk;
+use crate::{
+    analytics::Guard,
+    api::{Path, Problem, Told},
+};
 
 /// Who may. What is kept is the digest of the token, so that comparing takes as long whatever is sent.
 #[derive(Debug, Default)]
@@ -66,17 +76,39 @@ struct Counter {
     operator: Arc<Operator>,
 }
 
-pub(super) fn router(desk: Desk, operator: Arc<Operator>) -> Router {
-    Router::new()
-        .route("/v1/nodes/{node}/drain", post(drain).delete(undrain))
-        .route("/v1/nodes/{node}/weight", put(weigh))
-        .route("/v1/regions/{region}/pin", put(pin).delete(unpin))
+pub(super) fn router(desk: Desk, operator: Arc<Operator>) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(drain, undrain))
+        .routes(routes!(weigh))
+        .routes(routes!(pin, unpin))
         .layer(DefaultBodyLimit::max(4096))
         .with_state(Counter { desk, operator })
 }
 
-type Answer = Result<Json<serde_json::Value>, Problem>;
+/// How the token is asked for, in the description.
+pub(super) struct Bearer;
 
+impl Modify for Bearer {
+    fn modify(&self, document: &mut OpenApi) {
+        let token = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("The token in the file of `--operator-token-file`."));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("operator", SecurityScheme::Http(token.build()));
+    }
+}
+
+type Answer = Result<Json<Done>, Problem>;
+
+/// It was taken, and is decided with from now on.
+#[derive(Serialize, ToSchema)]
+struct Done {
+    done: bool,
+}
+
+/// No more joins for this node, and its viewers are moved elsewhere
+#[utoipa::path(post, path = "/v1/nodes/{node}/drain", tag = "operator", security(("operator" = [])),
+    params(("node" = String, Path, description = "As `/v1/nodes` calls it")), responses(Taken))]
 async fn drain(
     State(counter): State<Counter>,
     Path(node): Path<String>,
@@ -85,6 +117,9 @@ async fn drain(
     counter.obey(&headers, Override::Drain { node }).await
 }
 
+/// Takes it back
+#[utoipa::path(delete, path = "/v1/nodes/{node}/drain", tag = "operator", security(("operator" = [])),
+    params(("node" = String, Path, description = "As `/v1/nodes` calls it")), responses(Taken))]
 async fn undrain(
     State(counter): State<Counter>,
     Path(node): Path<String>,
@@ -93,12 +128,17 @@ async fn undrain(
     counter.obey(&headers, Override::Undrain { node }).await
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Weight {
+    /// 1 is usual.
+    #[schema(minimum = 0, maximum = 1000)]
     weight: f64,
 }
 
+/// How many of the joins a node has, beside others of its region
+#[utoipa::path(put, path = "/v1/nodes/{node}/weight", tag = "operator", security(("operator" = [])), request_body = Weight,
+    params(("node" = String, Path, description = "As `/v1/nodes` calls it")), responses(Taken))]
 async fn weigh(
     State(counter): State<Counter>,
     Path(node): Path<String>,
@@ -112,31 +152,79 @@ async fn weigh(
         .await
 }
 
+/// At least one of the two.
+#[derive(Default, Deserialize, ToSchema)]
+#[schema(min_properties = 1)]
+#[serde(default, deny_unknown_fields)]
+struct Held {
+    /// No fewer relays and no more.
+    #[schema(nullable = false)]
+    relays: Option<usize>,
+    /// Joins go to this node while it serves, whatever its region.
+    #[schema(nullable = false)]
+    node: Option<String>,
+}
+
+/// Holds a region to so many relays, or to one node
+#[utoipa::path(put, path = "/v1/regions/{region}/pin", tag = "operator", security(("operator" = [])), request_body = Held,
+    params(("region" = String, Path, pattern = "^[A-Za-z0-9-]{1,32}$")), responses(Taken))]
 async fn pin(
     State(counter): State<Counter>,
     Path(region): Path<String>,
     headers: HeaderMap,
-    body: Result<Json<Pin>, JsonRejection>,
+    body: Result<Json<Held>, JsonRejection>,
 ) -> Answer {
     counter.operator.check(&headers)?;
-    let (region, pin) = (named(&region)?, read(body)?);
+    let (region, Held { relays, node }) = (named(&region)?, read(body)?);
+    let pin = Pin { relays, node };
     counter.obey(&headers, Override::Pin { region, pin }).await
 }
 
+/// Lets it go as it goes
+#[utoipa::path(delete, path = "/v1/regions/{region}/pin", tag = "operator", security(("operator" = [])),
+    params(("region" = String, Path, pattern = "^[A-Za-z0-9-]{1,32}$")), responses(Taken))]
 async fn unpin(
     State(counter): State<Counter>,
     Path(region): Path<String>,
     headers: HeaderMap,
 ) -> Answer {
+    counter.operator.check(&headers)?;
     let region = named(&region)?;
     counter.obey(&headers, Override::Unpin { region }).await
+}
+
+/// What comes of an operator's word, for the description.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only described")]
+enum Taken {
+    /// Taken.
+    #[response(status = 200)]
+    Done(#[to_schema] Done),
+    /// It makes no sense, and why.
+    #[response(status = 400)]
+    Wrong(#[to_schema] Told),
+    /// Without the token.
+    #[response(status = 401)]
+    Unknown(#[to_schema] Told),
+    /// This manager has no token, so that nobody may.
+    #[response(status = 403)]
+    Never(#[to_schema] Told),
+    /// There is no such node.
+    #[response(status = 404)]
+    Nobody(#[to_schema] Told),
+    /// It cannot be done to this one.
+    #[response(status = 409)]
+    Refused(#[to_schema] Told),
+    /// The manager is stopping.
+    #[response(status = 503)]
+    Closing(#[to_schema] Told),
 }
 
 impl Counter {
     async fn obey(&self, headers: &HeaderMap, wanted: Override) -> Answer {
         self.operator.check(headers)?;
         match self.desk.obey(wanted).await? {
-            Ok(()) => Ok(Json(serde_json::json!({ "done": true }))),
+            Ok(()) => Ok(Json(Done { done: true })),
             Err(refused) => {
                 let status = match refused {
                     Refused::Unknown { .. } => StatusCode::NOT_FOUND,

@@ -5,33 +5,44 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use adaptation::region::Region;
 use axum::{
     Extension, Json, Router,
-    extract::{Path, RawQuery, State},
+    extract::{RawQuery, State},
     http::{
         HeaderValue, Method, StatusCode, Uri,
         header::{
             ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, LOCATION,
-            RETRY_AFTER,
         },
     },
     response::{
         IntoResponse, Response, Sse,
         sse::{self, KeepAlive},
     },
-    routing::get,
 };
 use futures_util::{Stream, stream};
+use serde::Serialize;
 use tokio::sync::broadcast;
+use utoipa::{OpenApi, ToSchema};
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouterExt as _},
+    routes,
+};
 
 use super::{
     address,
     desk::{Closed, Desk, Join, Joined},
     exposed::exposed,
     lease::Tenure,
+    operator::Bearer,
     places::Places,
     sessions,
     view::{Decision, NodeView, Overview, RegionView},
 };
-use crate::{analytics::Keeper, metrics::Exposition, net::Client};
+use crate::{
+    analytics::Keeper,
+    api::{self, Path, Problem},
+    metrics::Exposition,
+    net::Client,
+    webhook::Hooks,
+};
 
 /// What joins need.
 #[derive(Clone)]
@@ -44,34 +55,67 @@ pub(super) fn router(
     desk: Desk,
     places: Arc<Places>,
     keeper: Option<Keeper>,
-    operator: Router,
+    operator: OpenApiRouter,
 ) -> Router {
     let door = Door {
         desk: desk.clone(),
         places,
     };
-    let joins = Router::new().route("/watch/{playlist}", get(watch));
-    Router::new()
-        .route("/v1/overview", get(overview))
-        .route("/metrics", get(metrics).layer(Extension(keeper)))
-        .route("/v1/regions", get(regions))
-        .route("/v1/nodes", get(nodes))
-        .route("/v1/decisions", get(decisions))
-        .route("/v1/events", get(events))
-        .route("/health", get(health))
-        .route("/ready", get(ready))
-        .method_not_allowed_fallback(wrong_method)
-        .fallback(nothing_there)
-        .with_state(desk)
-        .merge(
-            joins
-                .method_not_allowed_fallback(wrong_method)
-                .with_state(door),
-        )
-        .merge(operator)
+    let seen = OpenApiRouter::new()
+        .routes(routes!(overview))
+        .routes(routes!(metrics).layer(Extension(keeper)))
+        .routes(routes!(regions))
+        .routes(routes!(nodes))
+        .routes(routes!(decisions))
+        .routes(routes!(events))
+        .routes(routes!(health))
+        .routes(routes!(ready))
+        .with_state(desk);
+    let joins = OpenApiRouter::new().routes(routes!(watch)).with_state(door);
+    api::described::<Description>(joins.merge(seen).merge(operator)).fallback(nothing_there)
 }
 
-/// A viewer wants to watch: sent to the node that serves its region.
+/// What the document says of all of it.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Spillway: traffic manager",
+        description = "\
+Where viewers join, what operators see, and what they may say.
+
+Times are UTC as in RFC 3339, or whole units that the name of a field ends with: `_ms`, `_s`, `_bps` (bits per second), `_kbps`. \
+Viewers are counted as nodes report them, once a heartbeat. Fields may be added; who reads ignores what it does not know.
+
+Whoever reaches the listener may read. What changes something takes the operator's token (`--operator-token-file`), as \
+`Authorization: Bearer TOKEN`. An answer that is no success is `{\"error\": \"one line that says why\"}`; 503 says with `Retry-After` when to ask again.
+
+Heartbeats of nodes (`/v1/heartbeat`), and what they tell of visits (`/v1/visits`), are between programs of one version, and are not described here."
+    ),
+    tags(
+        (name = "viewers", description = "Where to watch."),
+        (name = "state", description = "Regions, nodes, decisions."),
+        (name = "operator", description = "What operators may say."),
+        (name = "health", description = "For those who look after this program.")
+    ),
+    modifiers(&Bearer)
+)]
+struct Description;
+
+/// A viewer wants to watch: sent to the node that serves its region
+///
+/// The redirect keeps what else is in the query, and says the region that was found. HEAD tells where a viewer would go, and none is counted.
+#[utoipa::path(get, path = "/watch/{playlist}", tag = "viewers",
+    params(
+        ("playlist" = String, Path, description = "`STREAM.m3u8`"),
+        ("region" = Option<String>, Query, description = "Where the viewer is; else it is told by its address"),
+        ("session" = Option<String>, Query, description = "What the player calls its session: who comes again is sent where it was"),
+    ),
+    responses(
+        (status = 307, description = "`Location` is the playlist at the node that serves it.", headers(("location" = String))),
+        (status = 400, description = "The path is no text.", body = api::Told),
+        (status = 404, description = "There is no such stream.", body = api::Told),
+        (status = 503, description = "Nobody decides just now; ask again.", body = api::Told),
+    ))]
 async fn watch(
     State(door): State<Door>,
     client: Option<Extension<Client>>,
@@ -123,12 +167,12 @@ async fn redirect(
             )
         }
         Joined::Elsewhere(Some(url)) => format!("{url}/watch/{stream}.m3u8?{query}"),
-        Joined::Elsewhere(None) => return Err(Problem::undecided()),
+        Joined::Elsewhere(None) => return Err(undecided()),
         Joined::NoStream => {
             let told = format!("the primary has no stream {stream:?}");
             return Err(Problem::not_found(told));
         }
-        Joined::Wait => return Err(Problem::closing()),
+        Joined::Wait => return Err(closing()),
     };
     Ok((StatusCode::TEMPORARY_REDIRECT, [(LOCATION, location)]).into_response())
 }
@@ -159,13 +203,20 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// All that is known, as of now
+#[utoipa::path(get, path = "/v1/overview", tag = "state",
+    responses((status = 200, description = "All of it.", body = Overview), (status = 503, description = "The manager is stopping.", body = api::Told)))]
 async fn overview(State(desk): State<Desk>) -> Result<Json<Overview>, Problem> {
     Ok(Json(desk.overview().await?))
 }
 
+/// Metrics for Prometheus
+#[utoipa::path(get, path = "/metrics", tag = "health",
+    responses((status = 200, description = "Text exposition format 0.0.4.", body = String, content_type = "text/plain"), (status = 503, description = "The manager is stopping.", body = api::Told)))]
 async fn metrics(
     State(desk): State<Desk>,
     Extension(keeper): Extension<Option<Keeper>>,
+    hooks: Option<Extension<Hooks>>,
 ) -> Result<Exposition, Problem> {
     let mut page = exposed(&desk.overview().await?);
     if let Some((taken, failed)) = keeper.map(|keeper| keeper.counts()) {
@@ -176,22 +227,38 @@ async fn metrics(
         page.counter("spillway_visits_refused_total", help)
             .is(failed);
     }
+    if let Some(Extension(hooks)) = hooks {
+        hooks.expose(&mut page);
+    }
     Ok(page)
 }
 
+/// Regions, as in the overview
+#[utoipa::path(get, path = "/v1/regions", tag = "state",
+    responses((status = 200, description = "In the order of their names.", body = Vec<RegionView>), (status = 503, description = "The manager is stopping.", body = api::Told)))]
 async fn regions(State(desk): State<Desk>) -> Result<Json<Vec<RegionView>>, Problem> {
     Ok(Json(desk.overview().await?.regions))
 }
 
+/// Nodes, as in the overview
+#[utoipa::path(get, path = "/v1/nodes", tag = "state",
+    responses((status = 200, description = "In the order of their names.", body = Vec<NodeView>), (status = 503, description = "The manager is stopping.", body = api::Told)))]
 async fn nodes(State(desk): State<Desk>) -> Result<Json<Vec<NodeView>>, Problem> {
     Ok(Json(desk.overview().await?.nodes))
 }
 
+/// The last decisions, newest first
+#[utoipa::path(get, path = "/v1/decisions", tag = "state",
+    responses((status = 200, description = "At most 200.", body = Vec<Decision>), (status = 503, description = "The manager is stopping.", body = api::Told)))]
 async fn decisions(State(desk): State<Desk>) -> Result<Json<Vec<Decision>>, Problem> {
     Ok(Json(desk.overview().await?.decisions))
 }
 
-/// An overview each second, and each decision as it is made.
+/// An overview each second, and each decision as it is made
+///
+/// Server-sent events `overview` and `decision`; their data are those two as JSON. A reader that is too slow misses decisions, and sees them in the next overview.
+#[utoipa::path(get, path = "/v1/events", tag = "state",
+    responses((status = 200, description = "Does not end before the manager does.", body = String, content_type = "text/event-stream")))]
 async fn events(
     State(desk): State<Desk>,
 ) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
@@ -239,22 +306,44 @@ fn event(name: &str, data: &impl serde::Serialize) -> Option<sse::Event> {
     sse::Event::default().event(name).json_data(data).ok()
 }
 
-async fn health() -> Json<serde_json::Value> {
-    Json(serde_json::json!({ "status": "ok" }))
+/// Whether the program answers
+#[utoipa::path(get, path = "/health", tag = "health",
+    responses((status = 200, description = "It does.", body = Health)))]
+async fn health() -> Json<Health> {
+    Json(Health { status: "ok" })
 }
 
-async fn ready(State(desk): State<Desk>) -> (StatusCode, Json<serde_json::Value>) {
+#[derive(Serialize, ToSchema)]
+struct Health {
+    /// `ok`
+    status: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Ready {
+    ready: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// Whether viewers are to be sent here: this manager decides, and has heard its nodes
+#[utoipa::path(get, path = "/ready", tag = "health",
+    responses((status = 200, description = "They are.", body = Ready), (status = 503, description = "Not now, and why.", body = Ready)))]
+async fn ready(State(desk): State<Desk>) -> (StatusCode, Json<Ready>) {
     let routing = desk.routing().borrow().clone();
     let reason = match &routing.tenure {
-        _ if routing.ready => {
-            return (StatusCode::OK, Json(serde_json::json!({ "ready": true })));
-        }
-        Tenure::Active { .. } => "a full round of heartbeats was not heard yet".to_owned(),
-        Tenure::Standby { active: Some(url) } => format!("in standby; {url} decides"),
-        Tenure::Standby { active: None } => "in standby; who decides is not known".to_owned(),
+        _ if routing.ready => None,
+        Tenure::Active { .. } => Some("a full round of heartbeats was not heard yet".to_owned()),
+        Tenure::Standby { active: Some(url) } => Some(format!("in standby; {url} decides")),
+        Tenure::Standby { active: None } => Some("in standby; who decides is not known".to_owned()),
     };
-    let why = serde_json::json!({ "ready": false, "reason": reason });
-    (StatusCode::SERVICE_UNAVAILABLE, Json(why))
+    let ready = reason.is_none();
+    let status = match ready {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (status, Json(Ready { ready, reason }))
 }
 
 async fn nothing_there(uri: Uri) -> Problem {
@@ -265,47 +354,19 @@ async fn nothing_there(uri: Uri) -> Problem {
     Problem::not_found(told)
 }
 
-async fn wrong_method(method: Method, uri: Uri) -> Problem {
-    let told = format!("{method} is not for {}", uri.path());
-    Problem(StatusCode::METHOD_NOT_ALLOWED, told)
+pub(super) fn undecided() -> Problem {
+    let told = "this manager is in standby, and no other decides just now; ask again";
+    Problem(StatusCode::SERVICE_UNAVAILABLE, told.into())
 }
 
-/// An answer that is no success: one line of JSON that says why.
-#[derive(Debug)]
-pub(super) struct Problem(pub(super) StatusCode, pub(super) String);
-
-impl Problem {
-    fn not_found(told: String) -> Self {
-        Self(StatusCode::NOT_FOUND, told)
-    }
-
-    pub(super) fn undecided() -> Self {
-        let told = "this manager is in standby, and no other decides just now; ask again";
-        Self(StatusCode::SERVICE_UNAVAILABLE, told.into())
-    }
-
-    fn closing() -> Self {
-        Self(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the traffic manager is stopping".into(),
-        )
-    }
+fn closing() -> Problem {
+    let told = "the traffic manager is stopping";
+    Problem(StatusCode::SERVICE_UNAVAILABLE, told.into())
 }
 
 impl From<Closed> for Problem {
     fn from(_: Closed) -> Self {
-        Self::closing()
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let Self(status, told) = self;
-        let body = Json(serde_json::json!({ "error": told }));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            return (status, [(RETRY_AFTER, "1")], body).into_response();
-        }
-        (status, body).into_response()
+        closing()
     }
 }
 

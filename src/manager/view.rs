@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, time::SystemTime};
 use adaptation::region::Pin;
 use playlists::time::WallTime;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Overview {
     /// A full round of heartbeats was heard; before that nothing is launched or drained.
     pub ready: bool,
@@ -25,7 +26,7 @@ pub struct Overview {
     pub decisions: Vec<Decision>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct RegionView {
     pub region: String,
     pub viewers: u32,
@@ -44,7 +45,7 @@ pub struct RegionView {
     pub egress_bps: u64,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct NodeView {
     pub node: String,
     /// `primary` or `relay`.
@@ -76,7 +77,7 @@ pub struct NodeView {
     pub weight: f64,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Decision {
     /// UTC, such as `2026-11-21T10:00:00.000Z`.
     pub at: String,

@@ -52,7 +52,8 @@ struct Sums {
 }
 
 /// One arm as `/v1/arms` shows it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[schema(as = Arm)]
 pub struct ArmReport {
     pub arm: usize,
     pub rule: &'static str,

@@ -57,7 +57,8 @@ pub struct Kept {
 }
 
 /// One decision of one viewer, as it is written down and shown.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, utoipa::ToSchema)]
+#[schema(as = Decision)]
 pub struct Explained {
     /// Milliseconds since 1970.
     pub at_ms: u64,
@@ -65,7 +66,9 @@ pub struct Explained {
     pub viewer: String,
     /// Of the rules that are assigned by share, which one.
     pub arm: u8,
+    /// The rule, what it chose, and all that it was told; as in the log of decisions.
     #[serde(flatten)]
+    #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
     pub decision: Decision,
 }
 

@@ -5,22 +5,31 @@
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
-use axum::extract::State;
+use axum::{Extension, extract::State};
 use playlists::Bitrate;
 
 use super::{Origin, Stance};
 use crate::{
     metrics::{Exposition, Family},
     store::{Alert, Consumer, Health, InputHealth, InputState, OnAir, StreamName},
+    webhook::Hooks,
 };
 
-pub(super) async fn metrics(State(origin): State<Arc<Origin>>) -> Exposition {
+/// Metrics for Prometheus
+#[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, description = "Text exposition format 0.0.4.", body = String, content_type = "text/plain")))]
+pub(super) async fn metrics(
+    State(origin): State<Arc<Origin>>,
+    hooks: Option<Extension<Hooks>>,
+) -> Exposition {
     let mut page = Exposition::default();
     node(&origin, &mut page);
     told(&origin, &mut page);
     let streams: Vec<_> = origin.store.streams().into_iter().collect();
     published(&origin, &streams, &mut page);
     sources(&streams, &mut page);
+    if let Some(Extension(hooks)) = hooks {
+        hooks.expose(&mut page);
+    }
     page
 }
 

@@ -5,6 +5,7 @@
 mod abandoning;
 mod account;
 pub mod admission;
+pub mod announcing;
 pub mod arms;
 mod asking;
 pub mod beside;

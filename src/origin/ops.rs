@@ -1,39 +1,79 @@
 //! What an operator asks a node, on a listener of its own that is loopback by default.
 
+mod told;
+
 use std::{sync::Arc, time::Instant};
 
 use axum::{
     Json, Router,
-    extract::{Path, Query, State},
-    http::{StatusCode, header},
+    extract::State,
+    http::{StatusCode, Uri, header},
     response::{IntoResponse, Response},
-    routing::get,
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
+use told::{ArmsReport, Explanation, Format, Ready, StreamReport, ViewersPage, Which, Written};
+use utoipa::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Origin, Stance, exposed,
-    journal::Journal,
     viewers::{Mark, ViewerReport},
 };
-use crate::store::StreamName;
+use crate::{
+    api::{self, Path, Problem, Query},
+    store::StreamName,
+};
 
 pub fn private(origin: Arc<Origin>) -> Router {
-    Router::new()
-        .route("/health", get(async || "ok\n"))
-        .route("/ready", get(ready))
-        .route("/metrics", get(exposed::metrics))
-        .route("/v1/streams", get(streams))
-        .route("/v1/viewers", get(viewers))
-        .route("/v1/viewers/{viewer}", get(viewer))
-        .route("/v1/viewers/{viewer}/decisions", get(decisions))
-        .route("/v1/arms", get(arms))
-        .with_state(origin)
+    private_with(origin, OpenApiRouter::new())
 }
 
-/// Whether this node should be sent viewers: it is not draining, and something can be watched.
-async fn ready(State(origin): State<Arc<Origin>>) -> Response {
+/// The same, and what else is there to ask at this node.
+pub fn private_with(origin: Arc<Origin>, more: OpenApiRouter) -> Router {
+    let routes = OpenApiRouter::new()
+        .routes(routes!(health))
+        .routes(routes!(ready))
+        .routes(routes!(exposed::metrics))
+        .routes(routes!(streams))
+        .routes(routes!(viewers))
+        .routes(routes!(viewer))
+        .routes(routes!(decisions))
+        .routes(routes!(arms))
+        .with_state(origin);
+    api::described::<Description>(routes.merge(more)).fallback(nothing_there)
+}
+
+/// What the document says of all of it.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Spillway: node",
+        description = "\
+What a node (primary or relay) tells its operator: streams and their sources, viewers, why each got the rung it got.
+
+Whoever reaches this listener (`--private-listen`, loopback unless it is said otherwise) may read all of it; nothing can be changed here. \
+Times are in what the name of a field ends with (`_ms`, `_s`), rates in kbit/s (`_kbps`), rungs by their place in the ladder, 0 the cheapest. \
+Fields may be added; who reads ignores what it does not know.
+
+An answer that is no success is `{\"error\": \"one line that says why\"}`. Playlists and media are on the viewers' listener."
+    ),
+    tags(
+        (name = "streams", description = "What is published, and how its source goes."),
+        (name = "viewers", description = "Who watches, and what was decided for them."),
+        (name = "health", description = "For those who look after this program.")
+    )
+)]
+struct Description;
+
+/// Whether the program answers
+#[utoipa::path(get, path = "/health", tag = "health", responses((status = 200, description = "`ok`", body = String, content_type = "text/plain")))]
+async fn health() -> &'static str {
+    "ok\n"
+}
+
+/// Whether this node should be sent viewers: it is not draining, and something can be watched
+#[utoipa::path(get, path = "/ready", tag = "health",
+    responses((status = 200, description = "They are.", body = Ready), (status = 503, description = "Not now, and why.", body = Ready)))]
+async fn ready(State(origin): State<Arc<Origin>>) -> (StatusCode, Json<Ready>) {
     let draining = matches!(**origin.stance.load(), Stance::Draining { .. });
     let streams = origin.store.streams();
     let waiting: Vec<_> = streams
@@ -47,94 +87,71 @@ async fn ready(State(origin): State<Arc<Origin>>) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let body = json!({ "ready": ready, "draining": draining, "streams": streams.len(), "without_media": waiting });
-    (status, Json(body)).into_response()
+    let told = Ready {
+        ready,
+        draining,
+        streams: streams.len(),
+        without_media: waiting,
+    };
+    (status, Json(told))
 }
 
-async fn streams(State(origin): State<Arc<Origin>>) -> Json<Value> {
+/// Streams, their rungs, and how their sources go
+#[utoipa::path(get, path = "/v1/streams", tag = "streams", responses((status = 200, description = "In the order of their names.", body = Vec<StreamReport>)))]
+async fn streams(State(origin): State<Arc<Origin>>) -> Json<Vec<StreamReport>> {
     let census = origin.viewers.census();
     let streams = origin.store.streams().into_iter();
     let streams = streams.map(|(name, stream)| {
-        let Some(window) = stream.now() else {
-            return json!({ "stream": name, "viewers": 0, "source": *stream.intake() });
-        };
-        let rates = window.rates();
-        let rungs = window.format().ladder.rungs().iter().zip(rates);
-        json!({
-            "stream": name,
-            "viewers": census.streams.get(name.as_str()).copied().unwrap_or(0),
-            "ended": window.has_ended(),
-            "first": window.listed().next().map(|segment| segment.number()),
-            "last": window.last_complete().map(|segment| segment.number()),
-            "segment_s": window.format().segment.seconds(),
-            "source": *stream.intake(),
-            "rungs": rungs.map(|(rung, rate)| json!({
-                "rung": rung.name, "width": rung.width, "height": rung.height,
-                "declared_kbps": rung.average.kbps(), "measured_kbps": rate.kbps(),
-                "score": rung.score,
-            })).collect::<Vec<_>>(),
-        })
+        let viewers = census.streams.get(name.as_str()).copied().unwrap_or(0);
+        StreamReport::of(&name, &stream, viewers)
     });
     Json(streams.collect())
 }
 
-/// Which viewers to tell of.
-#[derive(Debug, Deserialize)]
-struct Which {
-    stream: Option<StreamName>,
-    /// Viewers at most, [`PAGE`] if it is not said.
-    limit: Option<usize>,
-    /// The `next` of the page before.
-    after: Option<String>,
-}
-
-/// A page of the viewers, and sums over all of them.
-async fn viewers(State(origin): State<Arc<Origin>>, Query(which): Query<Which>) -> Response {
-    let after: Option<Mark> = match which.after.as_deref().map(str::parse).transpose() {
-        Ok(after) => after,
-        Err(why) => return (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
-    };
+/// A page of the viewers, and sums over all of them
+#[utoipa::path(get, path = "/v1/viewers", tag = "viewers", params(Which),
+    responses((status = 200, description = "A page.", body = ViewersPage), (status = 400, description = "The query cannot be read.", body = api::Told)))]
+async fn viewers(
+    State(origin): State<Arc<Origin>>,
+    Query(which): Query<Which>,
+) -> Result<Json<ViewersPage>, Problem> {
+    let after: Option<Mark> = which
+        .after
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .map_err(|why| Problem::bad_request(format!("{why}")))?;
     let stream = which.stream.as_ref().map(StreamName::as_str);
-    let limit = which.limit.unwrap_or(PAGE).clamp(1, LONGEST_PAGE);
-    let (mut page, census) = (
-        origin
-            .viewers
-            .page(stream, after.as_ref(), limit, Instant::now()),
-        origin.viewers.census(),
-    );
+    let limit = which.limit.unwrap_or(PAGE);
+    if !(1..=LONGEST_PAGE).contains(&limit) {
+        let told = format!("limit={limit}: a page is of 1 to {LONGEST_PAGE} viewers");
+        return Err(Problem::bad_request(told));
+    }
+    let now = Instant::now();
+    let mut page = origin.viewers.page(stream, after.as_ref(), limit, now);
     name_classes(&origin, &mut page.viewers);
-    let share = origin.share.load();
-    let (refused, sent_on) = origin.viewers.turned();
-    let journal = origin.viewers.rules.journal.as_ref();
-    let (written, left_out) = journal.map(Journal::counts).unzip();
-    Json(json!({
-        "node": origin.node,
-        "egress_kbps": share.egress.kbps(),
-        "budget_kbps": share.budget.or(origin.terms.budget).map(|budget| budget.kbps()),
-        "budget_learnt": origin.terms.budget_learnt,
-        "price": share.price(),
-        "watching": census.streams.values().sum::<u32>(),
-        "moved": census.moved,
-        "decisions": {
-            "explained_viewers": origin.viewers.rules.explained,
-            "written": written,
-            "left_out": left_out,
-        },
-        "joins": { "let_in": origin.viewers.joins(), "refused": refused, "sent_on": sent_on },
-        "viewers": page.viewers,
-        "next": page.last.map(|last| last.to_string()),
-    }))
-    .into_response()
+    let next = page.last.map(|last| last.to_string());
+    Ok(Json(ViewersPage::of(&origin, page.viewers, next)))
 }
 
-/// One viewer by its id, or by the 16 digits that its id begins with.
-async fn viewer(State(origin): State<Arc<Origin>>, Path(id): Path<String>) -> Response {
+/// One viewer, by its id or by the 16 digits that its id begins with; once for each stream that it watches
+#[utoipa::path(get, path = "/v1/viewers/{viewer}", tag = "viewers",
+    params(("viewer" = String, Path, description = "As `/v1/viewers` calls it")),
+    responses(
+        (status = 200, description = "One for each stream that it watches.", body = Vec<ViewerReport>),
+        (status = 400, description = "The path is no text.", body = api::Told),
+        (status = 404, description = "There is no such viewer.", body = api::Told),
+    ))]
+async fn viewer(
+    State(origin): State<Arc<Origin>>,
+    Path(id): Path<String>,
+) -> Result<Json<Vec<ViewerReport>>, Problem> {
     match key(&id).map(|key| origin.viewers.look(key, Instant::now())) {
         Some(mut reports) if !reports.is_empty() => {
             name_classes(&origin, &mut reports);
-            Json(reports).into_response()
+            Ok(Json(reports))
         }
-        _ => no_viewer(&id),
+        _ => Err(no_viewer(&id)),
     }
 }
 
@@ -145,56 +162,58 @@ fn name_classes(origin: &Origin, reports: &mut [ViewerReport]) {
     }
 }
 
-/// How decisions are to be written.
-#[derive(Debug, Deserialize)]
-struct Format {
-    format: Option<String>,
-}
-
-/// The last decisions for one viewer, with all that they were made from; as `?format=jsonl` a line each, of
-/// which they can be made again.
+/// The last decisions for one viewer, with all that they were made from
+///
+/// Kept of so many viewers (`--explained-viewers`), and of whoever was asked after.
+#[utoipa::path(get, path = "/v1/viewers/{viewer}/decisions", tag = "viewers",
+    params(("viewer" = String, Path, description = "As `/v1/viewers` calls it"), Format),
+    responses(
+        (status = 200, description = "One for each stream that it watches; as lines, all of them.", content((Vec<Explanation> = "application/json"), (String = "application/jsonl"))),
+        (status = 400, description = "The query or the path cannot be read.", body = api::Told),
+        (status = 404, description = "There is no such viewer.", body = api::Told),
+    ))]
 async fn decisions(
     State(origin): State<Arc<Origin>>,
     Path(id): Path<String>,
     Query(Format { format }): Query<Format>,
-) -> Response {
+) -> Result<Response, Problem> {
     let explained = key(&id).map(|key| origin.viewers.explain(key));
-    let Some(explained) = explained.filter(|explained| !explained.is_empty()) else {
-        return no_viewer(&id);
-    };
-    let all = explained.iter().filter_map(|(_, kept)| kept.as_deref());
-    match format.as_deref() {
-        Some("jsonl") => {
+    let explained = explained.filter(|explained| !explained.is_empty());
+    let explained = explained.ok_or_else(|| no_viewer(&id))?;
+    Ok(match format {
+        Written::Jsonl => {
+            let all = explained.iter().filter_map(|(_, kept)| kept.as_deref());
             let lines = all
                 .flatten()
                 .filter_map(|one| serde_json::to_string(one).ok());
             let text: String = lines.flat_map(|line| [line, "\n".into()]).collect();
             ([(header::CONTENT_TYPE, "application/jsonl")], text).into_response()
         }
-        None | Some("json") => {
-            let streams = explained.iter().map(|(stream, kept)| match kept {
-                Some(kept) => json!({ "stream": stream, "decisions": kept }),
-                None => json!({
-                    "stream": stream,
-                    "decisions": [],
-                    "note": format!(
-                        "of at most {} viewers decisions are kept (--explained-viewers), and this was none of them; it is from now on, if there is room for one more",
-                        origin.viewers.rules.explained
-                    ),
-                }),
+        Written::Json => {
+            let streams = explained.into_iter().map(|(stream, kept)| Explanation {
+                stream: stream.to_string(),
+                note: kept.is_none().then(|| unexplained(&origin)),
+                decisions: kept.unwrap_or_default(),
             });
-            Json(streams.collect::<Value>()).into_response()
+            Json(streams.collect::<Vec<_>>()).into_response()
         }
-        Some(other) => {
-            let why = format!("format={other:?} is neither \"json\" nor \"jsonl\"\n");
-            (StatusCode::BAD_REQUEST, why).into_response()
-        }
-    }
+    })
 }
 
-/// What came of each rule that viewers have.
-async fn arms(State(origin): State<Arc<Origin>>) -> impl IntoResponse {
-    Json(json!({ "node": origin.node, "arms": origin.viewers.arms() }))
+fn unexplained(origin: &Origin) -> String {
+    format!(
+        "of at most {} viewers decisions are kept (--explained-viewers), and this was none of them; it is from now on, if there is room for one more",
+        origin.viewers.rules.explained
+    )
+}
+
+/// What came of each rule that viewers have
+#[utoipa::path(get, path = "/v1/arms", tag = "viewers", responses((status = 200, description = "One for each rule.", body = ArmsReport)))]
+async fn arms(State(origin): State<Arc<Origin>>) -> Json<ArmsReport> {
+    Json(ArmsReport {
+        node: origin.node.clone(),
+        arms: origin.viewers.arms(),
+    })
 }
 
 /// A viewer's id, or the 16 digits that it begins with.
@@ -203,9 +222,16 @@ fn key(id: &str) -> Option<u64> {
     digits.and_then(|digits| u64::from_str_radix(digits, 16).ok())
 }
 
-fn no_viewer(id: &str) -> Response {
-    let why = format!("no viewer {id:?} on this node\n");
-    (StatusCode::NOT_FOUND, why).into_response()
+fn no_viewer(id: &str) -> Problem {
+    Problem::not_found(format!("no viewer {id:?} on this node"))
+}
+
+async fn nothing_there(uri: Uri) -> Problem {
+    let told = format!(
+        "nothing at {}; /v1/openapi.json lists what there is",
+        uri.path()
+    );
+    Problem::not_found(told)
 }
 
 /// Viewers on a page: as long as they are many, nobody waits for all of them.

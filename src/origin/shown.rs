@@ -27,9 +27,11 @@ pub struct Known {
 }
 
 /// One viewer as `/v1/viewers` shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Viewer)]
 pub struct ViewerReport {
     pub viewer: String,
+    #[schema(value_type = String)]
     pub stream: StreamName,
     pub region: String,
     /// That its token says, if it has a weight; told from the place, where the weights are known.
@@ -43,6 +45,7 @@ pub struct ViewerReport {
     pub ceiling: usize,
     pub estimate_kbps: Option<u64>,
     /// What it has ahead, as it is reckoned here.
+    #[schema(value_type = Option<u64>)]
     pub buffer_ms: Option<u128>,
     /// By the same account.
     pub stalls: u32,

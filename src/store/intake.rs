@@ -7,7 +7,7 @@ pub use segmenter::wire::{Alert, Health, InputHealth, InputState, OnAir};
 use serde::Serialize;
 
 /// The last that was heard of a source.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Intake {
     /// How often a segmenter was started for it; 0 for a stream that comes from another node.
     pub runs: u64,

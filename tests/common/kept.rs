@@ -37,7 +37,7 @@ impl Kept {
         };
         let stop = CancellationToken::new();
         let (keeper, task) = Keeper::open(place, retention, stop.clone()).await.unwrap();
-        let routes = analytics::router(keeper.clone(), Arc::new(|_, _| Ok(())));
+        let routes = analytics::router(keeper.clone(), Arc::new(|_, _| Ok(()))).into();
         Self {
             keeper,
             routes,

@@ -32,6 +32,7 @@ pub enum Override {
 
 /// What a region is held to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Pin {
     /// No fewer relays and no more.

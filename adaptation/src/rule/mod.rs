@@ -148,6 +148,7 @@ pub struct Choice {
 
 /// Why a rung was chosen; for logs and the API.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// The viewer's first segment, or nothing is known of its path yet.

@@ -42,7 +42,7 @@ pub(super) async fn open(
     let routes = analytics::router(keeper.clone(), Arc::new(|_, _| Ok(())));
     let own = Own {
         keeper: Arc::new(Here(keeper)),
-        routes: routes.merge(assets::analytics()),
+        routes: routes.merge(assets::analytics().into()),
     };
     Ok((own, task))
 }

@@ -18,7 +18,9 @@ use spillway::{
         lease::{self, Tenure},
         replay,
     },
-    net, runtime, shutdown, telemetry,
+    net::{self, caller::Trusted},
+    runtime, shutdown, telemetry,
+    webhook::{Hooks, Pace},
 };
 use tokio::{sync::watch, task::JoinSet};
 
@@ -103,6 +105,11 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         .launcher(here, reports_to, &front, within, &stop)
         .await?;
     let lease = settings.lease(&url).await?;
+    let trust = Trusted {
+        authorities: settings.ca_file.clone(),
+        own: None,
+    };
+    let (hooks, deliveries) = Hooks::open(&settings.webhooks, &url, &trust, Pace::default())?;
 
     let mut tasks = JoinSet::new();
     let journal = match settings.log() {
@@ -151,7 +158,11 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         tenure,
         keeper,
         legacy,
+        hooks,
     };
+    for delivery in deliveries {
+        tasks.spawn(delivery.run(stop.clone()));
+    }
     let manager = Manager::start(config, means, stop.clone());
     let hears = members.to_string();
     let (mut app, control) = (

@@ -27,6 +27,7 @@ use spillway::{
     },
     net::{FrontConfig, issuing::Issue},
     telemetry::LogFormat,
+    webhook::WebhookConfig,
 };
 
 use super::exporting::Kept;
@@ -243,6 +244,9 @@ pub(crate) struct Settings {
     /// [default: that of --listen, or `[::]:9443` with --control-ca]
     #[arg(long, env = "SPILLWAY_CONTROL_LISTEN", value_name = "IP:PORT")]
     pub(crate) control_listen: Option<SocketAddr>,
+
+    #[command(flatten)]
+    pub(crate) webhooks: WebhookConfig,
 
     #[command(flatten)]
     pub(crate) control: ControlConfig,

@@ -177,7 +177,7 @@ fn describe(status: std::io::Result<ExitStatus>) -> String {
 
 /// Settings of the manager that would mean something else to a relay, which inherits the rest.
 /// One private port for all of them would not do either.
-const OWN_SETTINGS: [&str; 12] = [
+const OWN_SETTINGS: [&str; 15] = [
     "SPILLWAY_CONFIG",
     "SPILLWAY_LISTEN",
     "SPILLWAY_PUBLIC_URL",
@@ -193,4 +193,8 @@ const OWN_SETTINGS: [&str; 12] = [
     "SPILLWAY_HTTP_LISTEN",
     // A relay of this machine that stands by has it; one that is launched is there to stream at once.
     "SPILLWAY_STANDBY",
+    // What becomes of relays is the manager's to tell.
+    "SPILLWAY_WEBHOOK",
+    "SPILLWAY_WEBHOOK_SECRET",
+    "SPILLWAY_WEBHOOK_SECRET_FILE",
 ];
