@@ -8,7 +8,8 @@ use reqwest::{StatusCode, Url, header::CONTENT_TYPE};
 
 use crate::{
     control::{
-        ControlConfig, Encoding, HEARTBEAT_PATH, Heartbeat, HeartbeatReply, Unreadable,
+        self, ANSWER_PATH, ControlConfig, Encoding, HEARTBEAT_PATH, Heartbeat, HeartbeatReply,
+        Message, Noted, Unreadable,
         proof::{CHALLENGE_HEADER, Prover, SEAL_HEADER, Said},
     },
     net::{Answer, Caller, FetchError, caller::Trusted},
@@ -18,8 +19,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Line {
     manager: Url,
-    /// Of heartbeats.
-    url: Url,
+    heartbeats: Url,
+    answers: Url,
     caller: Caller,
     encoding: Encoding,
     prover: Option<Prover>,
@@ -83,9 +84,13 @@ impl Line {
             };
         }
         let run = getrandom::u64().context("random octets")?;
-        let url = manager.join(HEARTBEAT_PATH.trim_start_matches('/'));
+        let at = |path: &str| {
+            let url = manager.join(path.trim_start_matches('/'));
+            url.with_context(|| format!("manager {manager}"))
+        };
         Ok(Self {
-            url: url.with_context(|| format!("manager {manager}"))?,
+            heartbeats: at(HEARTBEAT_PATH)?,
+            answers: at(ANSWER_PATH)?,
             manager,
             caller: Caller::new(trust)?,
             encoding,
@@ -97,18 +102,33 @@ impl Line {
         &self.manager
     }
 
-    /// Says it, and once more if the manager wants the proof to rest on something newer.
     pub async fn report(&mut self, heartbeat: &Heartbeat) -> Result<HeartbeatReply, LineError> {
-        let body = self.encoding.write(heartbeat);
-        let (mut proof, mut answer) = self.call(body.clone()).await?;
+        let url = self.heartbeats.clone();
+        self.say(url, HEARTBEAT_PATH, heartbeat).await
+    }
+
+    /// What the manager asked for an operator.
+    pub async fn answer(&mut self, answer: &control::Answer) -> Result<Noted, LineError> {
+        let url = self.answers.clone();
+        self.say(url, ANSWER_PATH, answer).await
+    }
+
+    /// Says it, and once more if the manager wants the proof to rest on something newer.
+    async fn say<M: Message + Clone, R: Message>(
+        &mut self,
+        url: Url,
+        path: &str,
+        message: &M,
+    ) -> Result<R, LineError> {
+        let body = self.encoding.write(message);
+        let (mut proof, mut answer) = self.call(&url, path, body.clone()).await?;
         if self.challenged(&answer) && answer.status == StatusCode::UNAUTHORIZED {
-            (proof, answer) = self.call(body).await?;
+            (proof, answer) = self.call(&url, path, body).await?;
             self.challenged(&answer);
         }
-        let url = || self.url.clone();
         if answer.status != StatusCode::OK {
             return Err(LineError::Refused {
-                url: url(),
+                url,
                 status: answer.status,
                 said: told(&answer.body),
             });
@@ -116,19 +136,24 @@ impl Line {
         if let Some(prover) = &self.prover {
             let seal = text(&answer, SEAL_HEADER);
             if !prover.is_answer(&proof, &answer.body, seal) {
-                return Err(LineError::Forged { url: url() });
+                return Err(LineError::Forged { url });
             }
         }
         let encoding = Encoding::of(text(&answer, CONTENT_TYPE.as_str())).unwrap_or(self.encoding);
         encoding
             .read(&answer.body)
-            .map_err(|why| LineError::Unreadable { url: url(), why })
+            .map_err(|why| LineError::Unreadable { url, why })
     }
 
-    async fn call(&mut self, body: Vec<u8>) -> Result<(String, Answer), FetchError> {
+    async fn call(
+        &mut self,
+        url: &Url,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<(String, Answer), FetchError> {
         let content_type = self.encoding.content_type();
         let said = Said {
-            path: HEARTBEAT_PATH,
+            path,
             content_type,
             body: &body,
         };
@@ -140,7 +165,7 @@ impl Line {
         } else {
             &headers[..]
         };
-        let answer = self.caller.post(&self.url, needed, body, PATIENCE).await?;
+        let answer = self.caller.post(url, needed, body, PATIENCE).await?;
         Ok((proof, answer))
     }
 
