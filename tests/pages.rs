@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "pages/operating.rs"]
+mod operating;
 #[path = "pages/watching.rs"]
 mod watching;
 
