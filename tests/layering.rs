@@ -76,6 +76,7 @@ const MEMBERS: &[(&str, &[&str])] = &[
         "tools",
         &["playlists", "media", "adaptation", "segmenter", "spillway"],
     ),
+    ("top", &["spillway"]),
 ];
 
 /// Names that only some files may use.

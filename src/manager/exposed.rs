@@ -74,9 +74,9 @@ fn nodes(nodes: &[NodeView], page: &mut Exposition) {
         let region = node.region.as_deref().unwrap_or_default();
         let labels = [
             ("node", node.node.as_str()),
-            ("kind", node.kind),
+            ("kind", &node.kind),
             ("region", region),
-            ("state", node.state),
+            ("state", &node.state),
             ("version", &node.software),
         ];
         info.sample(&labels, 1.0);

@@ -5,7 +5,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use adaptation::region::Region;
 use axum::{
     Extension, Json, Router,
-    extract::{Path, RawQuery, State},
+    extract::{Path, Query, RawQuery, State, rejection::QueryRejection},
     http::{
         HeaderValue, Method, StatusCode, Uri,
         header::{
@@ -20,6 +20,7 @@ use axum::{
     routing::get,
 };
 use futures_util::{Stream, stream};
+use serde::Deserialize;
 use tokio::sync::broadcast;
 
 use super::{
@@ -27,6 +28,7 @@ use super::{
     desk::{Closed, Desk, Join, Joined},
     exposed::exposed,
     lease::Tenure,
+    past::{Span, Told},
     places::Places,
     sessions,
     view::{Decision, NodeView, Overview, RegionView},
@@ -57,6 +59,7 @@ pub(super) fn router(
         .route("/v1/regions", get(regions))
         .route("/v1/nodes", get(nodes))
         .route("/v1/decisions", get(decisions))
+        .route("/v1/history", get(history))
         .route("/v1/events", get(events))
         .route("/health", get(health))
         .route("/ready", get(ready))
@@ -188,10 +191,28 @@ async fn nodes(State(desk): State<Desk>) -> Result<Json<Vec<NodeView>>, Problem>
 }
 
 async fn decisions(State(desk): State<Desk>) -> Result<Json<Vec<Decision>>, Problem> {
-    Ok(Json(desk.overview().await?.decisions))
+    Ok(Json(desk.overview().await?.decisions.unwrap_or_default()))
 }
 
-/// An overview each second, and each decision as it is made.
+#[derive(Debug, Deserialize)]
+struct Wanted {
+    #[serde(default)]
+    span: Span,
+}
+
+/// What regions and nodes were like, for charts.
+async fn history(
+    State(desk): State<Desk>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Result<Json<Told>, Problem> {
+    let Ok(Query(wanted)) = wanted else {
+        let told = "the past is there for span=15m and span=24h";
+        return Err(Problem(StatusCode::BAD_REQUEST, told.into()));
+    };
+    Ok(Json(desk.past(wanted.span).await?))
+}
+
+/// An overview each second, the first one with the last decisions; and each decision as it is made.
 async fn events(
     State(desk): State<Desk>,
 ) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
@@ -201,6 +222,7 @@ async fn events(
         decisions: desk.decisions(),
         seconds,
         desk,
+        first: true,
     };
     let events = stream::unfold(reader, |mut reader| async move {
         let event = reader.next().await?;
@@ -213,6 +235,7 @@ struct Reader {
     desk: Desk,
     decisions: broadcast::Receiver<Arc<Decision>>,
     seconds: tokio::time::Interval,
+    first: bool,
 }
 
 impl Reader {
@@ -227,7 +250,11 @@ impl Reader {
                     Err(broadcast::error::RecvError::Closed) => return None,
                 },
                 _ = self.seconds.tick() => {
-                    return event("overview", &self.desk.overview().await.ok()?);
+                    let mut overview = self.desk.overview().await.ok()?;
+                    if !std::mem::take(&mut self.first) {
+                        overview.decisions = None;
+                    }
+                    return event("overview", &overview);
                 }
                 () = self.desk.stop.cancelled() => return None,
             }
