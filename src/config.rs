@@ -33,6 +33,16 @@ pub fn refuse(program: &str, error: &anyhow::Error) -> ExitCode {
     ExitCode::from(MISCONFIGURED)
 }
 
+/// Says that `program` could start with these settings, as far as can be told without starting.
+#[expect(
+    clippy::print_stdout,
+    reason = "what was asked for on the command line"
+)]
+pub fn fine(program: &str) -> ExitCode {
+    println!("{program}: these settings can work");
+    ExitCode::SUCCESS
+}
+
 fn over<T>(given: T, text: &str) -> Result<T, String>
 where
     T: Serialize + DeserializeOwned,

@@ -65,9 +65,7 @@ impl LogFile {
         if !self.most.is_some_and(full) {
             return false;
         }
-        let mut old = self.path.clone().into_os_string();
-        old.push(".1");
-        if let Err(error) = fs::rename(&self.path, &old).await {
+        if let Err(error) = fs::rename(&self.path, moved(&self.path)).await {
             tracing::warn!(%error, path = %self.path.display(), "the decisions log cannot be moved out of the way");
             return false;
         }
@@ -92,6 +90,13 @@ impl LogFile {
             }
         }
     }
+}
+
+/// Where a log goes that is full.
+pub fn moved(path: &Path) -> PathBuf {
+    let mut old = path.to_owned().into_os_string();
+    old.push(".1");
+    old.into()
 }
 
 async fn file(path: &Path) -> io::Result<(File, u64)> {

@@ -272,6 +272,7 @@ async fn wrong_arguments_end_with_2() {
         &[][..],
         &["127.0.0.1", "many"],
         &["127.0.0.1", "--seconds", "0"],
+        &["127.0.0.1", "--session", "a b"],
         &["no address", "1"],
     ] {
         let output = client(arguments).await;

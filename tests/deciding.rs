@@ -27,7 +27,7 @@ use spillway::{
         lease::{self, FileLease, Tenure},
         operator::Operator,
         places::{Geo, Places, Rules, Table},
-        replay::replay,
+        replay::{self, replay},
     },
     node::{self, NodeConfig, Role},
     origin::reporter::Standing,
@@ -448,25 +448,41 @@ async fn a_log_that_is_full_begins_anew_and_can_be_replayed_from_there() {
     town.stop.cancel();
     town.manager.ended().await;
     written.await.unwrap();
-    for path in [path, old] {
+    for path in [&path, &old] {
         let log = BufReader::new(std::fs::File::open(path).unwrap());
         assert_eq!(replay(log, |_, _| {}).unwrap().differing, 0);
     }
+
+    // One that ends before its next section begins goes on with what was moved away.
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lines = text.lines().take_while(|line| !line.contains("\"state\""));
+    let rest: String = lines.map(|line| format!("{line}\n")).collect();
+    assert!(!rest.is_empty(), "it begins in the middle of a section");
+    std::fs::write(&path, &rest).unwrap();
+    let both = replay(replay::open(&path).unwrap(), |_, _| {}).unwrap();
+    let before = replay(replay::open(&old).unwrap(), |_, _| {}).unwrap();
+    let (all, part) = (both.events + both.joins, before.events + before.joins);
+    assert_eq!((both.differing, all), (0, part + rest.lines().count()));
+    std::fs::remove_file(&old).unwrap();
+    let alone = replay(replay::open(&path).unwrap(), |_, _| {});
+    let why = alone.unwrap_err().to_string();
+    assert!(why.contains("a section that began before it"), "{why}");
 }
 
 /// A manager that shares a lease; its tenure, and the end of its pursuit.
 async fn leased(path: &Path) -> (Town, CancellationToken, tokio::task::JoinHandle<()>) {
     let (tenures, tenure) = watch::channel(Tenure::Standby { active: None });
+    let legacy = lease::Legacy::default();
     let mut config = config();
     config.leased = true;
     let operator = Operator::with(TOKEN).unwrap();
     let town = Town::with(config, |means: &mut Means| {
-        (means.tenure, means.operator) = (tenure, operator);
+        (means.tenure, means.operator, means.legacy) = (tenure, operator, legacy.clone());
     })
     .await;
     let lease = Arc::new(FileLease::new(path.to_owned(), town.url.clone()));
     let stop = town.stop.clone();
-    let pursuit = tokio::spawn(lease::pursue(lease, tenures, stop.clone()));
+    let pursuit = tokio::spawn(lease::pursue(lease, tenures, legacy, stop.clone()));
     (town, stop, pursuit)
 }
 
@@ -565,7 +581,11 @@ async fn the_second_manager_takes_over_with_what_it_has_heard() {
     second.until(|routing| routing.ready).await;
     let url = primary.url.as_str().trim_end_matches('/');
     assert_eq!(second.location(PARIS).await, at(url, "paris"));
-    // Nobody has pinned anything with this one.
+    // What was pinned with the first one is pinned with this one, until the operator says otherwise.
+    let pinned = |all: &Value| all["regions"][0]["pinned"]["relays"] == 1;
+    events.next("overview", pinned).await;
+    let (status, told) = say(&second, "DELETE", "/v1/regions/paris/pin", None).await;
+    assert_eq!(status, 200, "{told}");
     let told = directives
         .wait_for(|said| matches!(said, Directive::Drain { .. }))
         .await;

@@ -505,9 +505,13 @@ async fn one_manager_holds_the_lease_and_gives_it_to_the_next() {
     assert_eq!(first.epoch(), 1);
     assert_eq!(holder(&two.seek().await.unwrap()), Some(("http://one", 1)));
     first.check().await.unwrap();
+    // Somebody else changes the object meanwhile.
+    cluster.api.spoil(Method::PUT, 1, Wrong::DoneSilently);
+    assert!(first.check().await.is_ok() && first.left().is_empty());
+    first.leave("a word").await.unwrap();
     first.release().await;
     let mut second = held(two.seek().await.unwrap());
-    assert_eq!(second.epoch(), 2);
+    assert_eq!((second.epoch(), second.left()), (2, "a word"));
     second.check().await.unwrap();
     assert_eq!(holder(&one.seek().await.unwrap()), Some(("http://two", 2)));
 }

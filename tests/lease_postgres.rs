@@ -135,6 +135,7 @@ async fn one_manager_holds_it_and_another_gets_it_when_that_is_gone_or_frozen() 
     let mut first = gets(&one).await;
     assert_eq!(first.epoch(), 1);
     first.check().await.unwrap();
+    first.leave("a word").await.unwrap();
     let Ok(Sought::Taken(Some(holder))) = other.seek().await else {
         panic!("two have it");
     };
@@ -143,7 +144,7 @@ async fn one_manager_holds_it_and_another_gets_it_when_that_is_gone_or_frozen() 
     // It ends: its session does, and with it the lock.
     drop(first);
     let mut second = gets(&other).await;
-    assert_eq!(second.epoch(), 2);
+    assert_eq!((second.epoch(), second.left()), (2, "a word"));
 
     // It is frozen: it says nothing, until the database has had enough.
     let third = gets(&one).await;

@@ -3,6 +3,7 @@
 
 #![cfg(feature = "kubernetes")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stderr, reason = "who skips a check says so")]
 
 use std::{collections::BTreeMap, path::Path, process::Command};
 
@@ -11,6 +12,7 @@ use k8s_openapi::{
         apps::v1::{Deployment, StatefulSet},
         autoscaling::v2::HorizontalPodAutoscaler,
         core::v1::{Container, Namespace, PodSpec, PodTemplate, Service, ServiceAccount},
+        networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
         rbac::v1::{Role, RoleBinding},
     },
@@ -108,6 +110,7 @@ fn every_object_is_what_the_api_takes() {
             "Deployment" => drop(typed::<Deployment>(&object)),
             "PodTemplate" => drop(typed::<PodTemplate>(&object)),
             "PodDisruptionBudget" => drop(typed::<PodDisruptionBudget>(&object)),
+            "NetworkPolicy" => drop(typed::<NetworkPolicy>(&object)),
             "HorizontalPodAutoscaler" => drop(typed::<HorizontalPodAutoscaler>(&object)),
             "Service" => {
                 let service: Service = typed(&object);
@@ -192,6 +195,59 @@ fn relays_send_viewers_on_before_they_are_killed() {
 }
 
 #[test]
+fn policies_are_of_pods_and_ports_that_there_are() {
+    let objects = objects();
+    let template = |kind: &str, name: &str| objects[&(kind.to_owned(), name.to_owned())].clone();
+    let labels = |object: &Value| {
+        let own = object.pointer("/spec/template/metadata/labels");
+        let own = own.or(object.pointer("/template/metadata/labels"));
+        own.and_then(|labels| labels["app.kubernetes.io/component"].as_str())
+            .unwrap()
+            .to_owned()
+    };
+    for (policy, kind, name) in [
+        ("primary", "StatefulSet", "primary"),
+        ("traffic-manager", "StatefulSet", "traffic-manager"),
+        ("relay", "PodTemplate", "spillway-relay"),
+        ("relay", "Deployment", "relay"),
+    ] {
+        let said = template("NetworkPolicy", policy);
+        assert!(
+            said["spec"]["podSelector"]
+                .to_string()
+                .contains(&format!("\"{}\"", labels(&template(kind, name)))),
+            "{policy} is not of {kind} {name}"
+        );
+        let (_, pod) = pods().into_iter().find(|(pod, _)| pod == name).unwrap();
+        let ports = pod.containers[0].ports.clone().unwrap();
+        let rules = said["spec"]["ingress"].as_array().unwrap().iter();
+        let open: Vec<_> = rules
+            .flat_map(|rule| rule["ports"].as_array().unwrap())
+            .map(|port| port["port"].as_str().unwrap())
+            .collect();
+        for port in &ports {
+            let port = port.name.as_deref().unwrap();
+            assert!(open.contains(&port), "{policy} keeps {port} closed");
+        }
+    }
+}
+
+#[test]
+fn kubectl_puts_them_together() {
+    let said = Command::new("kubectl")
+        .args(["kustomize", "deploy/kubernetes"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output();
+    let Ok(said) = said else {
+        eprintln!("SKIPPED: kubectl is not installed; the kustomization is only read by us");
+        return;
+    };
+    let [out, err] = [&said.stdout, &said.stderr].map(|said| String::from_utf8_lossy(said));
+    assert!(said.status.success(), "{err}");
+    assert!(out.contains("namespace: spillway"), "{out}");
+}
+
+#[test]
 fn programs_take_what_they_are_given() {
     for (name, pod) in pods() {
         let container = &pod.containers[0];
@@ -225,6 +281,9 @@ fn programs_take_what_they_are_given() {
             );
         }
         assert!(container.liveness_probe.is_some(), "{name}");
+        let confined = container.security_context.clone().unwrap();
+        assert_eq!(confined.run_as_non_root, Some(true), "{name}");
+        assert_eq!(confined.read_only_root_filesystem, Some(true), "{name}");
         assert_eq!(
             pod.automount_service_account_token.unwrap_or(true),
             name == "traffic-manager"

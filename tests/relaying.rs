@@ -4,6 +4,8 @@
 
 #[path = "relaying/counting.rs"]
 mod counting;
+#[path = "relaying/multiplexed.rs"]
+mod multiplexed;
 #[path = "common/node.rs"]
 mod node;
 #[path = "relaying/others.rs"]
@@ -15,6 +17,7 @@ use std::{
 };
 
 use counting::Counting;
+use multiplexed::Multiplexed;
 use node::{FIRST, Feed, TestNode, patient, short};
 use others::Others;
 use playlists::Window;
@@ -145,6 +148,34 @@ async fn a_relay_takes_the_rungs_that_somebody_watches_and_no_others() {
     }
     assert_eq!(front.media("/top/"), 0);
     assert_eq!(front.most(), 1, "{:?}", front.seen());
+}
+
+/// What upstream is asked for depends on what is watched, and not on how many watch it: the hit rate of 200 is that of one.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_object_is_taken_once_for_one_viewer_and_for_two_hundred() {
+    for viewers in [1, 200] {
+        let (_primary, front, relay, mut feed) = followed().await;
+        for number in FIRST + 5..FIRST + 9 {
+            feed.segments(1);
+            relay.holds(number).await;
+            let urls = ["low", "mid", "top"].map(|rung| relay.url(&segment(rung, number)));
+            let asked = (0..viewers).flat_map(|_| urls.clone());
+            let asked: Vec<_> = asked
+                .map(|url| tokio::spawn(async move { body(&url).await.len() }))
+                .collect();
+            for answer in asked {
+                assert!(answer.await.unwrap() > 0);
+            }
+        }
+        let seen = front.seen();
+        assert!(
+            seen.values().all(|times| *times == 1),
+            "{viewers}: {seen:?}"
+        );
+        for rung in ["/low/", "/mid/", "/top/"] {
+            assert!(front.media(rung) >= 4, "{viewers}: {seen:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -379,7 +410,10 @@ async fn what_a_relay_cannot_take_is_refused_with_a_reason() {
             "EXT-X-KEY (encrypted media) is not supported",
         ),
         ("ranges.m3u8", "EXT-X-BYTERANGE is not supported"),
-        ("transport.m3u8", "its segments are MPEG-TS"),
+        (
+            "bare.m3u8",
+            "it is neither MPEG-TS, nor is there an EXT-X-MAP",
+        ),
         (
             "hevc.m3u8",
             "codec \"hvc1.1.6.L93.B0\"; a relay takes H.264 with AAC",
@@ -391,4 +425,89 @@ async fn what_a_relay_cannot_take_is_refused_with_a_reason() {
         let why = upstream::try_once(&upstream).await.unwrap_err();
         assert!(why.contains(reason), "{list}: {why}");
     }
+}
+
+/// Of each track where it goes on that is not where it ended, in ticks.
+fn breaks(parts: &[Vec<u8>], init: &media::Init) -> Vec<(u32, i64)> {
+    let mut ends = std::collections::BTreeMap::new();
+    let mut breaks = Vec::new();
+    for octets in parts {
+        let fragments = media::fragments(octets, init).unwrap();
+        for run in fragments.iter().flat_map(|fragment| &fragment.runs) {
+            if let Some(end) = ends.insert(run.track, run.end()) {
+                breaks.push((run.track, run.start as i64 - end as i64));
+            }
+        }
+    }
+    breaks.retain(|(_, ticks)| *ticks != 0);
+    breaks
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_origin_of_mpeg_ts_is_served_in_any_rung_after_any_other() {
+    let name = "an_origin_of_mpeg_ts_is_served_in_any_rung_after_any_other";
+    let Some(origin) = Multiplexed::start("any", "").await else {
+        return println!("skipped: {name}: ffmpeg is not installed");
+    };
+    let relay = Relay::of("relay", &[&format!("demo={}/master.m3u8", origin.url)]).await;
+    relay.holds(3).await;
+    origin.publish();
+    let window = relay.holds(4).await;
+    let ladder = &window.format().ladder;
+    let rungs = ladder.rungs().iter().map(|rung| rung.name.as_str());
+    assert_eq!(rungs.collect::<Vec<_>>(), ["72p", "144p"]);
+    let segment = window.segment(2).unwrap();
+    assert_eq!(segment.duration().to_string(), "1.00000");
+    let init = media::Init::parse(&segment.head.init.media).unwrap();
+    let (video, sound) = (init.video().unwrap().0, init.audio().unwrap().0);
+    assert_eq!((video.timescale, sound.timescale), (90_000, 44_100));
+    assert_eq!(video.shown, (256 << 16, 144 << 16));
+
+    let epoch = segment.head.epoch.0;
+    let mut mixed = Vec::new();
+    for number in 0..5 {
+        let rung = ["72p", "144p"][number % 2];
+        let octets = body(&relay.url(&format!("{epoch}/{rung}/{number}.m4s"))).await;
+        let first = &media::fragments(&octets, &init).unwrap()[0].runs[0];
+        assert!(first.track == 1 && first.samples[0].sync && first.samples[0].offset == 0);
+        let picture = &octets[first.samples[0].data.clone()];
+        let sets = init.video().unwrap().1.sets_of(picture).unwrap();
+        let height = media::avc::sps(sets.sps).unwrap().height;
+        assert_eq!(format!("{height}p"), rung);
+        mixed.push(octets);
+    }
+    // Pictures go on to the tick; sound does but for how its times are rounded.
+    let breaks = breaks(&mixed, &init);
+    let rounded = |(track, ticks): &(u32, i64)| *track == 2 && ticks.abs() <= 1;
+    assert!(breaks.iter().all(rounded), "{breaks:?}");
+
+    // Each once; of the dearer rung, one was looked at beforehand.
+    let seen = origin.seen();
+    assert!(seen.values().sum::<u32>() <= 5 + 2 + 1, "{seen:?}");
+    let cheapest = seen.iter().filter(|(path, _)| path.starts_with("1/"));
+    assert!(
+        cheapest.into_iter().all(|(_, times)| *times == 1),
+        "{seen:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_of_mpeg_ts_that_cannot_be_played_is_a_gap() {
+    let name = "a_segment_of_mpeg_ts_that_cannot_be_played_is_a_gap";
+    let Some(origin) = Multiplexed::start("gap", "1/seg4.ts").await else {
+        return println!("skipped: {name}: ffmpeg is not installed");
+    };
+    let relay = Relay::of("relay", &[&format!("demo={}/master.m3u8", origin.url)]).await;
+    relay.holds(3).await;
+    origin.publish();
+    origin.publish();
+    let window = relay.holds(5).await;
+    let gaps: Vec<_> = window
+        .segments()
+        .map(|one| (one.number(), one.gap))
+        .collect();
+    let expected = (0..6).map(|number| (number, number == 4));
+    assert_eq!(gaps, expected.collect::<Vec<_>>());
+    let list = String::from_utf8(body(&relay.url("72p.m3u8")).await).unwrap();
+    assert_eq!(list.matches("#EXT-X-GAP").count(), 1, "{list}");
 }

@@ -1,5 +1,5 @@
 //! AAC: what its configuration says (ISO/IEC 14496-3 section 1.6.2.1), and frames with a head of
-//! their own (ADTS, ISO/IEC 13818-7 section 6.2).
+//! their own (ADTS, ISO/IEC 13818-7 section 6.2). Reads and writes both.
 
 use crate::{
     Error,
@@ -40,6 +40,14 @@ impl Config {
         })
     }
 
+    /// As an `AudioSpecificConfig`, of what a head can say.
+    pub fn write(&self) -> [u8; 2] {
+        [
+            self.object_type << 3 | self.frequency_index >> 1,
+            self.frequency_index << 7 | self.channels << 3,
+        ]
+    }
+
     /// The head of a frame of `length` octets.
     pub fn adts(&self, length: usize) -> Result<[u8; ADTS_HEAD], Error> {
         let not = |what: String| Error::NotForTs { what };
@@ -75,6 +83,46 @@ impl Config {
 
 /// Octets before each frame.
 pub const ADTS_HEAD: usize = 7;
+
+/// A frame with a head of its own, as that describes it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Framed<'a> {
+    pub config: Config,
+    /// Octets of head and frame.
+    pub whole: usize,
+    /// What is behind the head; shorter than it should be where the octets end before the frame.
+    pub frame: &'a [u8],
+    /// More than one block of 1024 samples are in it.
+    pub blocks: bool,
+}
+
+/// The frame that `octets` begin with; `None` if they do not begin with the head of one.
+pub fn framed(octets: &[u8]) -> Option<Framed<'_>> {
+    let [0xff, second, third, fourth, fifth, sixth, seventh, ..] = octets else {
+        return None;
+    };
+    let frequency_index = third >> 2 & 0xf;
+    let rate = *FREQUENCIES.get(usize::from(frequency_index))?;
+    let head = if second & 1 == 1 {
+        ADTS_HEAD
+    } else {
+        ADTS_HEAD + 2
+    };
+    let whole = usize::from(fourth & 3) << 11 | usize::from(*fifth) << 3 | usize::from(sixth >> 5);
+    (second & 0xf6 == 0xf0 && whole >= head).then(|| Framed {
+        config: Config {
+            object_type: (third >> 6) + 1,
+            frequency_index,
+            rate,
+            channels: (third & 1) << 2 | fourth >> 6,
+        },
+        whole,
+        frame: octets
+            .get(head..whole.min(octets.len()))
+            .unwrap_or_default(),
+        blocks: seventh & 3 != 0,
+    })
+}
 
 /// The `AudioSpecificConfig` in an `esds` (ISO/IEC 14496-1 section 7.2.6).
 pub(crate) fn in_esds(content: &[u8]) -> Result<Config, Error> {
@@ -168,6 +216,10 @@ mod tests {
         let head = config.adts(0x173).expect("a head");
         assert_eq!(head, [0xff, 0xf1, 0x4c, 0x80, 0x2f, 0x5f, 0xfc]);
         assert!(config.adts(8185).is_err());
+        assert_eq!(config.write(), [0x11, 0x90]);
+        let read = framed(&head).expect("a frame");
+        assert_eq!((read.config, read.whole), (config, 0x17a));
+        assert!(read.frame.is_empty() && !read.blocks);
     }
 
     #[test]

@@ -16,6 +16,9 @@ pub mod unit {
     pub const SPS: u8 = 7;
     pub const PPS: u8 = 8;
     pub const DELIMITER: u8 = 9;
+    pub const END_OF_SEQUENCE: u8 = 10;
+    pub const END_OF_STREAM: u8 = 11;
+    pub const FILLER: u8 = 12;
 }
 
 /// The content of an `avcC`: how long lengths are, and parameter sets that are not in band.
@@ -54,6 +57,32 @@ impl Config {
             sps,
             pps,
             extension: fields.rest().to_vec(),
+        })
+    }
+
+    /// A record of these sets, whole NAL units, before NAL units with lengths of four octets.
+    pub fn of(sps: &[u8], pps: &[u8]) -> Result<Self, Error> {
+        let said = sps::sps(sps)?;
+        let extension = match said.profile {
+            100 | 110 | 122 | 144 => {
+                let (luma, chroma) = said.deeper;
+                vec![
+                    0xfc | said.chroma & 3,
+                    0xf8 | luma & 7,
+                    0xf8 | chroma & 7,
+                    0,
+                ]
+            }
+            _ => Vec::new(),
+        };
+        Ok(Self {
+            profile: said.profile,
+            compatibility: said.compatibility,
+            level: said.level,
+            length_size: 4,
+            sps: vec![sps.to_vec()],
+            pps: vec![pps.to_vec()],
+            extension,
         })
     }
 

@@ -46,6 +46,12 @@ pub enum Error {
     },
     #[error("a picture uses {set} {id}, which is neither in band nor in the init section")]
     NoSet { set: &'static str, id: u32 },
+    #[error("there is {what}; of MPEG-TS, H.264 with AAC in ADTS frames is taken, in the clear")]
+    Ts { what: &'static str },
+    #[error("there are no tables of MPEG-TS that say what is in it")]
+    NoTables,
+    #[error("its sound is {found}, and was {known}")]
+    Sound { found: String, known: String },
     #[error("MPEG-TS cannot carry {what}")]
     NotForTs { what: String },
     #[error("a JPEG cannot be put among others: {0}")]

@@ -1,10 +1,12 @@
-//! A CMAF segment as MPEG-TS (ISO/IEC 13818-1), whole and by itself.
+//! A CMAF segment as MPEG-TS (ISO/IEC 13818-1), whole and by itself. (Reading MPEG-TS is the business of `read` and `demux`.)
 //!
 //! A viewer may be given any sequence of rungs' segments, one after another, and a demultiplexer
 //! must not notice where one ends: tables and times are the same in all rungs, and on every PID a
 //! segment has a multiple of 16 packets, so that continuity counters go on without a gap.
 
+pub mod demux;
 mod packet;
+pub mod read;
 mod tables;
 
 use self::{

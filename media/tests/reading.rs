@@ -7,7 +7,11 @@
 
 use std::collections::BTreeMap;
 
-use media::{Coding, Error, Init, avc, fragments, init_of_rung, transmux};
+use media::{
+    Coding, Error, Fragment, Init, avc, fragments, init_of_rung,
+    remux::{self, Wanted},
+    transmux,
+};
 use proptest::prelude::*;
 
 const INIT: &[u8] = include_bytes!("data/init.mp4");
@@ -241,11 +245,187 @@ proptest! {
     }
 
     #[test]
+    fn a_damaged_multiplex_is_less_media_but_no_panic(
+        hits in prop::collection::vec((any::<prop::sample::Index>(), 1u8..), 1..40),
+        lost in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
+    ) {
+        let init = Init::parse(INIT).unwrap();
+        let mut octets = transmux(&init, &[HIGH]).unwrap();
+        let programme = remux::programme(&octets).unwrap();
+        for (at, flip) in hits {
+            let length = octets.len();
+            octets[at.index(length)] ^= flip;
+        }
+        for at in lost {
+            let at = at.index(octets.len());
+            octets.drain(at..(at + 100).min(octets.len()));
+        }
+        let _ = remux::programme(&octets);
+        let wanted = Wanted { programme: &programme, near: 0, length: 144_000, lead: None };
+        if let Ok(made) = remux::remux(&octets, &wanted) {
+            let init = Init::parse(&remux::init(&programme).unwrap()).unwrap();
+            let read = fragments(&made.media, &init).unwrap();
+            let runs = || read.iter().flat_map(|fragment| &fragment.runs);
+            let first = runs().find(|run| run.track == 1).unwrap();
+            prop_assert!(first.samples[0].sync);
+            for track in [1, 2] {
+                let runs: Vec<_> = runs().filter(|run| run.track == track).collect();
+                prop_assert!(runs.windows(2).all(|two| two[0].end() == two[1].start));
+            }
+        }
+    }
+
+    #[test]
     fn garbage_is_no_panic(octets in prop::collection::vec(any::<u8>(), 0..300)) {
         try_all(&octets, &octets);
         try_all(INIT, &octets);
         let _ = (avc::sps(&octets), avc::pps_ids(&octets), media::aac::Config::parse(&octets));
+        let _ = remux::programme(&octets);
     }
+}
+
+/// A track's samples: when each is decoded, how long it lasts, whether it is a key frame, and its NAL units or its frame.
+fn samples(octets: &[u8], read: &[Fragment], track: u32) -> Vec<(u64, u32, bool, Vec<Vec<u8>>)> {
+    let runs = read.iter().flat_map(|fragment| &fragment.runs);
+    let samples = runs
+        .filter(|run| run.track == track)
+        .flat_map(|run| &run.samples);
+    let four = avc::Config::parse(&[1, 66, 0, 10, 0xff, 0xe0, 0]).unwrap();
+    let units = |data: &[u8]| match track {
+        1 => four
+            .units(data)
+            .map(|unit| unit.unwrap().to_vec())
+            .collect(),
+        _ => vec![data.to_vec()],
+    };
+    let each = samples.map(|sample| {
+        let units = units(&octets[sample.data.clone()]);
+        (sample.time, sample.duration, sample.sync, units)
+    });
+    each.collect()
+}
+
+#[test]
+fn what_goes_through_mpeg_ts_comes_out_as_it_was_with_its_parameter_sets() {
+    let shared = Init::parse(INIT).unwrap();
+    for segment in [LOW, HIGH] {
+        let octets = transmux(&shared, &[segment]).unwrap();
+        let programme = remux::programme(&octets).unwrap();
+        assert!(programme.complete && programme.begins_with_key);
+        let before = fragments(segment, &shared).unwrap();
+        let start = before[0].runs[0].start;
+        let wanted = Wanted {
+            programme: &programme,
+            near: start + 1_000_000,
+            length: 144_000,
+            lead: None,
+        };
+        let made = remux::remux(&octets, &wanted).unwrap();
+        assert_eq!((made.begins, made.step, made.damaged), (start, 9000, 0));
+        let init = Init::parse(&remux::init(&programme).unwrap()).unwrap();
+        assert_eq!(init.audio().unwrap().1, shared.audio().unwrap().1);
+        let after = fragments(&made.media, &init).unwrap();
+        assert_eq!(after.len(), 4, "one for each half second");
+        let of_kind = |unit: &Vec<u8>, kinds: &[u8]| kinds.contains(&avc::kind(unit));
+        let (mut old, mut new) = (
+            samples(segment, &before, 1),
+            samples(&made.media, &after, 1),
+        );
+        let sets = [avc::unit::SPS, avc::unit::PPS];
+        let mut in_band = new[0].3.iter().filter(|unit| of_kind(unit, &sets));
+        let height = avc::sps(in_band.next().unwrap()).unwrap().height;
+        assert_eq!(height, if segment == LOW { 72 } else { 144 });
+        assert_eq!(
+            in_band.map(|unit| avc::kind(unit)).collect::<Vec<_>>(),
+            [avc::unit::PPS]
+        );
+        for picture in old.iter_mut().chain(&mut new) {
+            picture.3.retain(|unit| !of_kind(unit, &sets));
+        }
+        assert_eq!(old, new);
+        assert_eq!(
+            samples(segment, &before, 2),
+            samples(&made.media, &after, 2)
+        );
+    }
+}
+
+#[test]
+fn times_of_33_bits_are_those_that_are_nearest_to_what_is_expected() {
+    let shared = Init::parse(INIT).unwrap();
+    let octets = transmux(&shared, &[LOW]).unwrap();
+    let programme = remux::programme(&octets).unwrap();
+    let begins = |near| {
+        let wanted = Wanted {
+            programme: &programme,
+            near,
+            length: 0,
+            lead: None,
+        };
+        remux::remux(&octets, &wanted).unwrap().begins
+    };
+    let wrap = 1 << 33;
+    let once = begins(0) % wrap;
+    for near in [
+        5 * wrap + once,
+        5 * wrap + once + wrap / 3,
+        5 * wrap + once - wrap / 3,
+    ] {
+        assert_eq!(begins(near), 5 * wrap + once);
+    }
+}
+
+#[test]
+fn a_segment_is_taken_from_its_first_key_frame_on_or_not_at_all() {
+    let shared = Init::parse(INIT).unwrap();
+    let octets = transmux(&shared, &[LOW]).unwrap();
+    let programme = remux::programme(&octets).unwrap();
+    let wanted = Wanted {
+        programme: &programme,
+        near: 0,
+        length: 0,
+        lead: None,
+    };
+    // The packet with the beginning of the only key frame; then one in the middle of another picture.
+    let pictures: Vec<_> = (0..octets.len() / 188)
+        .filter(|at| octets[at * 188 + 1] & 0x1f == 1 && octets[at * 188 + 2] == 0)
+        .collect();
+    let without = |at: usize| [&octets[..at * 188], &octets[at * 188 + 188..]].concat();
+    let nothing = remux::remux(&without(pictures[0]), &wanted);
+    assert_eq!(nothing.unwrap_err(), Error::NoKeyFrame);
+    let less = remux::remux(&without(*pictures.last().unwrap()), &wanted).unwrap();
+    let init = Init::parse(&remux::init(&programme).unwrap()).unwrap();
+    let read = fragments(&less.media, &init).unwrap();
+    assert!(less.damaged > 0 || samples(&less.media, &read, 1).len() == 16);
+}
+
+#[test]
+fn what_cannot_be_made_cmaf_of_is_said() {
+    let shared = Init::parse(INIT).unwrap();
+    let octets = transmux(&shared, &[LOW]).unwrap();
+    let says = |change: fn(&mut [u8])| {
+        let mut octets = octets.clone();
+        octets.chunks_mut(188).for_each(change);
+        remux::programme(&octets).unwrap_err().to_string()
+    };
+    // The first stream of the table is that of the pictures.
+    let hevc = says(|packet| {
+        if packet[1] & 0x1f == 0x10 {
+            packet[17] = 0x24;
+        }
+    });
+    assert!(hevc.starts_with("there is pictures in HEVC;"), "{hevc}");
+    let scrambled = says(|packet| {
+        if packet[1] & 0x1f == 1 {
+            packet[3] |= 0x80;
+        }
+    });
+    assert!(
+        scrambled.starts_with("there is scrambled packets;"),
+        "{scrambled}"
+    );
+    let none = says(|packet| packet[1] |= 0x1f);
+    assert!(none.contains("no tables"), "{none}");
 }
 
 /// What ffmpeg makes of a ladder is a rung with an init section of its own each: here from ours.

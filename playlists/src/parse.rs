@@ -179,6 +179,62 @@ pub fn closed(text: &str) -> Result<Option<Vec<Closed>>, ParseError> {
     Ok((none || !captions.is_empty()).then_some(captions))
 }
 
+/// Where players that honour content steering are told where to go on (`EXT-X-CONTENT-STEERING`), and what they may choose from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Steering {
+    pub server: String,
+    /// Each pathway with its first variant; the one to begin with comes first.
+    pub pathways: Vec<(String, String)>,
+}
+
+/// Reads what a multivariant playlist says of content steering, if it does.
+pub fn steering(text: &str) -> Result<Option<Steering>, ParseError> {
+    if !text.contains("#EXT-X-CONTENT-STEERING") {
+        return Ok(None);
+    }
+    let options = ParsingOptionsBuilder::new()
+        .with_parsing_for_all_tags()
+        .build();
+    let (mut reader, mut line) = (Reader::from_str(text, options), 0);
+    let (mut server, mut first) = (None, None);
+    let (mut way, mut pathways) = (None, Vec::<(String, String)>::new());
+    loop {
+        line += 1;
+        match reader.read_line() {
+            Ok(None) => break,
+            Ok(Some(HlsLine::KnownTag(KnownTag::Hls(hls::Tag::ContentSteering(tag))))) => {
+                server = Some(tag.server_uri().to_owned());
+                first = tag.pathway_id().map(str::to_owned);
+            }
+            Ok(Some(HlsLine::KnownTag(KnownTag::Hls(hls::Tag::StreamInf(tag))))) => {
+                // What names none is on the one that is called so (RFC 8216bis section 4.4.6.2).
+                way = Some(tag.pathway_id().unwrap_or(".").to_owned());
+            }
+            Ok(Some(HlsLine::Uri(uri))) => {
+                if let Some(way) = way.take()
+                    && pathways.iter().all(|(known, _)| *known != way)
+                {
+                    pathways.push((way, uri.to_string()));
+                }
+            }
+            Ok(Some(_)) => {}
+            Err(error) => {
+                return Err(ParseError::Line {
+                    line,
+                    why: error.to_string(),
+                });
+            }
+        }
+    }
+    if let Some(at) = pathways
+        .iter()
+        .position(|(id, _)| Some(id) == first.as_ref())
+    {
+        pathways[..=at].rotate_right(1);
+    }
+    Ok(server.map(|server| Steering { server, pathways }))
+}
+
 fn main_playlist(text: &str) -> Result<MasterPlaylist, ParseError> {
     if !text.starts_with("#EXTM3U") {
         return Err(ParseError::NotAPlaylist);

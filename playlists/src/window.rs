@@ -179,6 +179,17 @@ impl Window {
         Ok(())
     }
 
+    /// The next segment is one without anything in it.
+    pub fn skip(&mut self, head: Head, duration: MediaTime) -> Result<(), WindowError> {
+        self.open(head.clone())?;
+        let (rungs, renditions) = (self.format.ladder.rungs().len(), &self.format.renditions);
+        let gap = Segment::gap(head, duration, rungs, renditions);
+        if let Some(last) = self.segments.back_mut() {
+            *last = Arc::new(gap);
+        }
+        Ok(())
+    }
+
     /// Whether a segment with this head can be the next.
     fn follows(&self, head: &Head) -> Result<(), WindowError> {
         let Some(last) = self.segments.back().map(|segment| &segment.head) else {

@@ -120,6 +120,10 @@ pub(crate) struct Config {
     #[arg(long, value_name = "FILE|black")]
     pub(crate) slate: Option<String>,
 
+    /// How log lines are written, to stderr: for people, or an object of JSON on each line
+    #[arg(long, env = "SPILLWAY_LOG_FORMAT", value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+
     /// What a run before said of itself: makes the same kind of stream if it has to begin before INPUT is there
     #[arg(long, value_name = "LIKENESS", hide = true)]
     pub(crate) like: Option<Likeness>,
@@ -132,6 +136,12 @@ pub(crate) struct Config {
     /// one that stalls or fails is waited for without end
     #[arg(long, value_name = "SECONDS|forever", default_value = "10")]
     pub(crate) grace_seconds: Grace,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
 }
 
 /// How long something is waited for.

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use media::order::{Order, Times};
 use playlists::{Bitrate, Ladder, MediaTime, Renditions, WallTime};
 use segmenter::{
     Grid,
@@ -25,7 +26,6 @@ use crate::{
     gauge::Gauge,
     ladder,
     libav::{self, About, Coded, Event, Muxer, Original, Setup, Sound, Source},
-    order::{Order, Times},
     overload::Overload,
     writer::{Progress, Pulse, Stdout},
 };

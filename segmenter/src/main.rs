@@ -19,7 +19,6 @@ mod libav;
 mod likeness;
 mod lobby;
 mod marks;
-mod order;
 mod overload;
 mod pipeline;
 mod playout;
@@ -32,18 +31,17 @@ mod writer;
 
 use std::{io::IsTerminal, process::ExitCode};
 
-use clap::Parser;
 use segmenter::wire::{End, Frame};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    config::{Config, Passthrough},
+    config::{Config, LogFormat, Passthrough},
     error::Error,
     writer::Stdout,
 };
 
 fn main() -> ExitCode {
-    let config = match Config::try_parse() {
+    let config = match manual::try_parse::<Config>() {
         Ok(config) => config,
         Err(why) => {
             if why.use_stderr() {
@@ -60,13 +58,16 @@ fn main() -> ExitCode {
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let stderr = std::io::stderr;
-    tracing_subscriber::fmt()
+    let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         // Who read them may be gone. Saying so on stderr, as is the default, would panic then.
         .log_internal_errors(false)
         .with_writer(stderr)
-        .with_ansi(stderr().is_terminal())
-        .init();
+        .with_ansi(stderr().is_terminal());
+    match config.log_format {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().flatten_event(true).init(),
+    }
 
     match run(&config) {
         Ok(mut stdout) => {

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use media::order::{Order, Times};
 use playlists::MediaTime;
 use segmenter::{
     Grid,
@@ -17,7 +18,6 @@ use crate::{
     config::CLOCK,
     error::Error,
     libav::{Coded, Muxer, Packet},
-    order::{Order, Times},
 };
 
 pub(crate) struct Through {

@@ -19,7 +19,7 @@ use spillway::{
     player::{Config, Event, Player, PlayerError, event, lookup},
     shutdown,
     store::StreamName,
-    telemetry,
+    telemetry::{self, LogFormat},
 };
 
 /// Plays a stream: without a screen and with a line for each segment, or in a player of yours.
@@ -50,6 +50,10 @@ struct Options {
     /// The region to watch from [default: the traffic manager finds out]
     #[arg(long, env = "SPILLWAY_REGION")]
     region: Option<String>,
+    /// Name of this viewing: who joins under it again comes back to the relay that it was on; of letters, digits, -, _
+    /// and ., up to 64 [default: one of its own for each run]
+    #[arg(long, env = "SPILLWAY_SESSION", value_parser = session, value_name = "NAME")]
+    session: Option<String>,
     /// A playback token, where nodes ask for one
     #[arg(long, env = "SPILLWAY_TOKEN", hide_env_values = true)]
     token: Option<String>,
@@ -68,6 +72,9 @@ struct Options {
     /// Authorities (PEM) to trust beside those of the system, for https [default: none]
     #[arg(long, env = "SPILLWAY_CA_FILE", value_name = "FILE")]
     ca_file: Option<PathBuf>,
+    /// How log lines are written, to stderr [default: text]
+    #[arg(long, env = "SPILLWAY_LOG_FORMAT", value_enum, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
     /// Watch in this player instead
     #[arg(long, env = "SPILLWAY_PLAYER", value_enum, conflicts_with_all = ["json", "seconds"])]
     player: Option<External>,
@@ -91,7 +98,7 @@ struct Start {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = manual::parse::<Options>();
     let start = match options.start() {
         Ok(start) => start,
         Err(why) => Options::command()
@@ -103,7 +110,7 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(options: Options, start: Start) -> ExitCode {
-    telemetry::init();
+    telemetry::init(options.log_format.unwrap_or_default());
     let fetcher = match Fetcher::trusting(options.ca_file.as_deref()) {
         Ok(fetcher) if options.explain => fetcher.saying("spillway-explain", "1"),
         Ok(fetcher) => fetcher,
@@ -141,6 +148,8 @@ impl Options {
         if let Some(region) = &self.region {
             url.query_pairs_mut().append_pair("region", region);
         }
+        let session = self.session.clone().map_or_else(own_session, Ok)?;
+        url.query_pairs_mut().append_pair("session", &session);
         Ok(Start {
             url: self.with_token(url),
             stream: Some(self.stream.clone()),
@@ -153,6 +162,24 @@ impl Options {
         }
         url
     }
+}
+
+/// A name that the traffic manager believes.
+fn session(name: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    match name.chars().all(plain) && (1..=LONGEST_SESSION).contains(&name.len()) {
+        true => Ok(name.to_owned()),
+        false => Err(format!(
+            "a session is named by letters, digits, '-', '_' and '.', at most {LONGEST_SESSION} of them"
+        )),
+    }
+}
+
+/// One that nobody else has: whoever joins again in this run comes back.
+fn own_session() -> Result<String, String> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| format!("no random numbers: {error}"))?;
+    Ok(format!("client-{:032x}", u128::from_be_bytes(random)))
 }
 
 /// The base URL of a traffic manager that is called by its address or by its URL.
@@ -362,5 +389,8 @@ impl External {
 }
 
 const MANAGER_PORT: u16 = 9000;
+
+/// As the traffic manager has it.
+const LONGEST_SESSION: usize = 64;
 
 const HEADER_EVERY: u32 = 30;

@@ -16,7 +16,7 @@ use spillway::{
     runtime, shutdown,
     source::upstream::{self, Place, Upstream},
     store::Store,
-    telemetry,
+    telemetry::{self, LogFormat},
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,10 @@ struct Config {
     #[arg(long, env = "SPILLWAY_CONFIG", value_name = "FILE")]
     #[serde(skip)]
     config: Option<PathBuf>,
+    /// Say whether these settings can work, and end
+    #[arg(long)]
+    #[serde(skip)]
+    check: bool,
     #[command(flatten)]
     node: NodeConfig,
     /// Region that this relay is for [default: any]
@@ -60,23 +64,34 @@ struct Config {
     /// [default: 0; they are left to come back by themselves]
     #[arg(long, env = "SPILLWAY_DRAIN_SECONDS", value_name = "SECONDS")]
     drain_seconds: Option<u32>,
+    /// How log lines are written, to stderr [default: text]
+    #[arg(long, env = "SPILLWAY_LOG_FORMAT", value_enum, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
     /// Started by a traffic manager: ends when it is told to retire, or when it is of no use to anybody
     #[arg(long)]
     #[serde(skip)]
     launched: bool,
 }
 
+impl manual::Filed for Config {
+    fn sample() -> Self {
+        Self::default()
+    }
+}
+
 fn main() -> ExitCode {
-    let mut given = Config::parse();
+    let mut given = manual::parse_filed::<Config>();
     let (file, launched) = (given.config.take(), std::mem::take(&mut given.launched));
+    let check = given.check;
     match config::layered(given, file.as_deref()).and_then(|config| config.checked(launched)) {
+        Ok(_) if check => config::fine("local-server"),
         Ok(config) => run(config),
         Err(error) => config::refuse("local-server", &error),
     }
 }
 
 fn run(config: Config) -> ExitCode {
-    telemetry::init();
+    telemetry::init(config.log_format.unwrap_or_default());
     let runtime = match runtime::build(None) {
         Ok(runtime) => runtime,
         Err(error) => return config::refuse("local-server", &error.into()),
@@ -191,6 +206,8 @@ impl Relay<'_> {
     /// Follows the manager's word until this relay is to end.
     async fn obey(&mut self, launched: bool) {
         let mut directives = self.node.directives.clone();
+        // Whom it was told to stream for, and from where: how many viewers it keeps is said anew all the time.
+        let mut role = None;
         loop {
             let directive = directives.borrow_and_update().clone();
             match directive {
@@ -202,7 +219,12 @@ impl Relay<'_> {
                     keep,
                 } => match upstream.parse::<Url>() {
                     Ok(upstream) => {
-                        tracing::info!(%upstream, region, "told to stream");
+                        let now = Some((upstream.clone(), region.clone()));
+                        if std::mem::replace(&mut role, now.clone()) != now {
+                            tracing::info!(%upstream, region, "told to stream");
+                        } else {
+                            tracing::debug!(%upstream, region, home, keep, "told to stream on");
+                        }
                         let told = Place::Node(upstream);
                         let others = self.places.iter().filter(|place| **place != told);
                         let places = [told.clone()].into_iter().chain(others.cloned());
@@ -215,6 +237,7 @@ impl Relay<'_> {
                 },
                 Directive::Drain { to } => {
                     tracing::info!(to, "told to drain");
+                    role = None;
                     self.node
                         .origin
                         .stance
@@ -227,6 +250,7 @@ impl Relay<'_> {
                 }
                 Directive::Retire => {
                     tracing::info!("told to retire; standing by");
+                    role = None;
                     self.standby().await;
                 }
             }
@@ -245,16 +269,7 @@ impl Relay<'_> {
     /// gone before. The manager hears of it, and sends nobody any more.
     async fn leave(&self, within: Duration) {
         let origin = &self.node.origin;
-        let stance = origin.stance.load_full();
-        let to = match &*stance {
-            Stance::Draining { to } => Some(to.clone()),
-            // Where viewers are sent back to may be reached by them where it is not from here.
-            Stance::Giving { to, .. } => {
-                let keeper = origin.keeper.load().as_deref().cloned();
-                keeper.or_else(|| Some(to.clone()))
-            }
-            Stance::Serving => origin.keeper.load().as_deref().cloned(),
-        };
+        let to = away(&origin.stance.load(), origin.keeper.load().as_deref());
         // Most players who were sent on ask here for the way as long as they play.
         let left = || (origin.viewers.count(), origin.viewers.census().moved);
         let Some(to) = to.filter(|_| left() != (0, 0) && !within.is_zero()) else {
@@ -355,6 +370,16 @@ impl Relay<'_> {
     }
 }
 
+/// Where viewers go whose relay ends: as the manager said, if it drains; else to the node that it follows. One that follows none, be it that none can
+/// be reached, or that its streams are of another origin, has where the manager would have it give viewers back to.
+fn away(stance: &Stance, followed: Option<&String>) -> Option<String> {
+    let told = stance.elsewhere();
+    match stance {
+        Stance::Draining { to } => Some(to.clone()),
+        _ => followed.map(String::as_str).or(told).map(str::to_owned),
+    }
+}
+
 /// Whoever asks for what is not live is sent to the node that is followed now.
 async fn keep(
     mut following: tokio::sync::watch::Receiver<Option<Url>>,
@@ -413,4 +438,25 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 )]
 fn ready(node: &Node) {
     println!("ready {} private http://{}/", node.url, node.private);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn viewers_of_a_relay_that_ends_have_somewhere_to_go_even_if_it_follows_no_node() {
+        let (home, other, followed) = ("http://home/", "http://other/", "http://node/".to_owned());
+        let giving = Stance::Giving {
+            to: home.to_owned(),
+            keep: None,
+        };
+        let draining = Stance::Draining {
+            to: other.to_owned(),
+        };
+        assert_eq!(away(&Stance::Serving, None), None);
+        assert_eq!(away(&giving, None).as_deref(), Some(home));
+        assert_eq!(away(&giving, Some(&followed)), Some(followed.clone()));
+        assert_eq!(away(&draining, Some(&followed)).as_deref(), Some(other));
+    }
 }

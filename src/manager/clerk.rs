@@ -26,7 +26,7 @@ use super::{
     desk::{Join, Joined, Look, Message, Present},
     journal::{self, Journal},
     launcher::Launcher,
-    lease::Tenure,
+    lease::{Legacy, Tenure},
     past::Past,
     report,
     sessions::Sessions,
@@ -43,6 +43,8 @@ pub(super) struct Clerk {
     /// Decides without doing: what would become of it.
     rehearsal: Option<Rehearsal>,
     journal: Option<Journal>,
+    /// What operators want, for the manager that decides after this one.
+    legacy: Legacy,
     sessions: Sessions,
     /// The last heartbeat of each node, and when it came.
     nodes: BTreeMap<String, (Heartbeat, Moment)>,
@@ -63,6 +65,8 @@ pub(super) struct Clerk {
 
 /// How a clerk speaks to those who do not ask.
 pub(super) struct Voices {
+    /// To the manager that decides after this one, and from the one before.
+    pub(super) legacy: Legacy,
     pub(super) decisions: broadcast::Sender<Arc<Decision>>,
     pub(super) routing: watch::Sender<Arc<Routing>>,
     pub(super) journal: Option<Journal>,
@@ -85,6 +89,7 @@ impl Clerk {
             tenure,
             launcher,
             journal: voices.journal,
+            legacy: voices.legacy,
             sessions: Sessions::new(started),
             nodes: BTreeMap::new(),
             relays: BTreeMap::new(),
@@ -176,6 +181,7 @@ impl Clerk {
                 self.config.balancer.series = Some(epoch);
             }
             self.balancer = Balancer::new(self.config.balancer.clone(), now);
+            self.inherit(now);
             if let Some(journal) = &self.journal {
                 journal.begin();
             }
@@ -191,6 +197,26 @@ impl Clerk {
             launched.into_iter().for_each(|node| self.adopt(node));
         }
         self.publish();
+    }
+
+    /// What operators wanted of the manager before is wanted of this one.
+    fn inherit(&mut self, now: Moment) {
+        let left = self.legacy.now();
+        if left.is_empty() {
+            return;
+        }
+        match serde_json::from_str::<Vec<Override>>(&left) {
+            Ok(overrides) => {
+                tracing::info!(
+                    ?overrides,
+                    "operators want this of the manager that decides"
+                );
+                self.balancer.inherit(overrides, now);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "what operators wanted of the manager before cannot be read; it is to be said again");
+            }
+        }
     }
 
     fn hear(&mut self, heartbeat: Heartbeat) -> Result<HeartbeatReply, Refused> {
@@ -368,6 +394,12 @@ impl Clerk {
     fn obey(&mut self, wanted: Override) -> Result<(), Refused> {
         self.must_decide()?;
         let done = self.handle(Event::Override(wanted));
+        if done.is_ok() {
+            let overrides = self.balancer.overrides(&self.config.balancer);
+            // What it is made of can always be written.
+            let text = serde_json::to_string(&overrides).unwrap_or_default();
+            self.legacy.leave(text);
+        }
         self.publish();
         done.map(drop)
     }

@@ -17,7 +17,7 @@ use super::{
     clerk::{Clerk, Voices},
     journal::Journal,
     launcher::Launcher,
-    lease::Tenure,
+    lease::{Legacy, Tenure},
     past::{Span, Told},
     view::{Decision, Lookup, Overview},
 };
@@ -208,7 +208,7 @@ pub(super) fn open(
     config: Config,
     launcher: Option<Arc<dyn Launcher>>,
     journal: Option<Journal>,
-    tenures: watch::Receiver<Tenure>,
+    (tenures, legacy): (watch::Receiver<Tenure>, Legacy),
     stop: CancellationToken,
 ) -> (Desk, JoinHandle<()>) {
     let (messages, inbox) = mpsc::channel(QUEUE);
@@ -227,6 +227,7 @@ pub(super) fn open(
         stop: stop.clone(),
     };
     let voices = Voices {
+        legacy,
         decisions,
         routing: routing_in,
         journal,

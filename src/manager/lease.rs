@@ -8,7 +8,7 @@ mod file;
 pub mod kubernetes;
 mod postgres;
 
-use std::{fmt, pin::Pin, time::Duration};
+use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -39,6 +39,12 @@ pub enum Sought {
 pub trait Hold: fmt::Debug + Send {
     fn epoch(&self) -> u64;
 
+    /// What the holder before has left.
+    fn left(&self) -> &str;
+
+    /// Leaves this for the next holder, instead of what was left before. At most [`MOST_LEFT`] octets.
+    fn leave<'a>(&'a mut self, text: &'a str) -> Checked<'a, anyhow::Result<()>>;
+
     /// Whether it is still held. Asked again and again; an error is as good as no.
     fn check(&mut self) -> Checked<'_, anyhow::Result<()>>;
 
@@ -49,6 +55,37 @@ pub trait Hold: fmt::Debug + Send {
 }
 
 pub type Checked<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What one holder of a lease leaves to the next, as text: what nobody else could tell it. Clones are of one.
+#[derive(Clone, Debug)]
+pub struct Legacy(Arc<watch::Sender<String>>);
+
+impl Default for Legacy {
+    fn default() -> Self {
+        Self(Arc::new(watch::channel(String::new()).0))
+    }
+}
+
+impl Legacy {
+    pub fn now(&self) -> String {
+        self.0.borrow().clone()
+    }
+
+    /// From now on it is that.
+    pub fn leave(&self, text: String) {
+        if text.len() > MOST_LEFT {
+            let octets = text.len();
+            tracing::warn!(
+                octets,
+                most = MOST_LEFT,
+                "operators want more than a lease can keep; the next manager will not know of the last of it"
+            );
+            return;
+        }
+        self.0
+            .send_if_modified(|left| std::mem::replace(left, text.clone()) != text);
+    }
+}
 
 /// Who holds a lease, as it says itself.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
@@ -74,10 +111,12 @@ impl Tenure {
     }
 }
 
-/// Seeks the lease and holds it, over and over, until `stop`.
+/// Seeks the lease and holds it, over and over, until `stop`. Before this manager decides, `legacy` is what the one before it
+/// left; from then on it is what this one leaves.
 pub async fn pursue(
-    lease: std::sync::Arc<dyn Lease>,
+    lease: Arc<dyn Lease>,
     tenure: watch::Sender<Tenure>,
+    legacy: Legacy,
     stop: CancellationToken,
 ) {
     let mut failed = false;
@@ -91,10 +130,15 @@ pub async fn pursue(
                 failed = false;
                 let epoch = hold.epoch();
                 tracing::info!(epoch, "this manager holds the lease, and decides");
+                legacy.0.send_replace(hold.left().to_owned());
+                let left = legacy.0.subscribe();
                 tenure.send_replace(Tenure::Active { epoch });
                 let lost = tokio::select! {
-                    lost = kept(&mut *hold) => lost,
+                    lost = kept(&mut *hold, left.clone()) => lost,
                     () = stop.cancelled() => {
+                        if left.has_changed().unwrap_or(false) {
+                            let _ = tokio::time::timeout(PATIENCE, hold.leave(&legacy.now())).await;
+                        }
                         // Late, it runs out.
                         let _ = tokio::time::timeout(PATIENCE, hold.release()).await;
                         return;
@@ -129,10 +173,30 @@ pub async fn pursue(
     }
 }
 
-/// Until the lease is lost; why.
-async fn kept(hold: &mut dyn Hold) -> anyhow::Error {
+/// Until the lease is lost; why. Writes down what is `left` whenever that is news.
+async fn kept(hold: &mut dyn Hold, mut left: watch::Receiver<String>) -> anyhow::Error {
+    let mut unwritten = false;
     loop {
-        tokio::time::sleep(CHECK_EVERY).await;
+        let news = tokio::select! {
+            changed = left.changed() => changed.is_ok(),
+            () = tokio::time::sleep(CHECK_EVERY) => false,
+        };
+        if news || unwritten {
+            let text = left.borrow_and_update().clone();
+            let written = tokio::time::timeout(PATIENCE, hold.leave(&text)).await;
+            let error = match written {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(format!("{error:#}")),
+                Err(_) => Some(format!("no answer within {PATIENCE:?}")),
+            };
+            if let (Some(error), false) = (&error, unwritten) {
+                tracing::warn!(
+                    error,
+                    "what operators want is not kept for the next manager yet; trying on"
+                );
+            }
+            unwritten = error.is_some();
+        }
         match tokio::time::timeout(PATIENCE, hold.check()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return error,
@@ -140,6 +204,9 @@ async fn kept(hold: &mut dyn Hold) -> anyhow::Error {
         }
     }
 }
+
+/// Octets that a holder may leave: an object of Kubernetes takes four times as many in all its annotations.
+pub const MOST_LEFT: usize = 64 * 1024;
 
 const SEEK_EVERY: Duration = Duration::from_millis(500);
 

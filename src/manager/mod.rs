@@ -43,7 +43,7 @@ use gate::Gate;
 pub use gate::Members;
 use journal::Journal;
 use launcher::Launcher;
-use lease::Tenure;
+use lease::{Legacy, Tenure};
 use operator::Operator;
 use places::Places;
 pub use routing::Routing;
@@ -79,6 +79,8 @@ pub struct Means {
     pub tenure: watch::Receiver<Tenure>,
     /// Who keeps what nodes tell of their viewers.
     pub keeper: Option<Keeper>,
+    /// What the manager that decided before has left, and this one leaves.
+    pub legacy: Legacy,
 }
 
 impl Means {
@@ -91,6 +93,7 @@ impl Means {
             operator: Operator::default(),
             tenure: watch::channel(Tenure::SOLE).1,
             keeper: None,
+            legacy: Legacy::default(),
         }
     }
 }
@@ -124,8 +127,9 @@ impl Manager {
     pub fn start(mut config: Config, means: Means, stop: CancellationToken) -> Self {
         let (places, operator, keeper) = (means.places, means.operator, means.keeper);
         config.controls = operator.is_there();
-        let (launcher, journal, tenure) = (means.launcher, means.journal, means.tenure);
-        let (desk, task) = desk::open(config, launcher, journal, tenure, stop);
+        let (launcher, journal) = (means.launcher, means.journal);
+        let office = (means.tenure, means.legacy);
+        let (desk, task) = desk::open(config, launcher, journal, office, stop);
         Self {
             desk,
             task,

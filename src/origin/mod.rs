@@ -98,6 +98,16 @@ pub enum Stance {
     Draining { to: String },
 }
 
+impl Stance {
+    /// Where viewers would be sent, if it is known: what a manager said of it last.
+    pub fn elsewhere(&self) -> Option<&str> {
+        match self {
+            Self::Serving => None,
+            Self::Giving { to, .. } | Self::Draining { to } => Some(to),
+        }
+    }
+}
+
 /// What a node grants its viewers.
 #[derive(Clone, Debug)]
 pub struct Terms {

@@ -47,12 +47,14 @@ pub enum Event {
     Finished,
 }
 
-/// A segment that has come, and what the server said of it.
+/// A segment, or a part of one, that has come, and what the server said of it.
 #[derive(Clone, Debug)]
 pub struct SegmentReport {
     pub at: WallTime,
     /// Media sequence number.
     pub number: u64,
+    /// Which part of the segment this is, from 0; `None`: all of it.
+    pub part: Option<usize>,
     /// `Spillway-Node`, or else the host that answered.
     pub node: String,
     /// `Spillway-Rung`.
@@ -81,6 +83,11 @@ pub struct SegmentReport {
 }
 
 impl SegmentReport {
+    /// Whether a segment begins with it.
+    pub fn begins(&self) -> bool {
+        self.part.is_none_or(|part| part == 0)
+    }
+
     /// Bitrate of the media.
     pub fn rate(&self) -> Bitrate {
         Bitrate::of(self.octets, self.duration)
@@ -122,6 +129,7 @@ impl SegmentReport {
             "event": "segment",
             "at": self.at.to_string(),
             "number": self.number,
+            "part": self.part,
             "node": self.node,
             "rung": self.rung,
             "reason": self.reason,

@@ -83,17 +83,25 @@ impl List {
         }
     }
 
-    /// `url` with the wish to be answered once there is the next segment (section 6.2.5.2).
-    pub(super) fn reload_url(&self, url: &Url) -> Url {
+    /// Where `uri` is. What is no URL at all is asked for at the playlist's, and so refused or found unsound.
+    pub(super) fn url(&self, uri: &str) -> Url {
+        self.base.join(uri).unwrap_or_else(|_| self.base.clone())
+    }
+
+    /// `url` with the wish to be answered once there is the next segment, or the next part (section 6.2.5.2).
+    pub(super) fn reload_url(&self, url: &Url, by_parts: bool) -> Url {
         let mut url = url.clone();
-        let Some(last) = self.last().filter(|_| self.playlist.can_block_reload) else {
-            return url;
+        let next = match self.following().filter(|_| by_parts) {
+            Some(next) => format!("_HLS_msn={}&_HLS_part={}", next.number, next.part),
+            None => format!("_HLS_msn={}", self.last().map_or(0, |last| last + 1)),
         };
+        if self.last().is_none() || !self.playlist.can_block_reload {
+            return url;
+        }
         let kept = url.query().unwrap_or_default().split('&');
         let mut query: Vec<_> = kept
             .filter(|pair| !pair.is_empty() && !pair.starts_with("_HLS_"))
             .collect();
-        let next = format!("_HLS_msn={}", last + 1);
         query.push(&next);
         let query = query.join("&");
         url.set_query(Some(&query));
@@ -174,7 +182,10 @@ mod tests {
     fn a_server_that_blocks_is_asked_at_once_for_the_next_segment() {
         let list = list("#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES\n", 3, 2.0);
         let url: Url = "http://a.test/i.m3u8?max=720p&_HLS_msn=7".parse().unwrap();
-        assert_eq!(list.reload_url(&url).query(), Some("max=720p&_HLS_msn=103"));
+        assert_eq!(
+            list.reload_url(&url, false).query(),
+            Some("max=720p&_HLS_msn=103")
+        );
         assert_eq!(list.reload_at(), list.asked);
     }
 
@@ -182,7 +193,7 @@ mod tests {
     fn another_server_is_asked_every_target_duration_and_twice_as_often_without_news() {
         let mut list = list("", 3, 2.0);
         let url: Url = "http://a.test/i.m3u8".parse().unwrap();
-        assert_eq!(list.reload_url(&url), url);
+        assert_eq!(list.reload_url(&url, false), url);
         assert_eq!(list.reload_at() - list.asked, Duration::from_secs(2));
         list.changed = false;
         assert_eq!(list.reload_at() - list.asked, Duration::from_secs(1));

@@ -12,6 +12,8 @@ pub mod sound;
 pub mod tally;
 
 mod list;
+mod parts;
+mod steering;
 mod trouble;
 
 use std::{
@@ -24,7 +26,7 @@ use std::{
 use playlists::WallTime;
 use reqwest::{StatusCode, Url};
 
-use self::session::{Action, Get, Now, Session};
+use self::session::{Action, Answer, Get, Now, Session};
 pub use self::{
     event::{Event, SegmentReport},
     playback::StartRule,
@@ -47,6 +49,10 @@ pub struct Config {
     pub give_up: Duration,
     /// Asks for playlists that are not there yet, where it is told that it may.
     pub blocks_reload: bool,
+    /// Plays by parts where there are any. Two requests are made at a time then: a playlist's and a part's.
+    pub parts: bool,
+    /// Follows content steering where it is offered.
+    pub steers: bool,
 }
 
 impl Default for Config {
@@ -61,6 +67,8 @@ impl Default for Config {
             node_patience: Duration::from_secs(3),
             give_up: Duration::from_secs(30),
             blocks_reload: true,
+            parts: false,
+            steers: false,
         }
     }
 }
@@ -136,6 +144,7 @@ impl Player {
                 () = sleep_until(until) => continue,
             };
             if let Some(Request { get, asked, .. }) = self.request.take() {
+                let answer = answer.map(Answer::from);
                 self.session.answer(get, asked, answer, now())?;
             }
         }

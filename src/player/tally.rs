@@ -48,14 +48,18 @@ impl Summary {
     }
 
     pub(super) fn count(&mut self, segment: &SegmentReport) {
-        self.segments += 1;
+        self.segments += u64::from(segment.begins());
         self.octets += segment.octets;
         self.media += segment.duration;
         self.downloading += segment.elapsed;
         self.discontinuities += u64::from(segment.discontinuity);
-        tick(&mut self.nodes, &segment.node);
+        if segment.begins() {
+            tick(&mut self.nodes, &segment.node);
+        }
         let Some(rung) = &segment.rung else { return };
-        tick(&mut self.rungs, rung);
+        if segment.begins() {
+            tick(&mut self.rungs, rung);
+        }
         if self.last.as_ref().is_some_and(|last| last != rung) {
             self.switches += 1;
         }

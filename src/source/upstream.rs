@@ -11,6 +11,7 @@ mod lanes;
 mod place;
 mod plain;
 mod rung;
+mod transport;
 mod turns;
 
 use std::{
@@ -34,6 +35,7 @@ use self::{
     describe::{Named, format, listen, renditions, rung_of},
     lanes::Followers,
     plain::{Mold, Shape},
+    transport::Clock,
     turns::Turns,
 };
 use crate::{
@@ -90,6 +92,8 @@ enum Lost {
     Rewound { last: u64, wanted: u64 },
     #[error("this stream cannot be relayed: {0}")]
     Unfit(String),
+    #[error("segment {number} cannot be played: {error}")]
+    Unplayable { number: u64, error: media::Error },
     #[error("{place} has nothing new, and does not answer")]
     Silent { place: Place },
     #[error("{place} can be followed again, and is preferred")]
@@ -120,6 +124,7 @@ pub async fn run(upstream: Upstream, store: Store, stop: CancellationToken) {
                         places,
                         consumer,
                         anew: 0,
+                        clock: Arc::default(),
                     };
                     let stop = stop.clone();
                     streams.spawn(async move { one.run(producer, stop).await });
@@ -149,7 +154,9 @@ pub async fn try_once(upstream: &Upstream) -> Result<(), String> {
     let fetcher = &upstream.fetcher;
     match upstream.places.first() {
         Some(Place::Playlist { url, .. }) => {
-            let looked = plain::look(fetcher, url, 0).await.map(drop);
+            let looked = plain::look(fetcher, url, (0, &Arc::default()), None)
+                .await
+                .map(drop);
             looked.map_err(|lost| lost.to_string())
         }
         Some(Place::Node(base)) => {
@@ -203,6 +210,8 @@ struct Stream {
     consumer: Consumer,
     /// How often what came did not follow what was there.
     anew: u64,
+    /// When segments begin that say so themselves.
+    clock: Arc<Clock>,
 }
 
 impl Stream {
@@ -244,6 +253,7 @@ impl Stream {
                         // It would not follow the next time either.
                         producer.begin_anew();
                         self.anew += 1;
+                        self.clock = Arc::default();
                     }
                     let next = &self.places[turns.at()];
                     tracing::warn!(stream = %producer.name(), %error, upstream = %place, %next, ?again_in, "lost the upstream; following anew");
@@ -267,8 +277,9 @@ impl Stream {
             urls,
             list,
             mold,
-        } = self.look(place, producer.name()).await?;
+        } = self.look(place, producer.name(), edge(producer)).await?;
         let start = Start::choose(&list, edge(producer));
+        self.clock.forget_from(start.from);
         if let Place::Node(base) = place {
             self.upstream.following.send_replace(Some(base.clone()));
         }
@@ -289,11 +300,18 @@ impl Stream {
         assembly.ok_or(Lost::Follower)?.telling(told).run().await
     }
 
-    async fn look(&self, place: &Place, stream: &StreamName) -> Result<Glance, Lost> {
+    async fn look(
+        &self,
+        place: &Place,
+        stream: &StreamName,
+        edge: Option<u64>,
+    ) -> Result<Glance, Lost> {
         let fetcher = &self.upstream.fetcher;
         match place {
             Place::Node(base) => look(fetcher, base, stream).await,
-            Place::Playlist { url, .. } => plain::look(fetcher, url, self.anew).await,
+            Place::Playlist { url, .. } => {
+                plain::look(fetcher, url, (self.anew, &self.clock), edge).await
+            }
         }
     }
 
@@ -332,8 +350,9 @@ impl Stream {
             for (index, place) in self.places[..index].iter().enumerate() {
                 let have = self.consumer.now();
                 let have = have.as_ref().and_then(|now| now.last_complete());
-                let have = have.map_or(0, |last| last.number());
-                let looked = self.look(place, &self.name);
+                let edge = have.map(|last| last.number());
+                let have = edge.unwrap_or(0);
+                let looked = self.look(place, &self.name, edge);
                 let glance = tokio::time::timeout(PATIENCE, looked).await;
                 let level = |glance: &Glance| {
                     let last = glance.list.segments.last();
@@ -351,7 +370,7 @@ impl Stream {
     async fn begun_anew(&self, place: &Place, stream: &StreamName) {
         loop {
             tokio::time::sleep(LOOK_AGAIN).await;
-            match self.look(place, stream).await {
+            match self.look(place, stream, None).await {
                 Ok(Glance { list, .. }) if !list.ended => return,
                 // Between two programmes there may be nothing of it.
                 Ok(_) | Err(_) => {}

@@ -161,6 +161,14 @@ impl Producer {
         Ok(())
     }
 
+    /// Publishes a segment in which there is nothing to play (`EXT-X-GAP`), for one that is lost.
+    pub fn skip(&mut self, head: Head, duration: MediaTime) -> Result<(), WindowError> {
+        let window = self.window.as_mut().ok_or(WindowError::NoSegment)?;
+        window.skip(head, duration)?;
+        self.publish();
+        Ok(())
+    }
+
     /// Adds pictures of the open segment; readers see them when it is closed.
     pub fn illustrate(&mut self, stills: Vec<Still>) -> Result<(), WindowError> {
         self.window

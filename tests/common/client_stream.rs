@@ -22,7 +22,7 @@ use playlists::{Epoch, Format, Head, Init, MediaTime, Part, Renditions, WallTime
 use reqwest::Url;
 use segmenter::{synthetic::Synthetic, wire::Frame};
 use spillway::{
-    net::{self, Limits},
+    net::{self, Front, FrontConfig, Limits},
     origin::{self, Origin, Terms},
     store::{Producer, Store},
 };
@@ -184,9 +184,30 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) async fn start(name: &str, stream: &Stream) -> Self {
+        Self::of(name, stream, None).await
+    }
+
+    /// Over TLS, with what `config` presents to who asks for `localhost`.
+    #[allow(dead_code, reason = "each test file uses a part of it")]
+    pub(crate) async fn encrypted(name: &str, stream: &Stream, config: &FrontConfig) -> Self {
+        Self::of(name, stream, Some(config.open().await.unwrap())).await
+    }
+
+    async fn of(name: &str, stream: &Stream, front: Option<Front>) -> Self {
         let origin = Origin::new(name.into(), stream.store.clone(), Terms::default());
         let stop = CancellationToken::new();
-        let (url, server) = serve(origin::public(origin.clone()), stop.clone()).await;
+        let app = origin::public(origin.clone());
+        let (url, server) = match front {
+            None => serve(app, stop.clone()).await,
+            Some(front) => {
+                let listener = net::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+                let port = listener.local_addr().unwrap().port();
+                let url: Url = format!("https://localhost:{port}/").parse().unwrap();
+                let (base, stop) = (url.clone(), stop.clone());
+                let serving = async move { front.serve(listener, app, &base, stop).await };
+                (url, tokio::spawn(serving))
+            }
+        };
         let tasks = vec![server, tokio::spawn(origin.clone().run(stop.clone()))];
         Self {
             origin,

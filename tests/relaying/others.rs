@@ -90,7 +90,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         "ranges.m3u8" => list(0, there, "x")
             .replace("#EXTINF", "#EXT-X-BYTERANGE:100@0\n#EXTINF")
             .into(),
-        "transport.m3u8" => list(0, there, "x")
+        "bare.m3u8" => list(0, there, "low/seg")
             .replace("#EXT-X-MAP:URI=\"i.mp4\"\n", "")
             .into(),
         path if path.starts_with("low/seg-") => LOW.to_vec(),

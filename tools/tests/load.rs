@@ -6,14 +6,16 @@
 #[allow(dead_code, reason = "each test file uses a part of it")]
 mod client_stream;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use client_stream::{Manager, Node, Stream};
-use spillway::origin::Stance;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+use spillway::{net::FrontConfig, origin::Stance};
 use tools::load::{
     crowd::{Audience, Options, run},
     figure,
     model::Model,
+    wire::tls::Trust,
 };
 
 fn options(manager: &Manager, regions: &[(&str, &str)], seconds: u64) -> Options {
@@ -28,11 +30,14 @@ fn options(manager: &Manager, regions: &[(&str, &str)], seconds: u64) -> Options
         url,
         audiences: regions.iter().map(audience).collect(),
         span: Duration::from_secs(seconds),
-        models: Model::ALL.map(|model| (model, 1.0)).to_vec(),
+        models: [Model::HLS, Model::VLC, Model::FFMPEG]
+            .map(|model| (model, 1.0))
+            .to_vec(),
         links: vec![None, Some(4000)],
         seed: 7,
         manager: None,
         progress: false,
+        trust: Trust::System,
     }
 }
 
@@ -98,4 +103,63 @@ async fn a_narrow_link_is_felt_by_the_player_and_by_the_node() {
     let (wide, narrow) = (seen(vec![None]).await, seen(vec![Some(700)]).await);
     assert!(wide.kbps > 1500.0, "{wide:?}");
     assert!(narrow.kbps < 1000.0, "{narrow:?}");
+}
+
+/// A certificate for `localhost` that vouches for itself, and where it is.
+fn self_made(test: &str) -> FrontConfig {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
+    std::fs::create_dir_all(&folder).unwrap();
+    let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    let own = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    // As `openssl req -x509` makes them.
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    std::fs::write(&certificate, params.self_signed(&own).unwrap().pem()).unwrap();
+    std::fs::write(&key, own.serialize_pem()).unwrap();
+    FrontConfig {
+        tls_cert: Some(certificate),
+        tls_key: Some(key),
+        ..FrontConfig::default()
+    }
+}
+
+#[tokio::test]
+async fn over_tls_in_parts_and_steered_they_play_closer_to_live() {
+    let stream = Stream::live();
+    let config = self_made("load");
+    let node = Node::encrypted("one", &stream, &config).await;
+    let manager = Manager::start(&node).await;
+    // It has somewhere to steer to, and says to stay.
+    node.origin
+        .keeper
+        .store(Some(Arc::new("https://other.test".to_owned())));
+    let of = async |player: &str, trust: Trust, seconds: u64| {
+        let options = Options {
+            models: vec![(player.parse().unwrap(), 1.0)],
+            links: vec![None],
+            trust,
+            ..options(&manager, &[("paris", "steady:3")], seconds)
+        };
+        run(&options).await.unwrap().report
+    };
+    let trusted = Trust::File(config.tls_cert.clone().unwrap());
+    let (whole, parts) = tokio::join!(
+        of("hls.js", trusted, 4),
+        of("hls.js+parts+steering", Trust::Anybody, 4)
+    );
+    for report in [&whole, &parts] {
+        assert_eq!(report.gave_up, 0, "{:#?}", report.troubles);
+        assert!(report.troubles.is_empty(), "{:#?}", report.troubles);
+    }
+    let (whole, parts) = (&whole.regions["paris"], &parts.regions["paris"]);
+    assert_eq!(whole.parts, 0);
+    assert!(
+        parts.parts > parts.segments && parts.segments > 10,
+        "{parts:?}"
+    );
+    assert!(parts.latency.p50 < whole.latency.p50, "{parts:?} {whole:?}");
+
+    let refused = of("vlc", Trust::System, 1).await;
+    let troubles = refused.troubles.keys().cloned().collect::<String>();
+    assert!(troubles.contains("certificate"), "{troubles}");
 }

@@ -1,9 +1,9 @@
 //! What the operator wants otherwise: a node left alone, a region held to so many relays or to one node.
-//! It holds until it is taken back, or the manager is started again.
+//! It holds until it is taken back, or the manager is started again with nobody to remember it.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Balancer, Moment, Refused, Region, What, balancer::MOST_REGIONS, node::Phase};
+use super::{Balancer, Config, Moment, Refused, Region, What, balancer::MOST_REGIONS, node::Phase};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -41,6 +41,43 @@ pub struct Pin {
 }
 
 impl Balancer {
+    /// What operators want now, beside how this was set up: for a balancer that takes this one's place.
+    pub fn overrides(&self, set_up: &Config) -> Vec<Override> {
+        let drained = self.closed.iter().cloned();
+        let pinned = self.pins.iter().map(|(region, pin)| Override::Pin {
+            region: region.clone(),
+            pin: pin.clone(),
+        });
+        let own = |(node, weight): &(&String, &f64)| set_up.weights.get(*node) != Some(*weight);
+        let weighed = self.config.weights.iter().filter(own);
+        let weighed = weighed.map(|(node, weight)| Override::Weigh {
+            node: node.clone(),
+            weight: *weight,
+        });
+        let drained = drained.map(|node| Override::Drain { node });
+        drained.chain(pinned).chain(weighed).collect()
+    }
+
+    /// Takes over what operators wanted of the one before, of nodes too that are yet to be heard.
+    pub fn inherit(&mut self, overrides: Vec<Override>, now: Moment) {
+        for wanted in overrides {
+            match wanted {
+                Override::Drain { node } => _ = self.closed.insert(node),
+                Override::Pin { region, pin } if self.pins.len() < MOST_REGIONS => {
+                    let region = self.learn(&region, now);
+                    self.pins.insert(region, pin);
+                }
+                Override::Weigh { node, weight } if (0.0..=1000.0).contains(&weight) => {
+                    self.config.weights.insert(node, weight);
+                }
+                Override::Pin { .. }
+                | Override::Weigh { .. }
+                | Override::Undrain { .. }
+                | Override::Unpin { .. } => {}
+            }
+        }
+    }
+
     pub(super) fn obey(&mut self, wanted: Override, now: Moment) -> Result<(), Refused> {
         match wanted {
             Override::Drain { node } => self.close(node),

@@ -972,6 +972,38 @@ fn the_operator_drains_a_node_once_its_viewers_have_somewhere_to_go() {
 }
 
 #[test]
+fn what_the_operator_wants_is_wanted_of_the_next_balancer_too() {
+    let (set_up, now) = (threshold_3(), Moment::ZERO);
+    let paris = Region::new("paris");
+    let wanted = vec![
+        Override::Drain {
+            node: "relay-paris-1".to_owned(),
+        },
+        Override::Pin {
+            region: paris.clone(),
+            pin: Pin {
+                relays: Some(2),
+                node: None,
+            },
+        },
+        Override::Weigh {
+            node: "relay-paris-2".to_owned(),
+            weight: 0.5,
+        },
+    ];
+    let mut next = Balancer::new(set_up.clone(), now);
+    next.inherit(wanted.clone(), now);
+    assert!(next.is_closed("relay-paris-1"), "nobody has heard it yet");
+    assert_eq!(next.pin(&paris).and_then(|pin| pin.relays), Some(2));
+    assert_eq!(next.overrides(&set_up), wanted);
+    assert!(
+        Balancer::new(set_up.clone(), now)
+            .overrides(&set_up)
+            .is_empty()
+    );
+}
+
+#[test]
 fn the_operator_pins_a_region_to_relays_or_to_a_node() {
     let mut world = World::ready(threshold_3());
     let (paris, pin) = (Region::new("paris"), |relays, node: Option<&str>| Pin {

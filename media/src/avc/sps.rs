@@ -15,6 +15,10 @@ pub struct Sps {
     pub height: u32,
     /// Every picture is a whole frame; otherwise some may be fields.
     pub frames_only: bool,
+    /// `chroma_format_idc`; 1 is 4:2:0.
+    pub chroma: u8,
+    /// Bits beyond eight, of luma and of chroma.
+    pub deeper: (u8, u8),
 }
 
 /// Reads a sequence parameter set, a whole NAL unit.
@@ -24,12 +28,12 @@ pub fn sps(unit: &[u8]) -> Result<Sps, Error> {
     let compatibility = bits.bits(8, "its constraints")? as u8;
     let level = bits.bits(8, "its level")? as u8;
     let id = bits.ue("its id")?;
-    let (mut chroma, mut separate) = (1, false);
+    let (mut chroma, mut separate, mut deeper) = (1, false, (0, 0));
     if WITH_CHROMA.contains(&profile) {
         chroma = bits.ue("the chroma format")?;
         separate = chroma == 3 && bits.bit("separate planes")?;
-        bits.ue("the bit depth of luma")?;
-        bits.ue("the bit depth of chroma")?;
+        let luma = bits.ue("the bit depth of luma")?;
+        deeper = (luma as u8, bits.ue("the bit depth of chroma")? as u8);
         bits.bit("the lossless flag")?;
         if bits.bit("the scaling matrix")? {
             let lists = if chroma == 3 { 12 } else { 8 };
@@ -91,6 +95,8 @@ pub fn sps(unit: &[u8]) -> Result<Sps, Error> {
         width: cropped(across, 1, unit_x, left, right),
         height: cropped(down, fields, unit_y, top, bottom),
         frames_only,
+        chroma: chroma as u8,
+        deeper,
     })
 }
 

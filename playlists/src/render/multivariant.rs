@@ -134,7 +134,7 @@ fn variant(rung: &Rung, renditions: &Renditions, uri: String) -> VariantStream {
             width: rung.width.into(),
             height: rung.height.into(),
         }),
-        frame_rate: Some((rung.frame_rate * 1000.0).round() / 1000.0),
+        frame_rate: (rung.frame_rate > 0.0).then(|| (rung.frame_rate * 1000.0).round() / 1000.0),
         audio: has(Kind::Audio).then(|| AUDIO.to_owned()),
         subtitles: has(Kind::Subtitles).then(|| SUBTITLES.to_owned()),
         closed_captions: renditions

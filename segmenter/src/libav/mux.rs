@@ -8,7 +8,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use ff::{Dictionary, format};
 use ffmpeg_next as ff;
-use media::avc;
+use media::{avc, order::Times};
 use playlists::MediaTime;
 
 use super::{Coded, Frame, Packet, Recipe, Sound, VideoEncoder, failed, raw};
@@ -16,7 +16,6 @@ use crate::{
     coded::{Sets, Voice},
     config::CLOCK,
     error::Error,
-    order::Times,
 };
 use segmenter::cutter::{AAC_FRAME, SAMPLE_RATE};
 

@@ -29,7 +29,7 @@ use spillway::{
     runtime, shutdown,
     source::live::{self, Live},
     store::{Store, StreamName},
-    telemetry,
+    telemetry::{self, LogFormat},
     token::mint::Mint,
 };
 use tokio::task::JoinSet;
@@ -55,6 +55,10 @@ struct Config {
     #[arg(long, env = "SPILLWAY_CONFIG", value_name = "FILE")]
     #[serde(skip)]
     config: Option<PathBuf>,
+    /// Say whether these settings can work, and end
+    #[arg(long)]
+    #[serde(skip)]
+    check: bool,
     #[command(flatten)]
     node: NodeConfig,
     #[command(flatten)]
@@ -80,12 +84,35 @@ struct Config {
     /// For how long visits, and sums by the minute, are kept; sums by the hour are for 800 days [default: 30]
     #[arg(long, env = "SPILLWAY_ANALYTICS_DAYS", value_name = "DAYS")]
     analytics_days: Option<u32>,
+    /// How log lines are written, to stderr [default: text]
+    #[arg(long, env = "SPILLWAY_LOG_FORMAT", value_enum, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
     /// The segmenter program [default: beside this one]
     #[arg(long, env = "SPILLWAY_SEGMENTER", value_name = "FILE")]
     segmenter: Option<PathBuf>,
     /// Streams by name
     #[arg(skip)]
     streams: BTreeMap<String, StreamConfig>,
+}
+
+impl manual::Filed for Config {
+    fn sample() -> Self {
+        Self {
+            streams: [("NAME".to_owned(), StreamConfig::sample())].into(),
+            ..Self::default()
+        }
+    }
+
+    const ONLY_FILED: &[(&str, &str)] = &[
+        (
+            "key",
+            "What the publisher has to know, for a source that is `publish`; `key-file` says it in a file of its own",
+        ),
+        (
+            "passphrase",
+            "What SRT has to be encrypted with, 10 to 79 characters [default: the key, for who does not say it in the streamid]",
+        ),
+    ];
 }
 
 /// What else this program does than to serve.
@@ -96,12 +123,13 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let mut given = Config::parse();
+    let mut given = manual::parse_filed::<Config>();
     if let Some(Command::Token(mint)) = given.command.take() {
         return print(mint.line());
     }
-    let file = given.config.clone();
+    let (file, check) = (given.config.clone(), given.check);
     match config::layered(given, file.as_deref()).and_then(Config::checked) {
+        Ok(_) if check => config::fine("primary"),
         Ok(config) => run(config),
         Err(error) => config::refuse("primary", &error),
     }
@@ -122,7 +150,7 @@ fn print(line: anyhow::Result<String>) -> ExitCode {
 }
 
 fn run(config: Config) -> ExitCode {
-    telemetry::init();
+    telemetry::init(config.log_format.unwrap_or_default());
     let runtime = match runtime::build(None) {
         Ok(runtime) => runtime,
         Err(error) => return config::refuse("primary", &error.into()),
@@ -247,10 +275,15 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
 
     let mut sources = JoinSet::new();
     for (stream, producer, channel) in producers {
-        let live = Live {
+        let mut live = Live {
             keep_ended: config.dvr.keep_ended(),
             ..stream.live(&segmenter, listed, channel)
         };
+        if let Some(format) = config.log_format {
+            // Its log is a part of ours.
+            let format = format!("--log-format={}", format.name());
+            live.arguments.insert(0, format);
+        }
         sources.spawn(live::run(live, producer, stop.clone()));
     }
     ready(&node, ingest.as_ref());

@@ -97,6 +97,14 @@ pub(crate) struct StreamConfig {
 }
 
 impl StreamConfig {
+    /// With all that a table may say.
+    pub(crate) fn sample() -> Self {
+        Self {
+            source: PUBLISH.to_owned(),
+            ..Self::default()
+        }
+    }
+
     /// The stream whose `source` is on the command line, and what is said there of its publisher; `key` is its key, if
     /// the file has none.
     pub(crate) fn of(

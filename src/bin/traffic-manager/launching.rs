@@ -87,6 +87,10 @@ impl Settings {
         let given = given.into_iter();
         let given = given.filter_map(|(flag, file)| Some((flag, file.clone()?)));
         launcher.files.extend(given);
+        let format = self
+            .log_format
+            .map(|format| ("--log-format", format.name().into()));
+        launcher.files.extend(format);
         Ok(Some(Arc::new(launcher)))
     }
 

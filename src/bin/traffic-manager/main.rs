@@ -8,7 +8,6 @@ mod settings;
 use std::{io::Write as _, path::Path, process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
-use clap::Parser as _;
 use door::Door;
 use settings::{Command, Settings};
 use spillway::{
@@ -26,16 +25,23 @@ use tokio::{sync::watch, task::JoinSet};
 pub(crate) const NAME: &str = "traffic-manager";
 
 fn main() -> ExitCode {
-    let mut given = Settings::parse();
+    let mut given = manual::parse_filed::<Settings>();
     match given.command.take() {
         Some(Command::MakeCertificates(issue)) => return print(issue.run()),
         Some(Command::Analytics(kept)) => return exporting::run(kept),
         None => {}
     }
+    let check = given.check;
     let settings = match given.complete() {
         Ok(settings) => settings,
         Err(error) => return config::refuse(NAME, &error),
     };
+    if check {
+        return match settings.would_do() {
+            Ok(()) => config::fine(NAME),
+            Err(error) => config::refuse(NAME, &error),
+        };
+    }
     if let Some(log) = &settings.replay {
         return match again(log, settings.json) {
             Ok(true) => ExitCode::SUCCESS,
@@ -43,7 +49,7 @@ fn main() -> ExitCode {
             Err(error) => config::refuse(NAME, &error),
         };
     }
-    telemetry::init();
+    telemetry::init(settings.log_format.unwrap_or_default());
     let runtime = match runtime::build(None) {
         Ok(runtime) => runtime,
         Err(error) => return config::refuse(NAME, &error.into()),
@@ -123,8 +129,10 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         true => Tenure::SOLE,
         false => Tenure::Standby { active: None },
     });
+    let legacy = lease::Legacy::default();
     if let Some(lease) = lease {
-        tasks.spawn(lease::pursue(lease, tenures, stop.clone()));
+        let pursuit = lease::pursue(lease, tenures, legacy.clone(), stop.clone());
+        tasks.spawn(pursuit);
     }
     tasks.spawn(places.clone().follow(stop.clone()));
     tracing::info!(
@@ -142,6 +150,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         operator,
         tenure,
         keeper,
+        legacy,
     };
     let manager = Manager::start(config, means, stop.clone());
     let hears = members.to_string();
@@ -182,9 +191,9 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
 /// Makes the decisions of a log again; whether they are the same.
 fn again(path: &Path, json: bool) -> anyhow::Result<bool> {
     let told = || format!("replay {}", path.display());
-    let file = std::fs::File::open(path).with_context(told)?;
+    let log = replay::open(path).with_context(told)?;
     let mut out = std::io::stdout().lock();
-    let replayed = replay::replay(std::io::BufReader::new(file), |at, action| {
+    let replayed = replay::replay(log, |at, action| {
         if json {
             let told = serde_json::json!({
                 "at_s": at.as_secs_f64(), "action": action.what.name(), "region": action.region,

@@ -26,6 +26,7 @@ use spillway::{
         places::{Geo, Places, Rules, Table},
     },
     net::{FrontConfig, issuing::Issue},
+    telemetry::LogFormat,
 };
 
 use super::exporting::Kept;
@@ -55,11 +56,16 @@ pub(crate) struct Settings {
     #[serde(skip)]
     config: Option<PathBuf>,
 
+    /// Say whether these settings can work, and end
+    #[arg(long)]
+    #[serde(skip)]
+    pub(crate) check: bool,
+
     /// Base URL of the primary; the same as the first argument
     #[arg(long, env = "SPILLWAY_PRIMARY", value_name = "URL")]
     primary: Option<String>,
 
-    /// The same as the second argument [default: 100]
+    /// Viewers of one region on the primary from which on it gets a relay; the same as the second argument [default: 100]
     #[arg(long, env = "SPILLWAY_THRESHOLD", value_name = "VIEWERS")]
     threshold: Option<u32>,
 
@@ -167,6 +173,10 @@ pub(crate) struct Settings {
     /// Size at which that file is moved to FILE.1, in MB [default: however large]
     #[arg(long, env = "SPILLWAY_MANAGER_DECISIONS_LOG_MB", value_name = "MB")]
     decisions_log_mb: Option<u64>,
+
+    /// How log lines are written, to stderr [default: text]
+    #[arg(long, env = "SPILLWAY_LOG_FORMAT", value_enum, value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
 
     /// Make the decisions of such a file again, print them, and say whether they are the same
     #[arg(long, value_name = "FILE")]
@@ -331,6 +341,20 @@ impl From<Pair> for String {
     }
 }
 
+impl manual::Filed for Settings {
+    fn sample() -> Self {
+        Self {
+            regions: [("NAME".to_owned(), RegionSettings::default())].into(),
+            ..Self::default()
+        }
+    }
+
+    const ONLY_FILED: &[(&str, &str)] = &[(
+        "regions.NAME.max-relays",
+        "Most relays of this region [default: as for all, max-relays-per-region]",
+    )];
+}
+
 const AFTER_HELP: &str = "\
 A flag wins over its variable in the environment, which wins over the file.
 Viewers open http://THIS_HOST:9000/watch/STREAM.m3u8?region=REGION.";
@@ -342,6 +366,15 @@ impl Settings {
         self.threshold = self.threshold_argument.take().or(self.threshold);
         let file = self.config.take();
         config::layered(self, file.as_deref())
+    }
+
+    /// Whether all of it can work, as far as can be told without listening.
+    pub(crate) fn would_do(&self) -> anyhow::Result<()> {
+        self.manager()?;
+        self.members()?;
+        self.places()?;
+        self.operator()?;
+        Ok(())
     }
 
     pub(crate) fn manager(&self) -> anyhow::Result<manager::Config> {

@@ -32,7 +32,7 @@ pub struct ProcessLauncher {
     pub manager: String,
     /// Address on which relays listen, each on a free port.
     pub ip: IpAddr,
-    /// Options of relays that name a file: certificates, and whom to trust.
+    /// Options of relays: certificates, whom to trust, how to log.
     pub files: Vec<(&'static str, PathBuf)>,
     /// For a relay to say that it listens.
     pub ready_within: Duration,
@@ -177,7 +177,7 @@ fn describe(status: std::io::Result<ExitStatus>) -> String {
 
 /// Settings of the manager that would mean something else to a relay, which inherits the rest.
 /// One private port for all of them would not do either.
-const OWN_SETTINGS: [&str; 11] = [
+const OWN_SETTINGS: [&str; 12] = [
     "SPILLWAY_CONFIG",
     "SPILLWAY_LISTEN",
     "SPILLWAY_PUBLIC_URL",
@@ -191,4 +191,6 @@ const OWN_SETTINGS: [&str; 11] = [
     "SPILLWAY_TLS_KEY",
     "SPILLWAY_ACME_DOMAIN",
     "SPILLWAY_HTTP_LISTEN",
+    // A relay of this machine that stands by has it; one that is launched is there to stream at once.
+    "SPILLWAY_STANDBY",
 ];

@@ -1,14 +1,14 @@
 //! A lease as a lock on a file, for managers of one machine (or of one file system that locks for all). The
 //! system gives it back when its holder ends, however that ends.
 //!
-//! What the file says is the epoch and who has it. A holder that is frozen keeps the lock; where that has to be
+//! What the file says is the epoch and who has it; what one holder leaves to the next is in `PATH.left` beside it. A holder that is frozen keeps the lock; where that has to be
 //! survived, the lease belongs into PostgreSQL.
 
 use std::{
     fs::File,
     io::{Read as _, Seek as _, Write as _},
     os::unix::fs::MetadataExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
@@ -31,6 +31,7 @@ struct Held {
     path: PathBuf,
     file: File,
     epoch: u64,
+    left: String,
 }
 
 impl FileLease {
@@ -58,11 +59,17 @@ impl FileLease {
             epoch: before.map_or(0, |before| before.epoch) + 1,
             url: self.url.clone(),
         };
+        let left = match std::fs::read_to_string(beside(&self.path)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+            left => left,
+        };
+        let left = left.with_context(|| format!("what was left beside lease {path}"))?;
         write(&mut file, &holder).with_context(|| format!("lease {path}"))?;
         Ok(Sought::Held(Box::new(Held {
             path: self.path.clone(),
             file,
             epoch: holder.epoch,
+            left,
         })))
     }
 }
@@ -82,6 +89,24 @@ impl Hold for Held {
         self.epoch
     }
 
+    fn left(&self) -> &str {
+        &self.left
+    }
+
+    fn leave<'a>(&'a mut self, text: &'a str) -> Checked<'a, anyhow::Result<()>> {
+        Box::pin(async move {
+            // It is ours alone while the lock is.
+            self.check().await?;
+            let (path, text) = (beside(&self.path), text.to_owned());
+            let written = move || {
+                let new = path.with_extension("new");
+                std::fs::write(&new, text)?;
+                std::fs::rename(new, path)
+            };
+            Ok(tokio::task::spawn_blocking(written).await??)
+        })
+    }
+
     /// The lock is ours while the file is open; but somebody may have put another file in its place.
     fn check(&mut self) -> Checked<'_, anyhow::Result<()>> {
         Box::pin(async move {
@@ -95,6 +120,13 @@ impl Hold for Held {
             Ok(())
         })
     }
+}
+
+/// Where it is written what a holder leaves.
+fn beside(lease: &Path) -> PathBuf {
+    let mut name = lease.to_owned().into_os_string();
+    name.push(".left");
+    name.into()
 }
 
 /// `None` if nobody has ever held it.
@@ -139,13 +171,15 @@ mod tests {
         let mut first = held(one.seek().await.unwrap());
         assert_eq!(first.epoch(), 1);
         first.check().await.unwrap();
+        assert_eq!(first.left(), "");
+        first.leave("a word").await.unwrap();
         let Sought::Taken(Some(holder)) = other.seek().await.unwrap() else {
             panic!("two have it");
         };
         assert_eq!((holder.epoch, holder.url.as_str()), (1, "http://one"));
         drop(first);
         let mut second = held(other.seek().await.unwrap());
-        assert_eq!(second.epoch(), 2);
+        assert_eq!((second.epoch(), second.left()), (2, "a word"));
         std::fs::rename(folder.join("lease"), folder.join("away")).unwrap();
         assert!(second.check().await.is_err());
         drop(second);

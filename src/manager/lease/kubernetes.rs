@@ -57,6 +57,8 @@ struct Held {
     lease: KubernetesLease,
     object: Object,
     epoch: u64,
+    /// What the holder before has left.
+    left: String,
     renewed: Instant,
 }
 
@@ -146,6 +148,7 @@ impl KubernetesLease {
                 Ok(Sought::Held(Box::new(Held {
                     lease: self.clone(),
                     epoch: u64::try_from(transitions.unwrap_or(1)).unwrap_or(1),
+                    left: note(&object).to_owned(),
                     object,
                     renewed,
                 })))
@@ -239,6 +242,26 @@ impl Hold for Held {
         self.epoch
     }
 
+    fn left(&self) -> &str {
+        &self.left
+    }
+
+    /// As an annotation, written with a renewal.
+    fn leave<'a>(&'a mut self, text: &'a str) -> Checked<'a, anyhow::Result<()>> {
+        Box::pin(async move {
+            // A renewal that finds the object changed takes that as it is.
+            for _ in 0..3 {
+                let notes = self.object.metadata.annotations.get_or_insert_default();
+                notes.insert(NOTE.to_owned(), text.to_owned());
+                self.renew().await?;
+                if note(&self.object) == text {
+                    return Ok(());
+                }
+            }
+            anyhow::bail!("somebody else writes to the lease all the time")
+        })
+    }
+
     /// An API that does not answer for a moment does not cost the lease: nobody else takes it by then.
     fn check(&mut self) -> Checked<'_, anyhow::Result<()>> {
         Box::pin(async move {
@@ -267,6 +290,15 @@ impl Hold for Held {
         })
     }
 }
+
+/// What a holder left.
+fn note(object: &Object) -> &str {
+    let notes = object.metadata.annotations.as_ref();
+    let note = notes.and_then(|notes| notes.get(NOTE));
+    note.map_or("", String::as_str)
+}
+
+const NOTE: &str = "spillway.dev/left";
 
 fn is_conflict(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref::<Error>(), Some(Error::Api(status)) if status.code == 409)

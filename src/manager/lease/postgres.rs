@@ -27,6 +27,7 @@ struct Held {
     session: Session,
     name: String,
     epoch: u64,
+    left: String,
 }
 
 /// A connection; closed when dropped, which gives the lock back.
@@ -81,14 +82,13 @@ impl PostgresLease {
                 url: row.get(1),
             })));
         }
-        let epoch: i64 = client
-            .query_one(TAKE, &[&self.name, &self.url])
-            .await?
-            .get(0);
+        let row = client.query_one(TAKE, &[&self.name, &self.url]).await?;
+        let (epoch, left): (i64, String) = (row.get(0), row.get(1));
         Ok(Sought::Held(Box::new(Held {
             session,
             name: self.name,
             epoch: epoch.unsigned_abs(),
+            left,
         })))
     }
 }
@@ -102,6 +102,20 @@ impl Lease for PostgresLease {
 impl Hold for Held {
     fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    fn left(&self) -> &str {
+        &self.left
+    }
+
+    fn leave<'a>(&'a mut self, text: &'a str) -> Checked<'a, anyhow::Result<()>> {
+        Box::pin(async move {
+            let epoch = i64::try_from(self.epoch)?;
+            let client = &self.session.client;
+            let written = client.execute(LEAVE, &[&self.name, &text, &epoch]).await?;
+            anyhow::ensure!(written == 1, "another epoch of it has begun");
+            Ok(())
+        })
     }
 
     /// The lock is the session's, so what counts is that the session is there, and nobody has come after it.
@@ -167,13 +181,16 @@ const PREPARE: &str = "
         url text not null,
         since timestamptz not null default now()
     );
+    alter table spillway_lease add column if not exists left_behind text not null default '';
 ";
 
 const TAKE: &str = "
     insert into spillway_lease (name, epoch, url) values ($1, 1, $2)
     on conflict (name) do update set epoch = spillway_lease.epoch + 1, url = $2, since = now()
-    returning epoch
+    returning epoch, left_behind
 ";
+
+const LEAVE: &str = "update spillway_lease set left_behind = $2 where name = $1 and epoch = $3";
 
 const CONNECT: Duration = Duration::from_secs(3);
 

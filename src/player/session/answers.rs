@@ -1,12 +1,13 @@
-//! What a session makes of an answer that is of use: playlists, init sections and segments.
+//! What a session makes of an answer that is of use: playlists, init sections, segments and parts, steering manifests.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use playlists::{
-    Bitrate,
+    Bitrate, WallTime,
     parse::{self, ListedSegment, MediaPlaylist, ParseError},
 };
-use reqwest::Url;
+use reqwest::{StatusCode, Url, header::HeaderMap};
 
 use super::{Now, Place, Session, host};
 use crate::{
@@ -14,20 +15,120 @@ use crate::{
     player::{
         event::{Event, SegmentReport},
         list::List,
+        parts::Spot,
         sound::{self, Fault},
+        steering::Steering,
         trouble::Failure,
     },
 };
+
+/// An answer, and where it came from once redirects were followed.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub url: Url,
+    pub headers: HeaderMap,
+    pub body: Body,
+}
+
+/// Media that nobody looks into need not be kept.
+#[derive(Clone, Debug)]
+pub enum Body {
+    Whole(Bytes),
+    Counted(u64),
+}
+
+impl Body {
+    fn octets(&self) -> u64 {
+        match self {
+            Self::Whole(body) => body.len() as u64,
+            Self::Counted(octets) => *octets,
+        }
+    }
+
+    /// Whether it is a sound container, if that can be told.
+    fn sound(&self) -> Result<(), String> {
+        match self {
+            Self::Whole(body) => sound::container(body),
+            Self::Counted(_) => Ok(()),
+        }
+    }
+}
+
+impl From<Fetched> for Answer {
+    fn from(fetched: Fetched) -> Self {
+        let Fetched { url, headers, body } = fetched;
+        Self {
+            url,
+            headers,
+            body: Body::Whole(body),
+        }
+    }
+}
+
+/// A part that has come, and of which no playlist has said yet how long it is.
+#[derive(Debug)]
+pub(super) struct Unlisted {
+    pub(super) at: Spot,
+    pub(super) answer: Answer,
+    pub(super) asked: Instant,
+}
+
+/// What is known of media that has come.
+pub(super) struct Taken {
+    at: Spot,
+    /// It is a part of a segment only.
+    part: bool,
+    timeline: u64,
+    duration: Duration,
+    date_time: Option<WallTime>,
+}
+
+impl Taken {
+    pub(super) fn segment(segment: &ListedSegment) -> Self {
+        Self {
+            at: Spot::of(segment.number),
+            part: false,
+            timeline: segment.timeline,
+            duration: segment.duration.duration(),
+            date_time: segment.date_time,
+        }
+    }
+
+    fn part(segment: &ListedSegment, part: usize) -> Option<Self> {
+        let before = segment.parts.iter().take(part).map(|part| part.duration);
+        let before = before.sum();
+        Some(Self {
+            at: Spot {
+                number: segment.number,
+                part,
+            },
+            part: true,
+            timeline: segment.timeline,
+            duration: segment.parts.get(part)?.duration.duration(),
+            date_time: segment.date_time.map(|start| start.later(before)),
+        })
+    }
+}
 
 impl Session {
     pub(super) fn join(
         &mut self,
         url: &Url,
-        fetched: Fetched,
+        fetched: Answer,
         asked: Instant,
     ) -> Result<(), Failure> {
         let from = fetched.url.clone();
         let text = text(&fetched)?;
+        let steering = match self.config.steers {
+            true => parse::steering(text).ok().flatten(),
+            false => None,
+        };
+        if let Some(steering) = steering.and_then(|said| Steering::new(said, &from, asked)) {
+            let url = steering.playlist().clone();
+            self.steering = Some(steering);
+            self.place = Place::Joining(url);
+            return Ok(());
+        }
         match parse::multivariant(text) {
             Ok(variants) => {
                 let uri = variants
@@ -67,17 +168,80 @@ impl Session {
         }
     }
 
-    pub(super) fn reload(&mut self, fetched: Fetched, asked: Instant) -> Result<(), Failure> {
+    pub(super) fn reload(
+        &mut self,
+        fetched: Answer,
+        asked: Instant,
+        now: Now,
+    ) -> Result<(), Failure> {
         let new = self.listed(fetched, asked)?;
         if let Place::Playing { list, .. } = &mut self.place {
             *list = Some(Box::new(new));
         }
         self.reconcile(asked);
+        self.list_part(now);
         Ok(())
     }
 
+    /// Goes on where steering leads.
+    pub(super) fn steered(&mut self, answer: Result<Answer, FetchError>, now: Instant) {
+        let Some(steering) = &mut self.steering else {
+            return;
+        };
+        let to = match answer {
+            Ok(Answer {
+                url,
+                body: Body::Whole(body),
+                ..
+            }) => steering.take(&body, &url, now),
+            Ok(_) => None,
+            Err(error) => {
+                let gone = matches!(error, FetchError::Status { status, .. } if status == StatusCode::GONE);
+                steering.failed(gone, now);
+                None
+            }
+        };
+        if let Some(url) = to {
+            self.go(match self.place {
+                Place::Joining(_) => Place::Joining(url),
+                Place::Playing { .. } => Place::Playing { url, list: None },
+            });
+        }
+    }
+
+    /// Takes the part that came before it was listed, once it is.
+    pub(super) fn list_part(&mut self, now: Now) {
+        let (
+            Some(unlisted),
+            Place::Playing {
+                list: Some(list), ..
+            },
+        ) = (&self.unlisted, &self.place)
+        else {
+            return;
+        };
+        let at = unlisted.at;
+        let mut segments = list.playlist.segments.iter();
+        let Some(segment) = segments.find(|segment| segment.number == at.number) else {
+            return;
+        };
+        let taken = Taken::part(segment, at.part);
+        let over = segment.uri.is_some();
+        if taken.is_none() && !over {
+            return;
+        }
+        let Some(unlisted) = self.unlisted.take() else {
+            return;
+        };
+        match taken {
+            Some(taken) => self.take(taken, &unlisted.answer, unlisted.asked, now),
+            // The segment is without its parts by now, or never had this one.
+            None => self.next = Some(Spot::of(at.number + 1)),
+        }
+    }
+
     /// Reads a media playlist, and holds it against what was listed before.
-    fn listed(&mut self, fetched: Fetched, asked: Instant) -> Result<List, Failure> {
+    fn listed(&mut self, fetched: Answer, asked: Instant) -> Result<List, Failure> {
         let from = fetched.url.clone();
         let mut playlist = parse::media(text(&fetched)?).map_err(|error| Failure::Playlist {
             url: Box::new(from.clone()),
@@ -108,12 +272,13 @@ impl Session {
         else {
             return;
         };
-        let (Some(next), Some(first), Some(last)) = (self.next, list.first(), list.last()) else {
+        let next = self.next.map(|spot| spot.number);
+        let (Some(next), Some(first), Some(last)) = (next, list.first(), list.last()) else {
             return;
         };
         if next < first {
             let start = list.start().unwrap_or(first);
-            self.next = Some(start);
+            self.next = Some(Spot::of(start));
             self.fault(Fault::Missed {
                 from: next,
                 to: start - 1,
@@ -122,7 +287,7 @@ impl Session {
             // A node may be a little behind the one before; one that stays behind has started over.
             let since = *self.rewound.get_or_insert(now);
             if now.saturating_duration_since(since) >= list.target() * 3 {
-                self.next = list.start();
+                self.next = list.start().map(Spot::of);
                 self.rewound = None;
                 // What was listed under these numbers was something else.
                 self.known = Some(list.playlist.clone());
@@ -136,8 +301,8 @@ impl Session {
         self.rewound = None;
     }
 
-    pub(super) fn take_init(&mut self, url: &Url, fetched: &Fetched) {
-        if let Err(why) = sound::container(&fetched.body) {
+    pub(super) fn take_init(&mut self, url: &Url, fetched: &Answer) {
+        if let Err(why) = fetched.body.sound() {
             self.fault(Fault::Init {
                 uri: url.to_string(),
                 why,
@@ -146,20 +311,21 @@ impl Session {
         self.init = Some(url.clone());
     }
 
-    pub(super) fn take_segment(
-        &mut self,
-        segment: &ListedSegment,
-        fetched: &Fetched,
-        asked: Instant,
-        now: Now,
-    ) {
-        let number = segment.number;
-        self.next = Some(number + 1);
-        if fetched.body.is_empty() {
+    pub(super) fn take(&mut self, taken: Taken, fetched: &Answer, asked: Instant, now: Now) {
+        let number = taken.at.number;
+        self.next = Some(match taken.part {
+            true => Spot {
+                part: taken.at.part + 1,
+                ..taken.at
+            },
+            false => Spot::of(number + 1),
+        });
+        let octets = fetched.body.octets();
+        if octets == 0 {
             self.fault(Fault::Empty { number });
             return;
         }
-        if let Err(why) = sound::container(&fetched.body) {
+        if let Err(why) = fetched.body.sound() {
             self.fault(Fault::Broken { number, why });
         }
         let header = |name| {
@@ -176,12 +342,13 @@ impl Session {
                 to: node.clone(),
             });
         }
-        let duration = segment.duration.duration();
-        self.playback.append(duration, segment.date_time, now.at);
-        let before = self.timeline.replace(segment.timeline);
+        let duration = taken.duration;
+        self.playback.append(duration, taken.date_time, now.at);
+        let before = self.timeline.replace(taken.timeline);
         let report = SegmentReport {
             at: now.wall,
             number,
+            part: taken.part.then_some(taken.at.part),
             node,
             rung: header("spillway-rung"),
             reason: header("spillway-reason"),
@@ -193,13 +360,13 @@ impl Session {
                 format!("{decision}; path {path}")
             }),
             duration,
-            octets: fetched.body.len() as u64,
+            octets,
             elapsed: now.at.saturating_duration_since(asked),
             buffer: self.playback.buffered(now.at),
             latency: self.latency(now),
             stalls: self.playback.stalls(),
             stalled: self.playback.stalled(now.at),
-            discontinuity: before.is_some_and(|before| before != segment.timeline),
+            discontinuity: before.is_some_and(|before| before != taken.timeline),
         };
         self.summary.count(&report);
         self.events.push_back(Event::Segment(Box::new(report)));
@@ -207,11 +374,14 @@ impl Session {
     }
 }
 
-fn text(fetched: &Fetched) -> Result<&str, Failure> {
-    let not_text = |_| {
+fn text(fetched: &Answer) -> Result<&str, Failure> {
+    let text = match &fetched.body {
+        Body::Whole(body) => str::from_utf8(body).ok(),
+        Body::Counted(_) => None,
+    };
+    text.ok_or_else(|| {
         Failure::Fetch(FetchError::NotText {
             url: fetched.url.clone().into(),
         })
-    };
-    str::from_utf8(&fetched.body).map_err(not_text)
+    })
 }

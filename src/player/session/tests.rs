@@ -95,7 +95,7 @@ impl World {
         (100_000 + self.at.as_millis() as u64) / 2000 - 1
     }
 
-    fn serve(&mut self, get: &Get) -> Result<Fetched, FetchError> {
+    fn serve(&mut self, get: &Get) -> Result<Answer, FetchError> {
         if let Some(error) = (self.fails)(self, get) {
             if let FetchError::Late { patience, .. } = error {
                 self.at += patience;
@@ -125,11 +125,12 @@ impl World {
                 self.at += self.download;
                 ("v/a/1.m4s", "\0\0\0\u{c}moof1234".into())
             }
+            What::Part { .. } | What::Steering => unreachable!("neither was offered"),
         };
-        Ok(Fetched {
+        Ok(Answer {
             url: node.join(at).unwrap(),
             headers: HeaderMap::new(),
-            body: Bytes::from(body),
+            body: Body::Whole(Bytes::from(body)),
         })
     }
 
@@ -435,7 +436,7 @@ fn a_redirect_moves_the_answer_and_not_the_next_question() {
         .parse()
         .unwrap();
     let number = list.last().unwrap();
-    world.session.next = Some(number);
+    world.session.next = Some(Spot::of(number));
     world.session.place = Place::Playing {
         url: url.clone(),
         list: Some(Box::new(list)),

@@ -140,8 +140,13 @@ impl<'a> Assembly<'a> {
             };
             let next = tokio::time::timeout(patience, followers.next(follower)).await;
             let item = match next {
-                Ok(Ok(item)) if place(&item) == place(&lead) => Ok(item),
-                Ok(Ok(_)) => Err("it is not made of the same parts as the cheapest".to_owned()),
+                Ok(Ok(item)) if place(&item) != place(&lead) => {
+                    Err("it is not made of the same parts as the cheapest".to_owned())
+                }
+                Ok(Ok(item)) if is_gap(&item) && !is_gap(&lead) => {
+                    Err("there is nothing in its segment that can be played".to_owned())
+                }
+                Ok(Ok(item)) => Ok(item),
                 Ok(Err(lost)) => Err(lost.to_string()),
                 Err(_) => Err(format!("it is more than {patience:?} behind the cheapest")),
             };
@@ -216,6 +221,14 @@ impl<'a> Assembly<'a> {
             self.producer.mark(range.clone())?;
         }
         let duration = self.exact(lead.duration);
+        if lead.gap || sounds.iter().any(|share| share.gap) {
+            let number = lead.segment.number;
+            let head = self.head(&lead.segment, &sounds).await?;
+            self.producer.skip(head, duration)?;
+            // Nobody is told of them.
+            self.captions(number).await?;
+            return Ok(());
+        }
         // Any rung can be begun with a segment.
         let open = Part::open_in(shares.iter().map(|share| match share {
             Some(share) => share.independent,
@@ -361,6 +374,11 @@ fn place(item: &Item) -> (u64, Option<(usize, bool)>) {
     }
 }
 
+/// Whether it is one without anything to play.
+fn is_gap(item: &Item) -> bool {
+    matches!(item, Item::Part(share) if share.gap)
+}
+
 /// Shares of one part, or the word that the segment is complete.
 fn shares(items: Items) -> Result<Joined, Lost> {
     let at = place(&items.lead);
@@ -406,13 +424,18 @@ impl Inits {
             return Ok(init.clone());
         }
         let mut renditions = Vec::new();
-        for uri in &key.1 {
-            renditions.push(match uri {
-                Some(uri) => self.fetch(uri).await?,
-                None => Bytes::new(),
+        let made = |place| self.mold.as_ref().and_then(|mold| mold.made(place));
+        for (place, uri) in (1..).zip(&key.1) {
+            renditions.push(match (made(place), uri) {
+                (Some(made), _) => made,
+                (None, Some(uri)) => self.fetch(uri).await?,
+                (None, None) => Bytes::new(),
             });
         }
-        let media = self.fetch(&key.0).await?;
+        let media = match made(0) {
+            Some(made) => made,
+            None => self.fetch(&key.0).await?,
+        };
         let (epoch, media) = match &self.mold {
             Some(mold) => mold.of(media)?,
             None => (epoch_in(&key.0).unwrap_or(Epoch(timeline)), media),
@@ -453,6 +476,7 @@ mod tests {
             duration: MediaTime::ZERO,
             independent: true,
             last: whole,
+            gap: false,
             media: Bytes::from_static(b"media"),
         })
     }

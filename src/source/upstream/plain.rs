@@ -3,7 +3,7 @@
 //!
 //! Others give each rung an init section of its own, which most players do not survive a change of. So a rung's
 //! parameter sets are put into its segments, and one init section stands for all. That takes H.264 in CMAF
-//! (or fragmented MP4): MPEG-TS, other codecs and encrypted media are refused, and it is said.
+//! (or fragmented MP4), or in MPEG-TS (`transport`); other codecs and encrypted media are refused, and it is said.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -18,11 +18,15 @@ use media::{Coding, Init};
 use playlists::{
     Bitrate, Epoch, Ladder, Rung, RungName, WallTime,
     parse::{self, ListedSegment, MediaPlaylist, ParseError, Variant},
+    rendition::Kind,
 };
 use reqwest::Url;
 use sha2::{Digest, Sha256};
 
-use super::{Glance, Lost, PATIENCE, describe, join, lists};
+use super::{
+    Glance, Lost, PATIENCE, Start, describe, join, lists,
+    transport::{self, Clock, Transport},
+};
 use crate::net::Fetcher;
 
 /// What one rung's playlist and segments have to be made into.
@@ -36,6 +40,8 @@ pub(super) struct Shape {
     ahead: AtomicI64,
     /// Its init sections, by URI.
     inits: Mutex<BTreeMap<String, Arc<Init>>>,
+    /// Its segments are MPEG-TS.
+    transport: Option<Transport>,
 }
 
 /// How the init section that all rungs share is made.
@@ -46,9 +52,16 @@ pub(super) struct Mold {
     size: (u16, u16),
     /// So that an origin that begins anew with the same numbers gets other names.
     salt: u64,
+    /// What is made here because the origin has none: of the rungs, then of each rendition.
+    made: Vec<Option<Bytes>>,
 }
 
 impl Mold {
+    /// The init section of the rungs (0) or of a rendition (from 1 on), if the origin has none.
+    pub(super) fn made(&self, place: usize) -> Option<Bytes> {
+        self.made.get(place).cloned().flatten()
+    }
+
     pub(super) fn of(&self, own: Bytes) -> Result<(Epoch, Bytes), Lost> {
         let shared = match self.in_band {
             true => media::init_in_band(&own, self.size)
@@ -82,6 +95,9 @@ impl Shape {
             segment.number = segment.number.saturating_add_signed(ahead);
             let map = segment.map.take();
             segment.map = map.map(|map| base.join(&map).map_or(map, String::from));
+            if self.transport.is_some() {
+                segment.map = Some(MADE.to_owned());
+            }
         }
     }
 
@@ -93,6 +109,11 @@ impl Shape {
         }
     }
 
+    /// What is here already of this object.
+    pub(super) fn kept(&self, url: &Url) -> Option<Bytes> {
+        self.transport.as_ref()?.kept(url)
+    }
+
     /// A segment as it is published here. URIs count from `base`.
     pub(super) async fn media(
         &self,
@@ -101,9 +122,22 @@ impl Shape {
         segment: &ListedSegment,
         octets: Bytes,
     ) -> Result<Bytes, Lost> {
+        if let Some(transport) = &self.transport {
+            return transport.make(segment, octets).await;
+        }
+        self.with_sets(fetcher, base, segment, octets).await
+    }
+
+    async fn with_sets(
+        &self,
+        fetcher: &Fetcher,
+        base: &Url,
+        segment: &ListedSegment,
+        octets: Bytes,
+    ) -> Result<Bytes, Lost> {
         let number = segment.number;
-        if octets.first() == Some(&TS_SYNC) {
-            return Err(Lost::Unfit(TS.to_owned()));
+        if octets.first() == Some(&transport::SYNC) {
+            return Err(Lost::Unfit(MIXED.to_owned()));
         }
         if !self.in_band {
             return Ok(octets);
@@ -155,8 +189,13 @@ fn ahead(list: &MediaPlaylist, (number, time): (u64, WallTime)) -> Option<i64> {
         .checked_sub(i64::try_from(same.number).ok()?)
 }
 
-/// Learns the ladder of the stream at `url`, and where it stands.
-pub(super) async fn look(fetcher: &Fetcher, url: &Url, salt: u64) -> Result<Glance, Lost> {
+/// Learns the ladder of the stream at `url`, and where it stands, for one who has it up to segment `edge`.
+pub(super) async fn look(
+    fetcher: &Fetcher,
+    url: &Url,
+    (salt, clock): (u64, &Arc<Clock>),
+    edge: Option<u64>,
+) -> Result<Glance, Lost> {
     let (index, text) = fetcher.text(url.clone(), PATIENCE).await?;
     let said = |error| Lost::Playlist {
         url: index.clone().into(),
@@ -177,16 +216,32 @@ pub(super) async fn look(fetcher: &Fetcher, url: &Url, salt: u64) -> Result<Glan
         from.push(join(&index, uri)?);
     }
     let list = lists(fetcher, from[0].clone(), PATIENCE).await?;
-    let (mold, shapes) = shapes(fetcher, &from, &list, &ladder, salt).await?;
+    let start = Start::choose(&list, edge);
+    let (mut mold, shapes) = if probe(&list, None).is_some_and(|last| last.map.is_none()) {
+        transports(fetcher, &from, (&list, start), &ladder, clock).await?
+    } else {
+        shapes(fetcher, &from, &list, &ladder).await?
+    };
+    mold.salt = salt;
     let mut urls: Vec<_> = from.into_iter().zip(shapes.into_iter().map(Some)).collect();
     let (renditions, uris) = describe::renditions(&alternatives, closed, describe::Named::ByPlace);
-    for uri in &uris {
-        let shape = Shape {
+    for (uri, rendition) in uris.iter().zip(&renditions.others) {
+        let url = join(&index, uri)?;
+        let mut shape = Shape {
             mark: mark(&list),
             ahead: AtomicI64::new(UNKNOWN),
             ..Shape::default()
         };
-        urls.push((join(&index, uri)?, Some(Arc::new(shape))));
+        if rendition.kind == Kind::Audio {
+            shape.transport = sound(fetcher, &url, clock).await?;
+        }
+        let own = shape
+            .transport
+            .as_ref()
+            .map(Transport::own_init)
+            .transpose()?;
+        mold.made.push(own);
+        urls.push((url, Some(Arc::new(shape))));
     }
     Ok(Glance {
         index,
@@ -204,7 +259,6 @@ async fn shapes(
     from: &[Url],
     lead: &MediaPlaylist,
     ladder: &Ladder,
-    salt: u64,
 ) -> Result<(Mold, Vec<Arc<Shape>>), Lost> {
     let (mut inits, mut shapes) = (Vec::<(Bytes, Init)>::new(), Vec::new());
     for (place, url) in from.iter().enumerate() {
@@ -212,16 +266,11 @@ async fn shapes(
             0 => lead.clone(),
             _ => lists(fetcher, url.clone(), PATIENCE).await?,
         };
-        let listed = own
-            .segments
-            .iter()
-            .rev()
-            .find(|segment| segment.uri.is_some());
-        let listed = listed.ok_or_else(|| Lost::Unfit(format!("{url} lists no segment")))?;
+        let listed = probe(&own, None).ok_or_else(|| empty(url))?;
         let uri = listed
             .map
             .as_ref()
-            .ok_or_else(|| Lost::Unfit(TS.to_owned()))?;
+            .ok_or_else(|| Lost::Unfit(MIXED.to_owned()))?;
         let uri = join(url, uri)?;
         let octets = fetcher.media(uri.clone(), PATIENCE).await?;
         let shape = Shape {
@@ -249,9 +298,84 @@ async fn shapes(
     let mold = Mold {
         in_band,
         size,
-        salt,
+        salt: 0,
+        made: vec![None],
     };
     Ok((mold, shapes.into_iter().map(Arc::new).collect()))
+}
+
+/// The same of rungs whose segments are MPEG-TS. Of the first, the segment is looked at that is wanted first.
+async fn transports(
+    fetcher: &Fetcher,
+    from: &[Url],
+    (lead, start): (&MediaPlaylist, Start),
+    ladder: &Ladder,
+    clock: &Arc<Clock>,
+) -> Result<(Mold, Vec<Arc<Shape>>), Lost> {
+    let (mut transports, mut shapes) = (Vec::new(), Vec::new());
+    for (place, url) in from.iter().enumerate() {
+        let leads = place == 0;
+        let own = match leads {
+            true => lead.clone(),
+            false => lists(fetcher, url.clone(), PATIENCE).await?,
+        };
+        let segment = probe(&own, leads.then_some(start.from)).ok_or_else(|| empty(url))?;
+        if segment.map.is_some() {
+            return Err(Lost::Unfit(MIXED.to_owned()));
+        }
+        let looked = Transport::look(fetcher, url, segment, clock, leads).await;
+        transports.push(match (looked, probe(&own, None)) {
+            // One may be damaged, and is a gap then.
+            (Err(Lost::Unfit(_)), Some(newest)) if newest.number != segment.number => {
+                Transport::look(fetcher, url, newest, clock, leads).await?
+            }
+            (looked, _) => looked?,
+        });
+        shapes.push(Shape {
+            mark: mark(lead).filter(|_| !leads),
+            ahead: AtomicI64::new(if leads { 0 } else { UNKNOWN }),
+            ..Shape::default()
+        });
+    }
+    let mold = Mold {
+        in_band: false,
+        size: (0, 0),
+        salt: 0,
+        made: vec![Some(Transport::init(&transports, ladder)?)],
+    };
+    let shapes = shapes.into_iter().zip(transports).map(|(shape, own)| {
+        Arc::new(Shape {
+            transport: Some(own),
+            ..shape
+        })
+    });
+    Ok((mold, shapes.collect()))
+}
+
+/// What it takes to have a rendition of sound, if that is MPEG-TS.
+async fn sound(
+    fetcher: &Fetcher,
+    url: &Url,
+    clock: &Arc<Clock>,
+) -> Result<Option<Transport>, Lost> {
+    let list = lists(fetcher, url.clone(), PATIENCE).await?;
+    let segment = probe(&list, None).ok_or_else(|| empty(url))?;
+    if segment.map.is_some() {
+        return Ok(None);
+    }
+    let looked = Transport::look(fetcher, url, segment, clock, false).await?;
+    Ok(Some(looked))
+}
+
+/// A segment to look at: the one of this number, or the newest.
+fn probe(list: &MediaPlaylist, number: Option<u64>) -> Option<&ListedSegment> {
+    let complete = || list.segments.iter().filter(|segment| segment.uri.is_some());
+    let wanted = complete().find(|segment| Some(segment.number) == number);
+    wanted.or(complete().next_back())
+}
+
+fn empty(url: &Url) -> Lost {
+    Lost::Unfit(format!("{url} lists no segment"))
 }
 
 fn mark(list: &MediaPlaylist) -> Option<(u64, WallTime)> {
@@ -370,11 +494,11 @@ fn only(index: &Url) -> Variant {
 
 const FIT: [&str; 3] = ["avc1", "avc3", "mp4a"];
 
-/// Why MPEG-TS is refused: viewers of one stream may get any rung and any container, all of which is made from CMAF.
-const TS: &str = "its segments are MPEG-TS, or have no EXT-X-MAP; a relay takes CMAF (fragmented MP4). Have the origin package it so, or take the stream in with `primary`, which decodes anything";
+const MIXED: &str =
+    "some of its rungs are CMAF and some are MPEG-TS; a player could not go from one to the other";
 
-/// The first octet of each packet.
-const TS_SYNC: u8 = 0x47;
+/// Stands for the URI of an init section that the origin does not have.
+const MADE: &str = "made";
 
 const INITS: usize = 8;
 

@@ -39,6 +39,8 @@ pub(super) struct Share {
     pub independent: bool,
     /// The segment has no more parts. Not known of one that was listed before its segment was complete.
     pub last: bool,
+    /// There is nothing in it that can be played.
+    pub gap: bool,
     pub media: Bytes,
 }
 
@@ -206,16 +208,23 @@ impl Follower {
                 Some(ahead) => ahead.media,
                 None => {
                     let url = join(&self.url, &part.uri)?;
-                    self.fetcher.media(url, PATIENCE).await?
+                    match self.shape.as_ref().and_then(|shape| shape.kept(&url)) {
+                        Some(kept) => kept,
+                        None => self.fetcher.media(url, PATIENCE).await?,
+                    }
                 }
             };
-            let media = match &self.shape {
-                Some(shape) => {
-                    shape
-                        .media(&self.fetcher, &self.url, segment, media)
-                        .await?
+            let made = match &self.shape {
+                Some(shape) => shape.media(&self.fetcher, &self.url, segment, media).await,
+                None => Ok(media),
+            };
+            let made = match made {
+                Ok(made) => Some(made),
+                Err(error @ Lost::Unplayable { .. }) => {
+                    tracing::warn!(playlist = %self.url, %error, "there is a gap");
+                    None
                 }
-                None => media,
+                Err(lost) => return Err(lost),
             };
             let share = Share {
                 last: segment.uri.is_some() && place.parts + 1 == parts.len(),
@@ -224,7 +233,8 @@ impl Follower {
                 segment: segment.clone(),
                 duration: part.duration,
                 independent: part.independent,
-                media,
+                gap: made.is_none(),
+                media: made.unwrap_or_default(),
             };
             if items.send(Item::Part(share)).await.is_err() {
                 return Ok(None);

@@ -13,6 +13,7 @@ use tools::load::{
     curve::Curve,
     figure,
     model::Model,
+    wire::tls::Trust,
 };
 
 /// Thousands of viewers, who come and go by region, over links of their own.
@@ -31,7 +32,8 @@ struct Arguments {
     /// How long it goes on, seconds
     #[arg(long, default_value_t = 60.0)]
     seconds: f64,
-    /// Players and their shares
+    /// Players and their shares. hls.js+parts plays Low-Latency HLS, hls.js+steering follows content steering,
+    /// hls.js+parts+steering does both
     #[arg(
         long,
         default_value = "hls.js=2,vlc=1,ffmpeg=1",
@@ -49,6 +51,12 @@ struct Arguments {
     /// The manager to look at while it goes on
     #[arg(long, value_name = "URL")]
     manager: Option<Url>,
+    /// Authorities (PEM) to trust for https, in place of the system's
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    ca: Option<PathBuf>,
+    /// Believes any certificate
+    #[arg(long)]
+    insecure: bool,
     /// Writes the report there, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -90,10 +98,15 @@ async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         seed: arguments.seed,
         manager: arguments.manager.clone(),
         progress: !arguments.quiet,
+        trust: match &arguments.ca {
+            Some(file) => Trust::File(file.clone()),
+            None if arguments.insecure => Trust::Anybody,
+            None => Trust::System,
+        },
     };
     anyhow::ensure!(
-        options.url.scheme() == "http",
-        "{}: only plain http is spoken here",
+        matches!(options.url.scheme(), "http" | "https"),
+        "{}: neither http nor https",
         options.url
     );
     let outcome = crowd::run(&options).await?;
@@ -101,6 +114,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     if let Some(file) = &arguments.json {
         let all = json!({
             "report": outcome.report, "seen": outcome.seen, "own_cost": outcome.own_cost, "first_served": outcome.served,
+            "began_at": outcome.began_at,
         });
         let text = serde_json::to_string_pretty(&all)?;
         std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;

@@ -35,6 +35,7 @@ struct Region {
     joins: u64,
     joined_in: Vec<f32>,
     segments: u64,
+    parts: u64,
     octets: u64,
     media: Duration,
     stalls: u64,
@@ -90,20 +91,26 @@ impl Account {
 
     pub(super) fn segment(&self, region: usize, report: &SegmentReport) {
         self.region(region, |region| {
-            region.segments += 1;
+            region.segments += u64::from(report.begins());
+            region.parts += u64::from(report.part.is_some());
             region.octets += report.octets;
             region.media += report.duration;
             if let Some(latency) = report.latency.filter(|_| region.latency.len() < SAMPLES) {
                 region.latency.push(latency.as_secs_f32());
             }
-            let rung = report.rung.clone().unwrap_or_else(|| "?".to_owned());
-            *region.rungs.entry(rung).or_default() += 1;
-            *region.nodes.entry(report.node.clone()).or_default() += 1;
+            if report.begins() {
+                count(&mut region.rungs, report.rung.as_deref().unwrap_or("?"));
+                count(&mut region.nodes, &report.node);
+            }
         });
         let mut sums = self.0.borrow_mut();
-        let node = sums.nodes.entry(report.node.clone()).or_default();
-        node.octets += report.octets;
-        node.segments += 1;
+        if !sums.nodes.contains_key(&report.node) {
+            sums.nodes.insert(report.node.clone(), Node::default());
+        }
+        if let Some(node) = sums.nodes.get_mut(&report.node) {
+            node.octets += report.octets;
+            node.segments += u64::from(report.begins());
+        }
     }
 
     /// Somebody's last segment came from `to`, and the one before it from `from`.
@@ -263,6 +270,8 @@ pub struct Report {
 pub struct RegionReport {
     pub joins: u64,
     pub segments: u64,
+    /// Of those who play by parts.
+    pub parts: u64,
     /// From the join to the first picture, seconds.
     pub join_time: Percentiles,
     pub kbps: f64,
@@ -306,6 +315,7 @@ impl Region {
         RegionReport {
             joins: self.joins,
             segments: self.segments,
+            parts: self.parts,
             join_time: Percentiles::of(self.joined_in.clone()),
             kbps: rounded(self.octets as f64 * 0.008 / self.media.as_secs_f64().max(0.001)),
             latency: Percentiles::of(self.latency.clone()),
@@ -315,6 +325,13 @@ impl Region {
             rungs: self.rungs.clone(),
             nodes: self.nodes.clone(),
         }
+    }
+}
+
+fn count(counts: &mut BTreeMap<String, u64>, name: &str) {
+    match counts.get_mut(name) {
+        Some(count) => *count += 1,
+        None => drop(counts.insert(name.to_owned(), 1)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     net::IpAddr,
     rc::Rc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context as _;
@@ -18,7 +18,10 @@ use super::{
     progress::Progress,
     seen::Seen,
     viewer::Viewer,
-    wire::Wire,
+    wire::{
+        Manner, Wire,
+        tls::{Tls, Trust},
+    },
 };
 use crate::simulate::random::Random;
 
@@ -45,6 +48,8 @@ pub struct Options {
     /// The manager whose overview is looked at.
     pub manager: Option<Url>,
     pub progress: bool,
+    /// Whose certificates are believed, where what is loaded speaks TLS.
+    pub trust: Trust,
 }
 
 /// What came of a run.
@@ -56,6 +61,8 @@ pub struct Outcome {
     pub own_cost: f64,
     /// When each node first served somebody, seconds since the beginning.
     pub served: BTreeMap<String, f64>,
+    /// When it began, milliseconds since 1970.
+    pub began_at: u64,
 }
 
 /// Runs all of it, and ends when it is over.
@@ -72,12 +79,30 @@ async fn of_one_thread(options: &Options) -> anyhow::Result<Outcome> {
     let mut present: Vec<Vec<AbortHandle>> = options.audiences.iter().map(|_| Vec::new()).collect();
     let mut random = Random::new(options.seed, 1);
     let (began, cpu) = (Instant::now(), cpu_time()?);
+    let began_at = SystemTime::now().duration_since(UNIX_EPOCH);
+    let began_at = began_at.map_or(0, |since| since.as_millis() as u64);
     let mut progress = Progress::new(options.progress, options.span);
     let mut ticks = tokio::time::interval(TICK);
     let mut second = Instant::now();
     let mut octets = BTreeMap::new();
     let seen = Rc::new(tokio::sync::Mutex::new(Seen::default()));
-    let client = reqwest::Client::new();
+    // Without authorities a system can still do without TLS.
+    let encrypted = [Some(&options.url), options.manager.as_ref()];
+    let encrypted = encrypted
+        .into_iter()
+        .flatten()
+        .any(|url| url.scheme() == "https");
+    let tls = match Tls::trusting(&options.trust) {
+        Ok(tls) => Some(tls),
+        Err(error) if encrypted || options.trust != Trust::System => return Err(error),
+        Err(_) => None,
+    };
+    let client = match &tls {
+        Some(tls) => reqwest::Client::builder()
+            .tls_backend_preconfigured(tls.config())
+            .build()?,
+        None => reqwest::Client::builder().tls_certs_only([]).build()?,
+    };
     while began.elapsed() < options.span {
         ticks.tick().await;
         let share = began.elapsed().as_secs_f64() / options.span.as_secs_f64();
@@ -90,7 +115,7 @@ async fn of_one_thread(options: &Options) -> anyhow::Result<Outcome> {
                 there.swap_remove(leaves).abort();
             }
             while there.len() < wanted {
-                let viewer = one(options, region, audience, &mut random)?;
+                let viewer = one(options, region, audience, &tls, &mut random)?;
                 account.joined(region);
                 let watching = viewer.watch(account.clone());
                 there.push(tokio::task::spawn_local(watching).abort_handle());
@@ -135,6 +160,7 @@ async fn of_one_thread(options: &Options) -> anyhow::Result<Outcome> {
         seen,
         own_cost,
         served,
+        began_at,
     })
 }
 
@@ -142,6 +168,7 @@ fn one(
     options: &Options,
     region: usize,
     audience: &Audience,
+    tls: &Option<Tls>,
     random: &mut Random,
 ) -> anyhow::Result<Viewer> {
     let all: f64 = options.models.iter().map(|(_, share)| share).sum();
@@ -173,7 +200,15 @@ fn one(
     Ok(Viewer {
         region,
         model,
-        wire: Wire::new(model.agent(), audience.from, link),
+        wire: Wire::new(
+            Manner {
+                agent: model.agent(),
+                from: audience.from,
+                kbps: link,
+                modern: model.modern(),
+            },
+            tls.clone(),
+        ),
         join,
     })
 }

@@ -31,7 +31,9 @@ pub fn draw(title: &str, outcome: &Outcome) -> String {
             .map(|(name, count)| (name.clone(), *count as f64))
             .collect()
     });
-    panel(&mut svg, 0, "viewers by region", end, &regions);
+    let mut above = regions.clone();
+    above.extend(thresholds(&outcome.seen, &regions, end));
+    panel(&mut svg, 0, "viewers by region", end, &above);
     let nodes = over(&|second| {
         second
             .nodes
@@ -62,10 +64,36 @@ pub fn draw(title: &str, outcome: &Outcome) -> String {
         .values()
         .map(|region| region.stalls)
         .sum::<u64>();
+    if sent.len() > 1 {
+        sent.push((ALONE.to_owned(), summed(&sent)));
+    }
     let title = format!("Mbit/s of media to viewers, by node; {stalls} stalls in all");
     panel(&mut svg, 2, &title, end, &sent);
     marks(&mut svg, end, &outcome.seen);
     svg.done()
+}
+
+/// What the primary takes of each region that ever had more.
+fn thresholds(seen: &Seen, regions: &[Line], end: f64) -> Vec<Line> {
+    let crossed = regions.iter().filter_map(|(name, points)| {
+        let threshold = *seen.thresholds.get(name)? as f64;
+        let over = points.iter().any(|(_, viewers)| *viewers > threshold);
+        let line = vec![(0.0, threshold), (end, threshold)];
+        over.then(|| (format!("{THRESHOLD} of {name}"), line))
+    });
+    crossed.collect()
+}
+
+/// What all of them send together.
+fn summed(sent: &[Line]) -> Vec<(f64, f64)> {
+    let first = sent.first().map(|(_, points)| points.clone());
+    let mut sum = first.unwrap_or_default();
+    for (_, points) in &sent[1.min(sent.len())..] {
+        for ((_, all), (_, one)) in sum.iter_mut().zip(points) {
+            *all += one;
+        }
+    }
+    sum
 }
 
 type Line = (String, Vec<(f64, f64)>);
@@ -100,10 +128,7 @@ fn panel(svg: &mut Svg, row: usize, title: &str, end: f64, lines: &[Line]) {
         );
     }
     for (index, (name, points)) in lines.iter().enumerate() {
-        let (colour, dashes) = (
-            COLOURS[index % COLOURS.len()],
-            DASHES[index / COLOURS.len() % DASHES.len()],
-        );
+        let (colour, dashes) = style(index, name);
         let drawn: Vec<_> = points
             .iter()
             .map(|(at, value)| (across(*at), up(*value)))
@@ -120,6 +145,15 @@ fn panel(svg: &mut Svg, row: usize, title: &str, end: f64, lines: &[Line]) {
             svg.text((left + width + 32.0, y + 4.0), "start", 11, name);
         }
     }
+}
+
+/// Of a line that stands for a region or a node, or else for what is held against those.
+fn style(index: usize, name: &str) -> (&'static str, &'static str) {
+    if name == ALONE || name.starts_with(THRESHOLD) {
+        return ("#888888", "6 3");
+    }
+    let dashes = DASHES[index / COLOURS.len() % DASHES.len()];
+    (COLOURS[index % COLOURS.len()], dashes)
 }
 
 /// When relays were started and drained.
@@ -145,11 +179,11 @@ fn marks(svg: &mut Svg, end: f64, seen: &Seen) {
     }
 }
 
-/// Media comes by segments; five seconds of it are a rate.
+/// Media comes by segments, for all at the same time; seven seconds of it are a rate.
 fn smooth(points: &mut [(f64, f64)]) {
     let raw: Vec<f64> = points.iter().map(|(_, value)| *value).collect();
     for (index, (_, value)) in points.iter_mut().enumerate() {
-        let around = &raw[index.saturating_sub(2)..(index + 3).min(raw.len())];
+        let around = &raw[index.saturating_sub(3)..(index + 4).min(raw.len())];
         *value = around.iter().sum::<f64>() / around.len() as f64;
     }
 }
@@ -159,6 +193,9 @@ const PANEL: f64 = 200.0;
 const TOP: f64 = 60.0;
 /// Names that have room beside a panel.
 const NAMED: usize = 9;
+/// The line of what the primary would have to send if there were no relays.
+const ALONE: &str = "all of them together";
+const THRESHOLD: &str = "threshold";
 const COLOURS: [&str; 6] = [
     "#1b6ca8", "#c8553d", "#3a7d44", "#8e5ea2", "#b8860b", "#555555",
 ];

@@ -2,7 +2,7 @@
 //! link of its own speed. What they saw is counted, written down and drawn.
 //!
 //! [`curve`], [`model`] and [`account`] are pure; a player's mind is `spillway::player`'s. What runs is [`crowd`] (who is
-//! there), [`viewer`] (one of them) and [`wire`] (its connections).
+//! there), [`viewer`] (one of them) and [`wire`] (its connections, plain or over TLS).
 
 pub mod account;
 pub mod crowd;

@@ -15,6 +15,8 @@ pub struct Seen {
     pub looks: Vec<Look>,
     /// Each once, oldest first: when, what, why.
     pub decisions: Vec<String>,
+    /// Viewers from which on the primary takes no more of a region, as last seen.
+    pub thresholds: BTreeMap<String, u64>,
     #[serde(skip)]
     known: BTreeSet<String>,
 }
@@ -64,6 +66,11 @@ impl Seen {
             at,
             nodes: nodes.collect(),
         });
+        for region in list("regions") {
+            if let Some(threshold) = region["threshold"].as_u64() {
+                self.thresholds.insert(text(&region, "region"), threshold);
+            }
+        }
         for decision in list("decisions").iter().rev() {
             let line = format!(
                 "{} {} {} {}: {}",

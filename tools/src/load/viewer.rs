@@ -1,22 +1,24 @@
 //! One viewer: a player's mind, its connections, and what it tells while it plays.
 
 use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
     rc::Rc,
+    task::Poll,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use playlists::WallTime;
 use reqwest::Url;
-use spillway::player::{
-    Event, Summary,
-    session::{Action, Now, Session, What},
+use spillway::{
+    net::FetchError,
+    player::{
+        Event, Summary,
+        session::{Action, Answer, Get, Now, Session, What},
+    },
 };
 
-use super::{
-    account::Account,
-    model::Model,
-    wire::{Idle, Wire},
-};
+use super::{account::Account, model::Model, wire::Wire};
 
 /// Who watches, and over what.
 #[derive(Clone, Debug)]
@@ -29,7 +31,7 @@ pub struct Viewer {
 
 impl Viewer {
     /// Plays until it is dropped, or nothing can be had.
-    pub async fn watch(mut self, account: Rc<Account>) {
+    pub async fn watch(self, account: Rc<Account>) {
         let mut leaving = Leaving {
             session: Session::new(self.join.clone(), self.model.config(), Instant::now()),
             region: self.region,
@@ -37,38 +39,76 @@ impl Viewer {
             node: None,
             moved: None,
         };
-        let mut idle = Idle::new();
+        let (mut requests, parts) = (Vec::new(), self.model.config().parts);
         loop {
             let now = Instant::now();
             leaving.session.advance(now);
             leaving.tell();
             let dry = leaving.session.playback().runs_dry();
-            match leaving.session.next(now) {
+            // By parts there may be another request to make beside the one that is on its way.
+            let action = if requests.is_empty() || parts {
+                leaving.session.next(now)
+            } else {
+                Action::Wait(now + FAR)
+            };
+            let until = match action {
                 Action::Done => return,
-                Action::Wait(until) => {
-                    let until = dry.map_or(until, |dry| until.min(dry));
-                    tokio::time::sleep_until(until.into()).await;
-                }
+                Action::Wait(until) => until,
                 Action::Get(get) => {
-                    let media = matches!(get.what, What::Segment(_) | What::Init);
-                    let purpose = u8::from(media && self.model.divides());
-                    let answer = self
-                        .wire
-                        .get(&mut idle, &get.url, purpose, get.patience)
-                        .await;
-                    if let Err(error) = &answer {
-                        account.failed(&error.to_string());
-                    }
-                    let taken = leaving.session.answer(get, now, answer, at());
-                    leaving.tell();
-                    if let Err(error) = taken {
-                        account.gave_up(&error.to_string());
-                        return;
-                    }
+                    requests.push(self.ask(get, now));
+                    continue;
                 }
+            };
+            let until = dry.map_or(until, |dry| until.min(dry));
+            let (request, answer) = tokio::select! {
+                answered = answered(&mut requests), if !requests.is_empty() => answered,
+                () = tokio::time::sleep_until(until.into()) => continue,
+            };
+            if let Err(error) = &answer {
+                account.failed(&error.to_string());
             }
+            let Request { get, asked, .. } = request;
+            let taken = leaving.session.answer(get, asked, answer, at());
+            leaving.tell();
+            if let Err(error) = taken {
+                account.gave_up(&error.to_string());
+                return;
+            }
+            requests.retain(|request| leaving.session.awaits(&request.get));
         }
     }
+
+    fn ask(&self, get: Get, asked: Instant) -> Request {
+        let media = matches!(get.what, What::Segment(_) | What::Part { .. } | What::Init);
+        let purpose = u8::from(media && self.model.divides());
+        let (wire, url, patience) = (self.wire.clone(), get.url.clone(), get.patience);
+        let answer = async move { wire.get(&url, purpose, patience, !media).await };
+        Request {
+            get,
+            asked,
+            answer: Box::pin(answer),
+        }
+    }
+}
+
+/// A request on its way.
+struct Request {
+    get: Get,
+    asked: Instant,
+    answer: Pin<Box<dyn Future<Output = Result<Answer, FetchError>>>>,
+}
+
+/// The first of `requests` that is answered, taken out of them.
+async fn answered(requests: &mut Vec<Request>) -> (Request, Result<Answer, FetchError>) {
+    poll_fn(|context| {
+        for index in 0..requests.len() {
+            if let Poll::Ready(answer) = requests[index].answer.as_mut().poll(context) {
+                return Poll::Ready((requests.swap_remove(index), answer));
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// What is known of a viewer is counted when it leaves, however that comes.
@@ -121,6 +161,9 @@ impl Drop for Leaving {
 
 /// A stall so soon after a move may be its fault.
 const AFTER: Duration = Duration::from_secs(10);
+
+/// Only answers are waited for.
+const FAR: Duration = Duration::from_secs(3600);
 
 fn at() -> Now {
     let since = SystemTime::now()

@@ -2,9 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use media::avc::{self, unit};
+use media::{
+    aac,
+    avc::{self, annex_b, unit},
+    ts::read::{self, Packet, kind, packetised, packets},
+};
 
 use super::content::{Content, Sort, Track, Unread};
+
+/// Times have 33 bits.
+pub const WRAP: i64 = read::WRAP as i64;
 
 /// What is to be said of the packets of a segment.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,22 +32,17 @@ pub struct Counter {
     pub announced: bool,
 }
 
-/// Times have 33 bits.
-pub const WRAP: i64 = 1 << 33;
-
 /// Reads a segment.
 pub fn read(octets: &[u8]) -> Result<Content, Unread> {
     let mut reader = Reader::default();
-    for (index, packet) in octets.chunks(PACKET).enumerate() {
-        let whole: Option<&[u8; PACKET]> = packet.try_into().ok();
-        let Some(packet) = whole.filter(|packet| packet[0] == 0x47) else {
-            let found = format!(
-                "no sync byte, or no whole packet, at octet {}",
-                index * PACKET
-            );
-            return Err(Unread::Broken(found));
-        };
-        reader.packet(packet);
+    for packet in packets(octets) {
+        match packet {
+            Ok(packet) => reader.packet(&packet),
+            Err(at) => {
+                let found = format!("no sync byte, or no whole packet, at octet {at}");
+                return Err(Unread::Broken(found));
+            }
+        }
     }
     Ok(reader.finish())
 }
@@ -69,29 +71,20 @@ struct Stream {
 }
 
 impl Reader {
-    fn packet(&mut self, packet: &[u8; PACKET]) {
-        let pid = u16::from_be_bytes([packet[1] & 0x1f, packet[2]]);
-        let begins = packet[1] & 0x40 != 0;
-        let (control, counter) = (packet[3] >> 4 & 3, packet[3] & 0xf);
-        let mut payload = &packet[4..];
-        let mut announced = false;
-        if control & 2 != 0 {
-            let length = usize::from(payload[0]);
-            announced = length > 0 && payload[1] & 0x80 != 0;
-            payload = payload.get(1 + length..).unwrap_or_default();
-        }
-        if pid == NULL || control & 1 == 0 {
+    fn packet(&mut self, packet: &Packet<'_>) {
+        let pid = packet.pid;
+        let Some(payload) = packet.payload.filter(|_| pid != read::NULL) else {
             return;
-        }
-        self.count(pid, counter, announced);
+        };
+        self.count(pid, packet.counter, packet.announced);
         if pid == 0 {
-            self.programme = self
-                .programme
-                .or_else(|| programme(section(payload, begins)?));
+            let found = read::section(packet).and_then(|table| read::programme(&table));
+            self.programme = self.programme.or(found);
         } else if Some(pid) == self.programme {
-            self.streams_of(section(payload, begins));
+            let found = read::section(packet).and_then(|table| read::streams(&table));
+            self.streams_of(found);
         } else if self.streams.contains_key(&pid) {
-            self.payload(pid, begins, payload);
+            self.payload(pid, packet.begins, payload);
         } else if !self.has_programme && pid >= FIRST_FREE {
             self.media_before_tables = true;
         }
@@ -116,29 +109,13 @@ impl Reader {
         known.last = counter;
     }
 
-    fn streams_of(&mut self, table: Option<&[u8]>) {
-        let Some(table) = table.filter(|table| table.first() == Some(&2)) else {
-            return;
-        };
-        self.has_programme = true;
-        let length = usize::from(u16::from_be_bytes([table[1] & 0xf, table[2]]));
-        let Some(body) = table.get(..(3 + length).saturating_sub(4)) else {
-            return;
-        };
-        let Some(information) = body.get(10..12) else {
-            return;
-        };
-        let information = usize::from(u16::from_be_bytes([information[0] & 0xf, information[1]]));
-        let mut rest = body.get(12 + information..).unwrap_or_default();
-        while let [kind, high, low, es_high, es_low, after @ ..] = rest {
-            let pid = u16::from_be_bytes([high & 0x1f, *low]);
-            let kind = *kind;
+    fn streams_of(&mut self, found: Option<Vec<(u8, u16)>>) {
+        self.has_programme |= found.is_some();
+        for (kind, pid) in found.into_iter().flatten() {
             self.streams.entry(pid).or_insert_with(|| Stream {
                 kind,
                 ..Stream::default()
             });
-            let skip = usize::from(u16::from_be_bytes([es_high & 0xf, *es_low]));
-            rest = after.get(skip..).unwrap_or_default();
         }
     }
 
@@ -149,13 +126,13 @@ impl Reader {
         let mut payload = payload;
         if begins {
             stream.begun += 1;
-            let Some((time, body)) = packetised(payload) else {
+            let Some((stamps, body)) = packetised(payload) else {
                 return;
             };
-            stream.times.extend(time);
+            stream.times.extend(stamps.decoded.map(|time| time as i64));
             payload = body;
         }
-        if stream.kind == AAC && stream.begun > 0 {
+        if stream.kind == kind::AAC && stream.begun > 0 {
             stream.sound.extend_from_slice(payload);
         } else if stream.begun == 1 {
             stream.first.extend_from_slice(payload);
@@ -187,13 +164,13 @@ fn track(pid: u16, stream: Stream) -> Option<Track> {
     let span = (last - first).rem_euclid(WRAP);
     let count = stream.times.len() as i64;
     match stream.kind {
-        AVC => {
+        kind::AVC => {
             track.sort = Sort::Video;
             track.sample = if count > 1 { span / (count - 1) } else { 0 };
             track.end = first + span + track.sample;
             picture(&mut track, &stream.first);
         }
-        AAC => {
+        kind::AAC => {
             track.sort = Sort::Sound;
             let (frames, rate, object) = adts(&stream.sound)?;
             track.codec = format!("mp4a.40.{object}");
@@ -210,8 +187,7 @@ fn track(pid: u16, stream: Stream) -> Option<Track> {
 
 /// What the first access unit, with start codes before its NAL units, says.
 fn picture(track: &mut Track, access: &[u8]) {
-    let units = annex_b(access);
-    let of = |kind: u8| units.iter().find(|one| avc::kind(one) == kind);
+    let of = |kind: u8| annex_b(access).find(|one| avc::kind(one) == kind);
     let key = of(unit::IDR).is_some();
     track.key = Some(key);
     match (of(unit::SPS), of(unit::PPS)) {
@@ -224,94 +200,17 @@ fn picture(track: &mut Track, access: &[u8]) {
     }
 }
 
-/// NAL units behind start codes (ITU-T H.264 annex B).
-fn annex_b(octets: &[u8]) -> Vec<&[u8]> {
-    let starts: Vec<_> = octets
-        .windows(3)
-        .enumerate()
-        .filter(|(_, three)| *three == [0, 0, 1])
-        .map(|(at, _)| at)
-        .collect();
-    let ends = starts.iter().skip(1).copied().chain([octets.len()]);
-    starts
-        .iter()
-        .zip(ends)
-        .map(|(start, end)| {
-            let mut unit = &octets[start + 3..end.max(start + 3)];
-            // Zeros before the next start code are not the unit's.
-            while let [rest @ .., 0] = unit {
-                unit = rest;
-            }
-            unit
-        })
-        .collect()
-}
-
 /// How many frames there are, of how many samples per second, of which object type.
 fn adts(octets: &[u8]) -> Option<(i64, u32, u8)> {
     let (mut rest, mut frames, mut format) = (octets, 0, None);
-    while let [0xff, second, third, fourth, fifth, sixth, ..] = rest {
-        if second & 0xf6 != 0xf0 {
-            break;
-        }
-        let rate = *FREQUENCIES.get(usize::from(third >> 2 & 0xf))?;
-        format.get_or_insert((rate, (third >> 6) + 1));
-        let length =
-            usize::from(fourth & 3) << 11 | usize::from(*fifth) << 3 | usize::from(sixth >> 5);
+    while let Some(frame) = aac::framed(rest) {
+        format.get_or_insert((frame.config.rate, frame.config.object_type));
         frames += 1;
-        rest = rest.get(length.max(7)..).unwrap_or_default();
+        rest = rest.get(frame.whole..).unwrap_or_default();
     }
     let (rate, object) = format?;
     Some((frames, rate, object))
 }
 
-/// A table's octets, behind the pointer to it. Tables that do not fit a packet are not looked at.
-fn section(payload: &[u8], begins: bool) -> Option<&[u8]> {
-    let pointer = usize::from(*payload.first()?);
-    let table = payload
-        .get(1 + pointer..)
-        .filter(|table| begins && table.len() >= 12)?;
-    Some(table)
-}
-
-/// Where the first programme's table is.
-fn programme(table: &[u8]) -> Option<u16> {
-    let length = usize::from(u16::from_be_bytes([table[1] & 0xf, table[2]]));
-    let entries = table.get(8..(3 + length).checked_sub(4)?)?;
-    let mut programmes = entries.chunks_exact(4);
-    let first = programmes.find(|entry| entry[..2] != [0, 0])?;
-    Some(u16::from_be_bytes([first[2] & 0x1f, first[3]]))
-}
-
-/// When the access unit of a PES packet is decoded, and its octets.
-fn packetised(octets: &[u8]) -> Option<(Option<i64>, &[u8])> {
-    if octets.get(..3)? != [0, 0, 1] {
-        return None;
-    }
-    let (flags, head) = (*octets.get(7)?, usize::from(*octets.get(8)?));
-    let at = match flags >> 6 {
-        3 => octets.get(14..19),
-        2 => octets.get(9..14),
-        _ => None,
-    };
-    let time = at.map(|at| {
-        let bits = |octet: u8| i64::from(octet);
-        (bits(at[0]) >> 1 & 7) << 30
-            | bits(at[1]) << 22
-            | (bits(at[2]) >> 1) << 15
-            | bits(at[3]) << 7
-            | bits(at[4]) >> 1
-    });
-    Some((time, octets.get(9 + head..)?))
-}
-
-const PACKET: usize = 188;
-const NULL: u16 = 0x1fff;
 /// Below are tables.
 const FIRST_FREE: u16 = 0x20;
-const AVC: u8 = 0x1b;
-const AAC: u8 = 0x0f;
-const FREQUENCIES: [u32; 13] = [
-    96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000,
-    7_350,
-];

@@ -12,14 +12,14 @@ use std::collections::VecDeque;
 
 /// When one picture is shown and decoded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Times {
-    pub(crate) shown: i64,
-    pub(crate) decoded: i64,
+pub struct Times {
+    pub shown: i64,
+    pub decoded: i64,
 }
 
 /// The pictures of one segment, in the order of decoding.
 #[derive(Clone, Debug)]
-pub(crate) struct Order {
+pub struct Order {
     /// When the last key frame is shown, and by how many pictures the source decodes ahead of that.
     start: i64,
     ahead: i64,
@@ -34,7 +34,7 @@ pub(crate) struct Order {
 
 impl Order {
     /// A segment that starts at `start`, with the first picture that comes.
-    pub(crate) fn new(start: i64, step: i64) -> Self {
+    pub fn new(start: i64, step: i64) -> Self {
         Self {
             start,
             ahead: 0,
@@ -46,7 +46,7 @@ impl Order {
     }
 
     /// The next picture, by the source's times brought to this clock. With each key frame the source begins anew.
-    pub(crate) fn next(&mut self, key: bool, shown: i64, decoded: Option<i64>) -> Times {
+    pub fn next(&mut self, key: bool, shown: i64, decoded: Option<i64>) -> Times {
         let earliest = self.last.map_or(self.start, |last| last + 1);
         let begins = key || self.last.is_none();
         if begins {
