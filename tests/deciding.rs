@@ -278,7 +278,10 @@ async fn an_operator_asks_what_would_happen_and_nothing_does() {
     let (status, told) = foresee(json!({ "overrides": [drain] })).await;
     assert_eq!(
         (status, &told["error"]),
-        (404, &json!("no node is called nobody"))
+        (
+            404,
+            &json!("no node is called nobody; /v1/nodes lists them")
+        )
     );
     assert!(town.launcher.orders.lock().unwrap().is_empty());
     assert_eq!(town.json("/v1/overview").await["decisions"], json!([]));
