@@ -163,7 +163,7 @@ impl Keeper {
         ordered(&self.read, |reply| Order::Ask(question, reply)).await
     }
 
-    /// The next lines of what is exported; see [`Page`].
+    /// The next lines of what is exported; see `Page`.
     pub async fn export(&self, export: Export) -> Result<Page, Unkept> {
         ordered(&self.read, |reply| Order::Export(export, reply)).await
     }

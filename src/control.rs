@@ -24,6 +24,12 @@ pub const VERSION: u16 = 1;
 /// Where heartbeats are posted, whatever a proxy puts before it.
 pub const HEARTBEAT_PATH: &str = "/v1/heartbeat";
 
+/// Where answers to questions are posted.
+pub const ANSWER_PATH: &str = "/v1/answer";
+
+/// Octets of a message at most: some thousand streams and all regions fit, and so does a viewer with its decisions.
+pub const LONGEST: usize = 256 * 1024;
+
 /// Posted to [`HEARTBEAT_PATH`], every [`HeartbeatReply::interval_ms`], and at once when the state changes.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Heartbeat {
@@ -88,6 +94,9 @@ pub struct Load {
     /// Why nobody should be sent there if it can be helped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+    /// Names of the alerts that hold, by stream.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub alerts: BTreeMap<String, Vec<String>>,
 }
 
 impl Load {
@@ -119,6 +128,36 @@ pub struct HeartbeatReply {
     /// It keeps what becomes of viewers, and wants to be told; see [`visits`].
     #[serde(default)]
     pub visits: bool,
+    /// What an operator wants to know; said again until it is answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub questions: Vec<Question>,
+}
+
+/// After viewers, which no heartbeat speaks of.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Question {
+    pub number: u64,
+    /// A viewer's id, or the 16 digits that it begins with; `None` asks for some of the viewers there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub viewer: Option<String>,
+}
+
+/// Posted to [`ANSWER_PATH`], by itself: it is for the manager that asked, and for nobody else.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Answer {
+    pub version: u16,
+    pub node: String,
+    /// Of the question.
+    pub number: u64,
+    /// JSON, as the node's operator gets it; `None`: there is no such viewer here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<String>,
+}
+
+/// What comes back for an [`Answer`].
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Noted {
+    pub version: u16,
 }
 
 /// What a node is to do from now on; repeated in every reply, so that a lost one does no harm.

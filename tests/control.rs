@@ -13,13 +13,13 @@ mod office;
 
 use std::time::Duration;
 
-use messages::{heartbeat, reply};
+use messages::{heartbeat, reply, told};
 use office::{Office, Papers, control, secret};
 use proptest::prelude::*;
 use reqwest::StatusCode;
 use spillway::{
     control::{
-        ControlConfig, Encoding, Heartbeat, HeartbeatReply, VERSION,
+        Answer, ControlConfig, Encoding, Heartbeat, HeartbeatReply, VERSION,
         proof::{CHALLENGE_HEADER, Prover, SEAL_HEADER, Said, Secret},
     },
     manager::Members,
@@ -47,10 +47,19 @@ proptest! {
     }
 
     #[test]
+    fn what_an_operator_asked_for_is_read_as_it_was_written(sent in told()) {
+        for encoding in ENCODINGS {
+            let read: Answer = encoding.read(&encoding.write(&sent)).unwrap();
+            prop_assert_eq!(&read, &sent);
+        }
+    }
+
+    #[test]
     fn no_octets_are_too_strange_to_be_refused(octets in proptest::collection::vec(any::<u8>(), 0..400)) {
         for encoding in ENCODINGS {
             let _ = encoding.read::<Heartbeat>(&octets);
             let _ = encoding.read::<HeartbeatReply>(&octets);
+            let _ = encoding.read::<Answer>(&octets);
         }
     }
 

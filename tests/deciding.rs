@@ -254,6 +254,96 @@ async fn an_operator_drains_a_node_and_pins_a_region() {
 }
 
 #[tokio::test]
+async fn an_operator_asks_what_would_happen_and_nothing_does() {
+    let operator = Operator::with(TOKEN).unwrap();
+    let town = Town::with(config(), |means| means.operator = operator).await;
+    let primary = town.primary().await;
+    primary.set("paris", 1);
+    town.until(|routing| !routing.regions.is_empty()).await;
+    let foresee = async |body| {
+        let (status, told) = say(&town, "POST", "/v1/foresight", Some(body)).await;
+        (status, serde_json::from_str::<Value>(&told).unwrap())
+    };
+    let (status, told) = foresee(json!({ "viewers": { "paris": 9 } })).await;
+    assert_eq!(status, 200, "{told}");
+    let first = &told["foreseen"][0];
+    assert_eq!(first["decision"]["action"], "launch", "{told}");
+    assert_eq!(first["decision"]["node"], "relay-paris-1");
+    let pin = json!({ "pin": { "region": "rome", "pin": { "relays": 2 } } });
+    let (_, told) = foresee(json!({ "overrides": [pin] })).await;
+    let launches = told["foreseen"].as_array().unwrap().iter();
+    let launches = launches.filter(|seen| seen["decision"]["action"] == "launch");
+    assert_eq!(launches.count(), 2, "{told}");
+    let drain = json!({ "drain": { "node": "nobody" } });
+    let (status, told) = foresee(json!({ "overrides": [drain] })).await;
+    assert_eq!(
+        (status, &told["error"]),
+        (
+            404,
+            &json!("no node is called nobody; /v1/nodes lists them")
+        )
+    );
+    assert!(town.launcher.orders.lock().unwrap().is_empty());
+    assert_eq!(town.json("/v1/overview").await["decisions"], json!([]));
+}
+
+#[tokio::test]
+async fn a_viewer_is_looked_up_by_way_of_the_heartbeats() {
+    let (operator, stop) = (Operator::with(TOKEN).unwrap(), CancellationToken::new());
+    let town = Town::with(config(), |means| means.operator = operator).await;
+    let missing = "/v1/viewers/00000000000a11ce.paris";
+    let (status, told) = say(&town, "GET", missing, None).await;
+    assert_eq!(status, 404, "{told}");
+    let (status, told) = say(&town, "GET", "/v1/viewers/alice", None).await;
+    assert!(
+        status == 400 && told.contains("16 hexadecimal digits"),
+        "{told}"
+    );
+    let (status, told) = say(&town, "GET", "/v1/nodes/nobody/viewers", None).await;
+    assert_eq!(status, 404, "{told}");
+
+    let node = real(NodeKind::Primary, "primary", &[&town], &stop).await;
+    town.until(|routing| routing.ready).await;
+    let (status, told) = say(&town, "GET", "/v1/nodes/primary/viewers", None).await;
+    assert_eq!(status, 200, "{told}");
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["silent"], json!([]), "{told}");
+    assert_eq!(told["found"][0]["node"], "primary");
+    assert_eq!(told["found"][0]["told"]["viewers"], json!([]));
+    stop.cancel();
+    node.stopped().await;
+}
+
+#[tokio::test]
+async fn what_was_is_there_for_charts() {
+    let town = Town::new(config()).await;
+    let primary = town.primary().await;
+    primary.set("paris", 2);
+    let mut events = town.events().await;
+    let first = events.next("overview", |_| true).await;
+    assert!(first["decisions"].is_array(), "{first}");
+    let two = |all: &Value| all["regions"][0]["viewers"] == 2 && all["decisions"].is_null();
+    events.next("overview", two).await;
+    for (span, step) in [("15m", 2.0), ("24h", 60.0)] {
+        // Noted every two seconds, by the manager's own clock.
+        let past = loop {
+            let past = town.json(&format!("/v1/history?span={span}")).await;
+            if past["regions"]["paris"]["viewers"]
+                .as_array()
+                .is_some_and(|all| all.contains(&json!(2)))
+            {
+                break past;
+            }
+            events.next("overview", |_| true).await;
+        };
+        assert_eq!(past["interval_s"], step);
+        assert!(past["nodes"]["primary"]["egress_bps"].is_array(), "{past}");
+    }
+    let answer = town.get("/v1/history?span=1y").await;
+    assert_eq!(answer.status(), 400);
+}
+
+#[tokio::test]
 async fn who_is_no_operator_changes_nothing() {
     let drain = "/v1/nodes/primary/drain";
     let town = Town::new(config()).await;

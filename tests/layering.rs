@@ -83,6 +83,7 @@ const MEMBERS: &[(&str, &[&str])] = &[
         "tools",
         &["playlists", "media", "adaptation", "segmenter", "spillway"],
     ),
+    ("top", &["spillway"]),
 ];
 
 /// Names that only some files may use.
@@ -171,7 +172,7 @@ const UNDESCRIBED: &[(&str, &str)] = &[
     ("src/assets.rs", "pages"),
     (
         "src/manager/hearing.rs",
-        "heartbeats and visits, between programs of one version",
+        "heartbeats, answers and visits, between programs of one version",
     ),
     (
         "src/net/front.rs",

@@ -329,12 +329,15 @@ async fn the_overview_has_the_shape_that_the_page_expects() {
     };
     let expected = [
         "active",
+        "alerts",
+        "controls",
         "decisions",
         "dry_run",
         "epoch",
         "nodes",
         "ready",
         "regions",
+        "software",
         "threshold",
         "uptime_s",
     ];
@@ -344,6 +347,7 @@ async fn the_overview_has_the_shape_that_the_page_expects() {
         "on_primary",
         "on_relays",
         "pinned",
+        "price",
         "region",
         "relays",
         "rise",

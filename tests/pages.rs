@@ -10,6 +10,8 @@
 #[path = "../segmenter/tests/support/captioned.rs"]
 mod captioned;
 mod common;
+#[path = "pages/operating.rs"]
+mod operating;
 #[path = "pages/watching.rs"]
 mod watching;
 

@@ -11,6 +11,7 @@ mod balance;
 mod balancer;
 mod config;
 mod fleet;
+mod foresight;
 mod life;
 mod name;
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub use allegiance::Allegiance;
 pub use area::Mood;
 pub use balancer::Balancer;
 pub use config::{Config, Terms};
+pub use foresight::Premise;
 pub use name::Region;
 pub use node::Standing;
 pub use operator::{Override, Pin};

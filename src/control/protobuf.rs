@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 
 use playlists::Bitrate;
 
-use super::{Directive, Heartbeat, HeartbeatReply, Load, Message, NodeKind, NodeState, RegionLoad};
+use super::{
+    Answer, Directive, Heartbeat, HeartbeatReply, Load, Message, NodeKind, NodeState, Noted,
+    Question, RegionLoad,
+};
 
 impl Message for Heartbeat {
     const NAME: &'static str = "the heartbeat";
@@ -18,6 +21,16 @@ impl Message for Heartbeat {
 impl Message for HeartbeatReply {
     const NAME: &'static str = "the answer to a heartbeat";
     type Wire = WireReply;
+}
+
+impl Message for Answer {
+    const NAME: &'static str = "the answer to a question";
+    type Wire = WireAnswer;
+}
+
+impl Message for Noted {
+    const NAME: &'static str = "what an answer is answered with";
+    type Wire = WireNoted;
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -62,6 +75,14 @@ pub struct WireLoad {
     seats: Option<u32>,
     #[prost(string, optional, tag = "8")]
     trouble: Option<String>,
+    #[prost(btree_map = "string, message", tag = "9")]
+    alerts: BTreeMap<String, WireAlerts>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct WireAlerts {
+    #[prost(string, repeated, tag = "1")]
+    names: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
@@ -86,6 +107,34 @@ pub struct WireReply {
     standby: bool,
     #[prost(bool, tag = "9")]
     visits: bool,
+    #[prost(message, repeated, tag = "10")]
+    questions: Vec<WireQuestion>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct WireQuestion {
+    #[prost(uint64, tag = "1")]
+    number: u64,
+    #[prost(string, optional, tag = "2")]
+    viewer: Option<String>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct WireAnswer {
+    #[prost(uint32, tag = "1")]
+    version: u32,
+    #[prost(string, tag = "2")]
+    node: String,
+    #[prost(uint64, tag = "3")]
+    number: u64,
+    #[prost(string, optional, tag = "4")]
+    found: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct WireNoted {
+    #[prost(uint32, tag = "1")]
+    version: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -220,6 +269,7 @@ impl From<Load> for WireLoad {
             price,
             seats,
             trouble,
+            alerts,
         } = load;
         let regions = regions.into_iter().map(|(name, region)| {
             let RegionLoad { viewers, arrivals } = region;
@@ -234,6 +284,10 @@ impl From<Load> for WireLoad {
             price,
             seats,
             trouble,
+            alerts: alerts
+                .into_iter()
+                .map(|(stream, names)| (stream, WireAlerts { names }))
+                .collect(),
         }
     }
 }
@@ -253,6 +307,11 @@ impl From<WireLoad> for Load {
             price: wire.price,
             seats: wire.seats,
             trouble: wire.trouble,
+            alerts: wire
+                .alerts
+                .into_iter()
+                .map(|(stream, WireAlerts { names })| (stream, names))
+                .collect(),
         }
     }
 }
@@ -266,7 +325,12 @@ impl From<HeartbeatReply> for WireReply {
             epoch,
             standby,
             visits,
+            questions,
         } = reply;
+        let questions = questions.into_iter().map(|question| {
+            let Question { number, viewer } = question;
+            WireQuestion { number, viewer }
+        });
         let directive = match directive {
             Directive::Continue => WireDirective::Continue(WireNothing {}),
             Directive::Activate {
@@ -290,6 +354,7 @@ impl From<HeartbeatReply> for WireReply {
             epoch,
             standby,
             visits,
+            questions: questions.collect(),
         }
     }
 }
@@ -324,6 +389,60 @@ impl TryFrom<WireReply> for HeartbeatReply {
             epoch: wire.epoch,
             standby: wire.standby,
             visits: wire.visits,
+            questions: wire
+                .questions
+                .into_iter()
+                .map(|WireQuestion { number, viewer }| Question { number, viewer })
+                .collect(),
+        })
+    }
+}
+
+impl From<Answer> for WireAnswer {
+    fn from(answer: Answer) -> Self {
+        let Answer {
+            version,
+            node,
+            number,
+            found,
+        } = answer;
+        Self {
+            version: version.into(),
+            node,
+            number,
+            found,
+        }
+    }
+}
+
+impl TryFrom<WireAnswer> for Answer {
+    type Error = String;
+
+    fn try_from(wire: WireAnswer) -> Result<Self, String> {
+        Ok(Self {
+            version: version(wire.version)?,
+            node: wire.node,
+            number: wire.number,
+            found: wire.found,
+        })
+    }
+}
+
+impl From<Noted> for WireNoted {
+    fn from(noted: Noted) -> Self {
+        let Noted { version } = noted;
+        Self {
+            version: version.into(),
+        }
+    }
+}
+
+impl TryFrom<WireNoted> for Noted {
+    type Error = String;
+
+    fn try_from(wire: WireNoted) -> Result<Self, String> {
+        Ok(Self {
+            version: version(wire.version)?,
         })
     }
 }

@@ -51,7 +51,7 @@ fn tell(hooks: &Hooks, decision: &Decision) {
 
 /// By what was decided, as `/v1/decisions` has it.
 fn kind(decision: &Decision) -> &'static str {
-    match (decision.action, &decision.node) {
+    match (&*decision.action, &decision.node) {
         ("launch", _) => "node.launched",
         ("activate", _) => "node.active",
         ("adopt", _) => "node.adopted",

@@ -1,11 +1,12 @@
 //! The task that owns everything the manager knows: hears messages, time, and what becomes of
 //! launches; has the balancer decide; carries it out. While another manager holds the lease it only listens.
 
+mod lookups;
 mod overview;
 mod relays;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -14,20 +15,22 @@ use adaptation::region::{
     self, Action, Ask, Balancer, Event, Moment, Override, Refused, Region, Rehearsal, Route, What,
 };
 use tokio::{
-    sync::{broadcast, mpsc, watch},
+    sync::{broadcast, mpsc, oneshot, watch},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Config, Routing,
-    desk::{Join, Joined, Message},
+    alerts::Alerts,
+    desk::{Join, Joined, Look, Message, Present},
     journal::{self, Journal},
     launcher::Launcher,
     lease::{Legacy, Tenure},
+    past::Past,
     report,
     sessions::Sessions,
-    view::{self, Decision},
+    view::{self, Decision, Lookup},
 };
 use crate::control::{Directive, Heartbeat, HeartbeatReply, VERSION};
 
@@ -48,6 +51,11 @@ pub(super) struct Clerk {
     /// Relays launched by this manager and not known to have ended.
     relays: BTreeMap<String, relays::Launched>,
     work: JoinSet<(String, relays::Outcome)>,
+    lookups: lookups::Lookups,
+    alerts: Alerts,
+    past: Past,
+    /// When the past was last added to.
+    noted: Option<Instant>,
     /// Newest first.
     history: VecDeque<Arc<Decision>>,
     decisions: broadcast::Sender<Arc<Decision>>,
@@ -86,6 +94,10 @@ impl Clerk {
             nodes: BTreeMap::new(),
             relays: BTreeMap::new(),
             work: JoinSet::new(),
+            lookups: lookups::Lookups::default(),
+            alerts: Alerts::default(),
+            past: Past::new(),
+            noted: None,
             history: VecDeque::new(),
             decisions: voices.decisions,
             routing: voices.routing,
@@ -140,6 +152,14 @@ impl Clerk {
             }
             Message::Overview(reply) => {
                 let _ = reply.send(self.overview());
+            }
+            Message::Past(span, reply) => {
+                let _ = reply.send(self.past.tell(span));
+            }
+            Message::Look(look, reply) => self.look(look, reply),
+            Message::Answer(answer) => self.lookups.note(answer, Instant::now()),
+            Message::Present(reply) => {
+                let _ = reply.send(self.present());
             }
         }
     }
@@ -250,7 +270,48 @@ impl Clerk {
             standby,
             // It is known to who hears it.
             visits: false,
+            questions: self.lookups.questions(&name),
         })
+    }
+
+    /// Without an answer if too much is asked already.
+    fn look(&mut self, look: Look, reply: oneshot::Sender<Lookup>) {
+        let (viewer, nodes) = match look {
+            Look::Viewer(id) => {
+                let has = |(name, (heartbeat, _)): (&String, &(Heartbeat, Moment))| {
+                    let load = &heartbeat.load;
+                    (load.viewers() > 0 || load.moved > 0).then(|| name.clone())
+                };
+                (Some(id), self.nodes.iter().filter_map(has).collect())
+            }
+            Look::Node(node) => {
+                let known = self.nodes.contains_key(&node);
+                (None, BTreeSet::from_iter(known.then_some(node)))
+            }
+        };
+        let _ = self.lookups.ask(viewer, nodes, reply, Instant::now());
+    }
+
+    fn present(&self) -> Result<Present, Refused> {
+        self.must_decide()?;
+        Ok(Present {
+            balancer: Box::new(self.balancer.clone()),
+            nodes: self
+                .nodes
+                .values()
+                .map(|(heartbeat, _)| report::of(heartbeat))
+                .collect(),
+            now: self.now(),
+        })
+    }
+
+    fn must_decide(&self) -> Result<(), Refused> {
+        if let Tenure::Standby { active } = &self.tenure {
+            let who = active.as_deref().unwrap_or("another one");
+            let why = format!("this manager is in standby; {who} decides");
+            return Err(Refused::Wrong { why });
+        }
+        Ok(())
     }
 
     fn directive(&self, node: &str) -> Directive {
@@ -331,11 +392,7 @@ impl Clerk {
     }
 
     fn obey(&mut self, wanted: Override) -> Result<(), Refused> {
-        if let Tenure::Standby { active } = &self.tenure {
-            let who = active.as_deref().unwrap_or("another one");
-            let why = format!("this manager is in standby; {who} decides");
-            return Err(Refused::Wrong { why });
-        }
+        self.must_decide()?;
         let done = self.handle(Event::Override(wanted));
         if done.is_ok() {
             let overrides = self.balancer.overrides(&self.config.balancer);
@@ -350,6 +407,12 @@ impl Clerk {
     fn tick(&mut self) {
         let now = self.now();
         self.end_overdue();
+        self.lookups.settle(Instant::now());
+        if self.noted.is_none_or(|noted| noted.elapsed() >= Past::STEP) {
+            self.noted = Some(Instant::now());
+            let overview = self.overview();
+            self.past.note(&overview, now);
+        }
         if self.tenure.is_active() {
             if let Some(rehearsal) = &mut self.rehearsal {
                 let known = self.balancer.primary_node();
@@ -436,7 +499,7 @@ impl Clerk {
             at: view::utc(SystemTime::now()),
             region: region.map(Into::into),
             node: action.node.clone(),
-            action: what,
+            action: what.into(),
             reason: action.reason.clone(),
         });
         self.history.truncate(HISTORY - 1);

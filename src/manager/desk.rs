@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use adaptation::region::{Override, Refused, Region};
+use adaptation::region::{Balancer, Moment, Override, Refused, Region, Report};
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
     task::JoinHandle,
@@ -18,9 +18,10 @@ use super::{
     journal::Journal,
     launcher::Launcher,
     lease::{Legacy, Tenure},
-    view::{Decision, Overview},
+    past::{Span, Told},
+    view::{Decision, Lookup, Overview},
 };
-use crate::control::{Heartbeat, HeartbeatReply};
+use crate::control::{Answer, Heartbeat, HeartbeatReply};
 
 /// The way to the task. Clones are cheap.
 #[derive(Clone, Debug)]
@@ -41,6 +42,27 @@ pub(super) enum Message {
     Join(Join, oneshot::Sender<Joined>),
     Override(Override, oneshot::Sender<Result<(), Refused>>),
     Overview(oneshot::Sender<Overview>),
+    Past(Span, oneshot::Sender<Told>),
+    Look(Look, oneshot::Sender<Lookup>),
+    Answer(Answer),
+    Present(oneshot::Sender<Result<Present, Refused>>),
+}
+
+/// After whom an operator asks.
+#[derive(Clone, Debug)]
+pub(super) enum Look {
+    /// All nodes that have viewers, after this one.
+    Viewer(String),
+    /// This node, after some of its viewers.
+    Node(String),
+}
+
+/// What the manager decides by, taken out to find out what it would decide.
+#[derive(Debug)]
+pub(super) struct Present {
+    pub(super) balancer: Box<Balancer>,
+    pub(super) nodes: Vec<Report>,
+    pub(super) now: Moment,
 }
 
 #[derive(Clone, Debug)]
@@ -118,6 +140,33 @@ impl Desk {
     pub(super) async fn overview(&self) -> Result<Overview, Closed> {
         let (reply, answer) = oneshot::channel();
         let message = Message::Overview(reply);
+        self.messages.send(message).await.map_err(|_| Closed)?;
+        answer.await.map_err(|_| Closed)
+    }
+
+    pub(super) async fn past(&self, span: Span) -> Result<Told, Closed> {
+        let (reply, answer) = oneshot::channel();
+        let message = Message::Past(span, reply);
+        self.messages.send(message).await.map_err(|_| Closed)?;
+        answer.await.map_err(|_| Closed)
+    }
+
+    /// `None` if too much is asked already.
+    pub(super) async fn look(&self, look: Look) -> Result<Option<Lookup>, Closed> {
+        let (reply, answer) = oneshot::channel();
+        let message = Message::Look(look, reply);
+        self.messages.send(message).await.map_err(|_| Closed)?;
+        Ok(answer.await.ok())
+    }
+
+    pub(super) async fn note(&self, answer: Answer) -> Result<(), Closed> {
+        let message = Message::Answer(answer);
+        self.messages.send(message).await.map_err(|_| Closed)
+    }
+
+    pub(super) async fn present(&self) -> Result<Result<Present, Refused>, Closed> {
+        let (reply, answer) = oneshot::channel();
+        let message = Message::Present(reply);
         self.messages.send(message).await.map_err(|_| Closed)?;
         answer.await.map_err(|_| Closed)
     }

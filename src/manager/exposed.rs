@@ -74,9 +74,9 @@ fn nodes(nodes: &[NodeView], page: &mut Exposition) {
         let region = node.region.as_deref().unwrap_or_default();
         let labels = [
             ("node", node.node.as_str()),
-            ("kind", node.kind),
+            ("kind", &node.kind),
             ("region", region),
-            ("state", node.state),
+            ("state", &node.state),
             ("version", &node.software),
         ];
         info.sample(&labels, 1.0);
@@ -136,16 +136,17 @@ mod tests {
                 on_relays: 100,
                 relays: 1,
                 threshold: 100,
-                state: "spilling",
+                state: "spilling".into(),
                 rise: 0.0,
                 pinned: None,
                 egress_bps: 8_000_000,
+                price: 0.5,
             }],
             nodes: vec![NodeView {
                 node: "relay-1".into(),
-                kind: "relay",
+                kind: "relay".into(),
                 region: Some("paris".into()),
-                state: "active",
+                state: "active".into(),
                 url: "http://127.0.0.1:1".into(),
                 viewers: 100,
                 egress_bps: 8_000_000,
@@ -161,7 +162,8 @@ mod tests {
                 closed: false,
                 weight: 1.0,
             }],
-            decisions: Vec::new(),
+            decisions: None,
+            ..Overview::default()
         };
         let page = exposed(&overview).to_string();
         for line in [

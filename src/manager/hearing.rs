@@ -1,5 +1,6 @@
-//! What nodes say over HTTP: heartbeats, which are handed to the desk and answered in the same encoding, and what is told of viewers, for
-//! who keeps it. Both are let in by the `gate`, read, and their answers sealed. The same routes stand on the public listener, or on one for nodes alone.
+//! What nodes say over HTTP: heartbeats, and answers to an operator's questions, which are handed to the desk and answered in the same
+//! encoding; and what is told of viewers, for who keeps it. All are let in by the `gate`, read, and their answers sealed. The same routes
+//! stand on the public listener, or on one for nodes alone.
 
 use std::sync::Arc;
 
@@ -26,7 +27,8 @@ use crate::{
     analytics::Keeper,
     api::Problem,
     control::{
-        Encoding, HEARTBEAT_PATH, HeartbeatReply,
+        ANSWER_PATH, Answer, Encoding, HEARTBEAT_PATH, HeartbeatReply, LONGEST, Noted, Unreadable,
+        VERSION,
         proof::Said,
         visits::{VISITS_LIMIT, VISITS_PATH},
     },
@@ -34,10 +36,12 @@ use crate::{
 };
 
 pub(super) fn router(desk: Desk, keeper: Option<Keeper>, gate: Gate) -> Router {
-    let heartbeats = post(heartbeat).layer(DefaultBodyLimit::max(HEARTBEAT_LIMIT));
+    let heartbeats = post(heartbeat).layer(DefaultBodyLimit::max(LONGEST));
+    let answers = post(answer).layer(DefaultBodyLimit::max(LONGEST));
     let visits = post(visits).layer(DefaultBodyLimit::max(VISITS_LIMIT));
     Router::new()
         .route(HEARTBEAT_PATH, heartbeats)
+        .route(ANSWER_PATH, answers)
         .route(VISITS_PATH, visits)
         .with_state(Arc::new(Hearing { desk, keeper, gate }))
 }
@@ -57,7 +61,7 @@ struct Message<'a> {
 }
 
 /// An answer, written, and how.
-type Answer = Result<(Encoding, Vec<u8>), Problem>;
+type Reply = Result<(Encoding, Vec<u8>), Problem>;
 
 async fn heartbeat(
     State(hearing): State<Arc<Hearing>>,
@@ -77,6 +81,27 @@ async fn heartbeat(
         Ok((encoding, encoding.write(&reply)))
     };
     hearing.answer(message, hear).await
+}
+
+/// What an operator asked for, of one node.
+async fn answer(
+    State(hearing): State<Arc<Hearing>>,
+    connection: Option<Extension<Arc<Connection>>>,
+    client: Option<Extension<Client>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let caller = caller(connection.as_ref(), client, &headers);
+    let message = Message {
+        path: ANSWER_PATH,
+        caller: &caller,
+        body: &body,
+    };
+    let note = async |encoding| {
+        hearing.note(&caller, encoding, &body).await?;
+        Ok((encoding, encoding.write(&Noted { version: VERSION })))
+    };
+    hearing.answer(message, note).await
 }
 
 async fn visits(
@@ -115,7 +140,7 @@ impl Hearing {
     async fn answer(
         &self,
         message: Message<'_>,
-        hear: impl AsyncFnOnce(Encoding) -> Answer,
+        hear: impl AsyncFnOnce(Encoding) -> Reply,
     ) -> Response {
         let (pass, answer) = self.admitted(message, hear).await;
         let (mut head, octets) = match answer {
@@ -127,7 +152,7 @@ impl Hearing {
             }
             Err(problem) => {
                 let (parts, body) = problem.into_response().into_parts();
-                let octets = axum::body::to_bytes(body, HEARTBEAT_LIMIT).await;
+                let octets = axum::body::to_bytes(body, LONGEST).await;
                 (Response::from_parts(parts, ()), octets.unwrap_or_default())
             }
         };
@@ -139,8 +164,8 @@ impl Hearing {
     async fn admitted(
         &self,
         Message { path, caller, body }: Message<'_>,
-        hear: impl AsyncFnOnce(Encoding) -> Answer,
-    ) -> (Option<Pass>, Answer) {
+        hear: impl AsyncFnOnce(Encoding) -> Reply,
+    ) -> (Option<Pass>, Reply) {
         let kind = caller.headers.get(CONTENT_TYPE);
         let content_type = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         // A web page cannot send these types to another site unasked, so none can pose as a node.
@@ -192,6 +217,26 @@ impl Hearing {
         }
     }
 
+    async fn note(
+        &self,
+        caller: &Caller<'_>,
+        encoding: Encoding,
+        body: &[u8],
+    ) -> Result<(), Problem> {
+        let read: Result<Answer, Unreadable> = encoding.read(body);
+        let answer = match read {
+            Ok(answer) => answer,
+            Err(why) => {
+                let refusal = Refusal(StatusCode::BAD_REQUEST, why.to_string());
+                return self.refuse(caller, None, refusal);
+            }
+        };
+        if let Err(refusal) = self.gate.may_be(caller, &answer.node) {
+            return self.refuse(caller, Some(&answer.node), refusal);
+        }
+        Ok(self.desk.note(answer).await?)
+    }
+
     /// What is told of viewers; it is there for good once this returns.
     async fn keep(
         &self,
@@ -238,6 +283,3 @@ impl From<Refusal> for Problem {
         Self(status, told)
     }
 }
-
-/// Some thousand streams and all regions fit.
-const HEARTBEAT_LIMIT: usize = 256 * 1024;

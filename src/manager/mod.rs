@@ -11,6 +11,7 @@
 //! ```
 
 pub mod address;
+mod alerts;
 mod announcing;
 mod clerk;
 mod desk;
@@ -21,6 +22,7 @@ pub mod journal;
 pub mod launcher;
 pub mod lease;
 pub mod operator;
+mod past;
 pub mod places;
 pub mod replay;
 mod report;
@@ -66,6 +68,8 @@ pub struct Config {
     pub dry_run: bool,
     /// Other managers may take over: what was launched here goes on when this one ends.
     pub leased: bool,
+    /// Somebody may change something.
+    pub controls: bool,
 }
 
 /// What a manager has beside its settings.
@@ -112,6 +116,7 @@ impl Config {
             retire_deadline: Duration::from_secs(10),
             dry_run: false,
             leased: false,
+            controls: false,
         }
     }
 }
@@ -130,8 +135,9 @@ pub struct Manager {
 
 impl Manager {
     /// Starts the task that owns the state. It ends after `stop`, when the relays it launched have.
-    pub fn start(config: Config, means: Means, stop: CancellationToken) -> Self {
+    pub fn start(mut config: Config, means: Means, stop: CancellationToken) -> Self {
         let (places, operator, keeper) = (means.places, means.operator, means.keeper);
+        config.controls = operator.is_there();
         let (launcher, journal, tenure) = (means.launcher, means.journal, means.tenure);
         let office = (tenure.clone(), means.legacy);
         let (desk, task) = desk::open(config, launcher, journal, office, stop.clone());

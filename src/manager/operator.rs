@@ -1,9 +1,9 @@
-//! What operators may say: drain this node, hold that region to so many relays. Only with the token that the
-//! manager was started with; without one, nobody may.
+//! What operators may say: drain this node, hold that region to so many relays; and what they may ask: what would become
+//! of that, and after viewers. Only with the token that the manager was started with; without one, nobody may.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use adaptation::region::{Override, Pin, Refused, Region};
+use adaptation::region::{Override, Pin, Premise, Refused, Region};
 use axum::{
     Json,
     extract::{DefaultBodyLimit, State, rejection::JsonRejection},
@@ -20,7 +20,10 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::desk::Desk;
+use super::{
+    desk::{Desk, Look},
+    view::{Decision, Lookup},
+};
 use crate::{
     analytics::Guard,
     api::{Path, Problem, Told},
@@ -53,6 +56,10 @@ impl Operator {
         })
     }
 
+    pub(super) fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+
     fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let Some(ours) = &self.0 else {
             let told = "this manager was started without --operator-token-file, so that nobody may change anything";
@@ -78,6 +85,10 @@ struct Counter {
 
 pub(super) fn router(desk: Desk, operator: Arc<Operator>) -> OpenApiRouter {
     OpenApiRouter::new()
+        .routes(routes!(known))
+        .routes(routes!(foresee))
+        .routes(routes!(viewer))
+        .routes(routes!(viewers))
         .routes(routes!(drain, undrain))
         .routes(routes!(weigh))
         .routes(routes!(pin, unpin))
@@ -104,6 +115,143 @@ type Answer = Result<Json<Done>, Problem>;
 #[derive(Serialize, ToSchema)]
 struct Done {
     done: bool,
+}
+
+/// Whether the token is right
+#[utoipa::path(get, path = "/v1/operator", tag = "operator", security(("operator" = [])), responses(Taken))]
+async fn known(State(counter): State<Counter>, headers: HeaderMap) -> Answer {
+    counter.operator.check(&headers)?;
+    Ok(Json(Done { done: true }))
+}
+
+/// What would be otherwise.
+#[derive(Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Supposed {
+    /// What operators would say, as the log of decisions has it: `{"drain": {"node": "relay-1"}}`, for example.
+    #[schema(value_type = Vec<serde_json::Value>)]
+    overrides: Vec<Override>,
+    /// Viewers of regions, on whatever node.
+    viewers: BTreeMap<String, u32>,
+    /// How far ahead.
+    #[schema(minimum = 1, maximum = 600)]
+    seconds: u64,
+}
+
+impl Default for Supposed {
+    fn default() -> Self {
+        Self {
+            overrides: Vec::new(),
+            viewers: BTreeMap::new(),
+            seconds: 60,
+        }
+    }
+}
+
+/// What would be decided, in the order of time.
+#[derive(Serialize, ToSchema)]
+struct Foreseen {
+    foreseen: Vec<Ahead>,
+}
+
+/// A decision, and how long from now.
+#[derive(Serialize, ToSchema)]
+struct Ahead {
+    after_ms: u64,
+    decision: Decision,
+}
+
+/// What would be decided within a minute, or so many seconds; nothing is done
+#[utoipa::path(post, path = "/v1/foresight", tag = "operator", security(("operator" = [])), request_body = Supposed,
+    responses((status = 200, description = "In the order of time.", body = Foreseen), (status = 500, description = "It could not be foreseen.", body = Told), Refusals))]
+async fn foresee(
+    State(counter): State<Counter>,
+    headers: HeaderMap,
+    body: Result<Json<Supposed>, JsonRejection>,
+) -> Result<Json<Foreseen>, Problem> {
+    counter.operator.check(&headers)?;
+    let supposed = read(body)?;
+    let viewers = supposed.viewers.iter();
+    let viewers: Result<_, Problem> = viewers
+        .map(|(region, viewers)| Ok((named(region)?, *viewers)))
+        .collect();
+    let premise = Premise {
+        overrides: supposed.overrides,
+        viewers: viewers?,
+    };
+    let present = counter.desk.present().await?.map_err(refused)?;
+    let span = Duration::from_secs(supposed.seconds.clamp(1, 600));
+    let foreseen = tokio::task::spawn_blocking(move || {
+        present
+            .balancer
+            .foresee(present.nodes, premise, present.now, span)
+    });
+    let foreseen = foreseen.await.map_err(|error| {
+        let told = format!("it could not be foreseen: {error}");
+        Problem(StatusCode::INTERNAL_SERVER_ERROR, told)
+    })?;
+    let foreseen = foreseen.map_err(refused)?.into_iter();
+    let foreseen = foreseen.map(|(after, action)| {
+        let decision = Decision {
+            at: String::new(),
+            region: action.region.map(|region| region.to_string()),
+            node: action.node,
+            action: action.what.name().into(),
+            reason: action.reason,
+        };
+        let after_ms = after.as_millis() as u64;
+        Ahead { after_ms, decision }
+    });
+    let foreseen = foreseen.collect();
+    Ok(Json(Foreseen { foreseen }))
+}
+
+/// One viewer, as the nodes know it that have viewers
+#[utoipa::path(get, path = "/v1/viewers/{viewer}", tag = "operator", security(("operator" = [])),
+    params(("viewer" = String, Path, description = "An id, which is in the URLs of the viewer's playlists, or its first 16 digits")),
+    responses((status = 200, description = "What nodes say.", body = Lookup), Refusals))]
+async fn viewer(
+    State(counter): State<Counter>,
+    Path(viewer): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Lookup>, Problem> {
+    counter.operator.check(&headers)?;
+    let digits = viewer.split('.').next().unwrap_or_default();
+    if viewer.len() > 200 || digits.len() != 16 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        let told =
+            "a viewer's id begins with 16 hexadecimal digits; it is in the URLs of its playlists";
+        return Err(Problem(StatusCode::BAD_REQUEST, told.into()));
+    }
+    let lookup = counter.look(Look::Viewer(viewer)).await?;
+    if lookup.found.is_empty() {
+        let silent = match lookup.silent.is_empty() {
+            true => String::new(),
+            false => format!("; {} did not answer", lookup.silent.join(", ")),
+        };
+        let told = format!(
+            "none of {} nodes with viewers has this one{silent}",
+            lookup.asked
+        );
+        return Err(Problem(StatusCode::NOT_FOUND, told));
+    }
+    Ok(Json(lookup))
+}
+
+/// Some of a node's viewers
+#[utoipa::path(get, path = "/v1/nodes/{node}/viewers", tag = "operator", security(("operator" = [])),
+    params(("node" = String, Path, description = "As `/v1/nodes` calls it")),
+    responses((status = 200, description = "What the node says.", body = Lookup), Refusals))]
+async fn viewers(
+    State(counter): State<Counter>,
+    Path(node): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Lookup>, Problem> {
+    counter.operator.check(&headers)?;
+    let lookup = counter.look(Look::Node(node.clone())).await?;
+    if lookup.asked == 0 {
+        return Err(refused(Refused::Unknown { node }));
+    }
+    Ok(Json(lookup))
 }
 
 /// No more joins for this node, and its viewers are moved elsewhere
@@ -220,21 +368,52 @@ enum Taken {
     Closing(#[to_schema] Told),
 }
 
+/// Why an operator is not told, for the description.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only described")]
+enum Refusals {
+    /// It makes no sense, and why.
+    #[response(status = 400)]
+    Wrong(#[to_schema] Told),
+    /// Without the token.
+    #[response(status = 401)]
+    Unknown(#[to_schema] Told),
+    /// This manager has no token, so that nobody may.
+    #[response(status = 403)]
+    Never(#[to_schema] Told),
+    /// There is none of that name.
+    #[response(status = 404)]
+    Nobody(#[to_schema] Told),
+    /// It cannot be done to this one, or not now.
+    #[response(status = 409)]
+    Refused(#[to_schema] Told),
+    /// The manager is stopping, or too much is asked already; ask again.
+    #[response(status = 503)]
+    Closing(#[to_schema] Told),
+}
+
 impl Counter {
     async fn obey(&self, headers: &HeaderMap, wanted: Override) -> Answer {
         self.operator.check(headers)?;
-        match self.desk.obey(wanted).await? {
-            Ok(()) => Ok(Json(Done { done: true })),
-            Err(refused) => {
-                let status = match refused {
-                    Refused::Unknown { .. } => StatusCode::NOT_FOUND,
-                    Refused::Wrong { .. } => StatusCode::BAD_REQUEST,
-                    _ => StatusCode::CONFLICT,
-                };
-                Err(Problem(status, refused.to_string()))
-            }
-        }
+        self.desk.obey(wanted).await?.map_err(refused)?;
+        Ok(Json(Done { done: true }))
     }
+
+    async fn look(&self, look: Look) -> Result<Lookup, Problem> {
+        self.desk.look(look).await?.ok_or_else(|| {
+            let told = "as much is asked of nodes already as they answer at a time; ask again";
+            Problem(StatusCode::SERVICE_UNAVAILABLE, told.into())
+        })
+    }
+}
+
+fn refused(refused: Refused) -> Problem {
+    let status = match refused {
+        Refused::Unknown { .. } => StatusCode::NOT_FOUND,
+        Refused::Wrong { .. } => StatusCode::BAD_REQUEST,
+        _ => StatusCode::CONFLICT,
+    };
+    Problem(status, refused.to_string())
 }
 
 /// An operator is told of a name that is none, where a viewer gets the default.

@@ -18,9 +18,9 @@ use axum::{
     },
 };
 use futures_util::{Stream, stream};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
-use utoipa::{OpenApi, ToSchema};
+use utoipa::{IntoParams, OpenApi, ToSchema};
 use utoipa_axum::{
     router::{OpenApiRouter, UtoipaMethodRouterExt as _},
     routes,
@@ -32,13 +32,14 @@ use super::{
     exposed::exposed,
     lease::Tenure,
     operator::Bearer,
+    past::{self, Span},
     places::Places,
     sessions,
     view::{Decision, NodeView, Overview, RegionView},
 };
 use crate::{
     analytics::Keeper,
-    api::{self, Path, Problem},
+    api::{self, Path, Problem, Query},
     metrics::Exposition,
     net::Client,
     webhook::Hooks,
@@ -67,6 +68,7 @@ pub(super) fn router(
         .routes(routes!(regions))
         .routes(routes!(nodes))
         .routes(routes!(decisions))
+        .routes(routes!(history))
         .routes(routes!(events))
         .routes(routes!(health))
         .routes(routes!(ready))
@@ -89,7 +91,7 @@ Viewers are counted as nodes report them, once a heartbeat. Fields may be added;
 Whoever reaches the listener may read. What changes something takes the operator's token (`--operator-token-file`), as \
 `Authorization: Bearer TOKEN`. An answer that is no success is `{\"error\": \"one line that says why\"}`; 503 says with `Retry-After` when to ask again.
 
-Heartbeats of nodes (`/v1/heartbeat`), and what they tell of visits (`/v1/visits`), are between programs of one version, and are not described here."
+Heartbeats of nodes (`/v1/heartbeat`), what they tell of visits (`/v1/visits`) and their answers (`/v1/answer`) are between programs of one version, and are not described here."
     ),
     tags(
         (name = "viewers", description = "Where to watch."),
@@ -251,12 +253,36 @@ async fn nodes(State(desk): State<Desk>) -> Result<Json<Vec<NodeView>>, Problem>
 #[utoipa::path(get, path = "/v1/decisions", tag = "state",
     responses((status = 200, description = "At most 200.", body = Vec<Decision>), (status = 503, description = "The manager is stopping.", body = api::Told)))]
 async fn decisions(State(desk): State<Desk>) -> Result<Json<Vec<Decision>>, Problem> {
-    Ok(Json(desk.overview().await?.decisions))
+    Ok(Json(desk.overview().await?.decisions.unwrap_or_default()))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Wanted {
+    /// The last quarter of an hour in steps of two seconds, or the last day in steps of a minute.
+    #[serde(default)]
+    #[param(inline)]
+    span: Span,
+}
+
+/// What regions and nodes were like, for charts
+#[utoipa::path(get, path = "/v1/history", tag = "state", params(Wanted),
+    responses((status = 200, description = "Columns of one length; `null` where nothing is known.", body = past::Told), (status = 400, description = "There is no such span.", body = api::Told), (status = 503, description = "The manager is stopping.", body = api::Told)))]
+async fn history(
+    State(desk): State<Desk>,
+    wanted: Result<Query<Wanted>, Problem>,
+) -> Result<Json<past::Told>, Problem> {
+    let Ok(Query(wanted)) = wanted else {
+        let told = "the past is there for span=15m and span=24h";
+        return Err(Problem::bad_request(told));
+    };
+    Ok(Json(desk.past(wanted.span).await?))
 }
 
 /// An overview each second, and each decision as it is made
 ///
-/// Server-sent events `overview` and `decision`; their data are those two as JSON. A reader that is too slow misses decisions, and sees them in the next overview.
+/// Server-sent events `overview` and `decision`; their data are those two as JSON. Only the first overview has the last decisions. A reader that is too slow
+/// misses decisions, and finds them at `/v1/decisions`.
 #[utoipa::path(get, path = "/v1/events", tag = "state",
     responses((status = 200, description = "Does not end before the manager does.", body = String, content_type = "text/event-stream")))]
 async fn events(
@@ -268,6 +294,7 @@ async fn events(
         decisions: desk.decisions(),
         seconds,
         desk,
+        first: true,
     };
     let events = stream::unfold(reader, |mut reader| async move {
         let event = reader.next().await?;
@@ -280,6 +307,7 @@ struct Reader {
     desk: Desk,
     decisions: broadcast::Receiver<Arc<Decision>>,
     seconds: tokio::time::Interval,
+    first: bool,
 }
 
 impl Reader {
@@ -294,7 +322,11 @@ impl Reader {
                     Err(broadcast::error::RecvError::Closed) => return None,
                 },
                 _ = self.seconds.tick() => {
-                    return event("overview", &self.desk.overview().await.ok()?);
+                    let mut overview = self.desk.overview().await.ok()?;
+                    if !std::mem::take(&mut self.first) {
+                        overview.decisions = None;
+                    }
+                    return event("overview", &overview);
                 }
                 () = self.desk.stop.cancelled() => return None,
             }

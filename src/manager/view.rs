@@ -1,13 +1,16 @@
-//! What operators see: the JSON of `/v1/overview`, its parts, and the events.
+//! What operators see: the JSON of `/v1/overview`, its parts, and the events. Also how who shows it elsewhere reads it:
+//! what another release does not say is as if it were nothing.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{borrow::Cow, collections::BTreeMap, time::SystemTime};
 
 use adaptation::region::Pin;
 use playlists::time::WallTime;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(default)]
 pub struct Overview {
     /// A full round of heartbeats was heard; before that nothing is launched or drained.
     pub ready: bool,
@@ -20,13 +23,35 @@ pub struct Overview {
     /// Viewers of one region on the primary from which on it gets a relay.
     pub threshold: u32,
     pub uptime_s: u64,
+    /// There is an operator's token, so that whoever has it may change something.
+    pub controls: bool,
+    pub software: String,
     pub regions: Vec<RegionView>,
     pub nodes: Vec<NodeView>,
-    /// Newest first.
-    pub decisions: Vec<Decision>,
+    /// What somebody should look at, gravest first.
+    pub alerts: Vec<AlertView>,
+    /// Newest first. Events have them by themselves, and in their first overview.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decisions: Option<Vec<Decision>>,
 }
 
-#[derive(Clone, Debug, Serialize, ToSchema)]
+/// A condition that holds.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(default)]
+pub struct AlertView {
+    pub name: String,
+    /// Viewers see it, or are about to.
+    pub grave: bool,
+    pub node: Option<String>,
+    pub region: Option<String>,
+    pub stream: Option<String>,
+    pub what: String,
+    /// As far as this manager knows.
+    pub for_s: u64,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(default)]
 pub struct RegionView {
     pub region: String,
     pub viewers: u32,
@@ -36,23 +61,26 @@ pub struct RegionView {
     pub relays: usize,
     pub threshold: u32,
     /// `normal`, `launching`, `spilling` or `draining`.
-    pub state: &'static str,
+    pub state: Cow<'static, str>,
     /// Viewers more each second; 0 unless that is certain.
     pub rise: f64,
     /// What the operator holds it to.
     pub pinned: Option<Pin>,
     /// Each node's egress, shared out by where its viewers are.
     pub egress_bps: u64,
+    /// The highest congestion price among the nodes that its viewers are on.
+    pub price: f64,
 }
 
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(default)]
 pub struct NodeView {
     pub node: String,
     /// `primary` or `relay`.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     pub region: Option<String>,
     /// `launching`, `standby`, `filling`, `active`, `draining` or `lost`.
-    pub state: &'static str,
+    pub state: Cow<'static, str>,
     /// Empty until the node was heard.
     pub url: String,
     pub viewers: u32,
@@ -77,13 +105,31 @@ pub struct NodeView {
     pub weight: f64,
 }
 
-#[derive(Clone, Debug, Serialize, ToSchema)]
+/// What nodes said of a viewer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Lookup {
+    pub asked: usize,
+    pub found: Vec<Found>,
+    /// Who was asked and has not answered.
+    pub silent: Vec<String>,
+}
+
+/// What one node said.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Found {
+    pub node: String,
+    /// `viewers`, as the node's `/v1/viewers/{id}` has them, and `decisions`, oldest first.
+    pub told: Value,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(default)]
 pub struct Decision {
     /// UTC, such as `2026-11-21T10:00:00.000Z`.
     pub at: String,
     pub region: Option<String>,
     pub node: Option<String>,
-    pub action: &'static str,
+    pub action: Cow<'static, str>,
     pub reason: String,
 }
 

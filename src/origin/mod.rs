@@ -20,6 +20,7 @@ pub mod explain;
 mod exposed;
 mod flights;
 mod gate;
+mod inquiry;
 pub mod journal;
 mod lacking;
 mod ledger;

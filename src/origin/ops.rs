@@ -155,7 +155,7 @@ async fn viewer(
     }
 }
 
-fn name_classes(origin: &Origin, reports: &mut [ViewerReport]) {
+pub(super) fn name_classes(origin: &Origin, reports: &mut [ViewerReport]) {
     for report in reports {
         let class = origin.terms.weights.class(report.place);
         report.class = class.map(str::to_owned);
@@ -217,7 +217,7 @@ async fn arms(State(origin): State<Arc<Origin>>) -> Json<ArmsReport> {
 }
 
 /// A viewer's id, or the 16 digits that it begins with.
-fn key(id: &str) -> Option<u64> {
+pub(super) fn key(id: &str) -> Option<u64> {
     let digits = id.split('.').next().filter(|digits| digits.len() == 16);
     digits.and_then(|digits| u64::from_str_radix(digits, 16).ok())
 }

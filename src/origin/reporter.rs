@@ -19,8 +19,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use line::{Line, LineError};
 
-use super::Origin;
-use crate::control::{Directive, Heartbeat, HeartbeatReply, Load, NodeKind, NodeState, VERSION};
+use super::{Origin, inquiry};
+use crate::control::{
+    Answer, Directive, Heartbeat, HeartbeatReply, LONGEST, Load, NodeKind, NodeState, Question,
+    VERSION,
+};
 
 /// Who reports.
 #[derive(Clone, Debug)]
@@ -125,6 +128,7 @@ pub async fn run(
                 }
                 interval = Duration::from_millis(reply.interval_ms.clamp(100, 60_000));
                 let (standby, visits) = (reply.standby, reply.visits);
+                identity.answer(&origin, &mut line, &reply.questions).await;
                 let now = word.hear(reply);
                 if now {
                     let keeper = visits.then(|| line.manager().clone());
@@ -162,6 +166,25 @@ pub async fn run(
 }
 
 impl Identity {
+    /// A manager asks again for what it did not hear, so that nothing is said twice here.
+    async fn answer(&self, origin: &Origin, line: &mut Line, questions: &[Question]) {
+        for Question { number, viewer } in questions.iter().take(QUESTIONS) {
+            let found = inquiry::answer(origin, viewer.as_deref());
+            let found = found.map(|found| found.to_string());
+            let answer = Answer {
+                version: VERSION,
+                node: self.node.clone(),
+                number: *number,
+                // Of a ladder of very many rungs.
+                found: found.filter(|found| found.len() <= LONGEST / 2),
+            };
+            if let Err(error) = line.answer(&answer).await {
+                tracing::debug!(%error, number, "an answer that was not taken");
+                return;
+            }
+        }
+    }
+
     fn heartbeat(&self, origin: &Origin, standing: Standing, trouble: Option<String>) -> Heartbeat {
         let (census, share) = (origin.viewers.census(), origin.share.load());
         Heartbeat {
@@ -191,9 +214,22 @@ impl Identity {
                 price: share.price(),
                 seats: u32::try_from(origin.terms.max_viewers).ok(),
                 trouble,
+                alerts: alerts(origin),
             },
         }
     }
+}
+
+/// What holds, by stream.
+fn alerts(origin: &Origin) -> BTreeMap<String, Vec<String>> {
+    let streams = origin.store.streams().into_iter();
+    let streams = streams.filter_map(|(name, stream)| {
+        let intake = stream.intake();
+        let alerts = &intake.health.as_ref()?.alerts;
+        let names: Vec<_> = alerts.iter().map(|alert| alert.name().to_owned()).collect();
+        (!names.is_empty()).then(|| (name.to_string(), names))
+    });
+    streams.collect()
 }
 
 /// Whether there is anything new to watch here.
@@ -232,6 +268,9 @@ impl Pulse {
 /// Until the manager says otherwise.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// That are answered between two heartbeats.
+const QUESTIONS: usize = 16;
+
 /// After so long without its manager, a node that was launched is nobody's, unless it has viewers.
 const ABANDONED: Duration = Duration::from_secs(60);
 
@@ -251,6 +290,7 @@ mod tests {
                 epoch,
                 standby,
                 visits: false,
+                questions: Vec::new(),
             })
         };
         assert!(hear(Directive::Retire, 2, false));

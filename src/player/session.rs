@@ -2,7 +2,7 @@
 //!
 //! Nothing here waits or asks: answers and time come in, requests and events go out. Plays one
 //! variant; choosing among rungs is the server's business. Which requests may be under way together is
-//! [`lanes`]' business.
+//! `lanes`' business.
 
 mod answers;
 #[cfg(test)]

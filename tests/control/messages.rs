@@ -1,9 +1,14 @@
 //! Messages of every kind that there is.
 
 use playlists::Bitrate;
-use proptest::{collection::btree_map, option, prelude::*};
+use proptest::{
+    collection::{btree_map, vec},
+    option,
+    prelude::*,
+};
 use spillway::control::{
-    Directive, Heartbeat, HeartbeatReply, Load, NodeKind, NodeState, RegionLoad, VERSION,
+    Answer, Directive, Heartbeat, HeartbeatReply, Load, NodeKind, NodeState, Question, RegionLoad,
+    VERSION,
 };
 
 pub(crate) fn heartbeat() -> impl Strategy<Value = Heartbeat> {
@@ -43,10 +48,14 @@ fn load() -> impl Strategy<Value = Load> {
         option::of(any::<u64>()),
         // What JSON has no word for is not reckoned either.
         prop::num::f64::NORMAL | prop::num::f64::ZERO,
-        (option::of(any::<u32>()), option::of(".{0,20}")),
+        (
+            option::of(any::<u32>()),
+            option::of(".{0,20}"),
+            btree_map(".{0,10}", vec(".{0,10}", 0..3), 0..3),
+        ),
     )
         .prop_map(
-            |(regions, streams, moved, egress, budget, price, (seats, trouble))| Load {
+            |(regions, streams, moved, egress, budget, price, (seats, trouble, alerts))| Load {
                 regions,
                 streams,
                 moved,
@@ -55,6 +64,7 @@ fn load() -> impl Strategy<Value = Load> {
                 price,
                 seats,
                 trouble,
+                alerts,
             },
         )
 }
@@ -77,15 +87,34 @@ pub(crate) fn reply() -> impl Strategy<Value = HeartbeatReply> {
         ".{0,20}".prop_map(|to| Directive::Drain { to }),
         Just(Directive::Retire),
     ];
+    let question = (any::<u64>(), option::of(".{0,20}"));
+    let question = question.prop_map(|(number, viewer)| Question { number, viewer });
     let flags = (any::<bool>(), any::<bool>());
-    (directive, any::<u64>(), any::<u64>(), flags).prop_map(
-        |(directive, interval_ms, epoch, (standby, visits))| HeartbeatReply {
-            version: VERSION,
-            directive,
-            interval_ms,
-            epoch,
-            standby,
-            visits,
-        },
+    (
+        directive,
+        any::<u64>(),
+        any::<u64>(),
+        flags,
+        vec(question, 0..3),
     )
+        .prop_map(
+            |(directive, interval_ms, epoch, (standby, visits), questions)| HeartbeatReply {
+                version: VERSION,
+                directive,
+                interval_ms,
+                epoch,
+                standby,
+                visits,
+                questions,
+            },
+        )
+}
+
+pub(crate) fn told() -> impl Strategy<Value = Answer> {
+    (".{0,20}", any::<u64>(), option::of(".{0,50}")).prop_map(|(node, number, found)| Answer {
+        version: VERSION,
+        node,
+        number,
+        found,
+    })
 }

@@ -57,7 +57,7 @@ fn every_option_says_what_it_is() {
         let script = printed(&program, &["--generate", "fish"]);
         let options: Vec<_> = script
             .lines()
-            .filter(|line| line.contains(" -l "))
+            .filter(|line| line.starts_with("complete ") && line.contains(" -l "))
             .collect();
         assert!(options.len() > 3, "{name}: {script}");
         for line in options {

@@ -33,16 +33,19 @@ export class Fleet {
     for (const watcher of this.watchers) watcher.overview();
   }
 
-  overview(withHistory) {
+  overview(whole) {
     const regions = this.#regions.map((region) => this.#region(region));
     return {
       ready: Date.now() - this.#began > 4_000,
       threshold: THRESHOLD,
+      active: true,
+      controls: true,
+      software: "0.1.0",
       uptime_s: Math.floor((Date.now() - this.#began) / 1000),
       regions,
       nodes: this.#nodes(regions),
-      decisions: this.#decisions,
-      ...(withHistory ? { history: this.#history() } : {}),
+      alerts: this.#alerts(),
+      ...(whole ? { decisions: this.#decisions } : {}),
     };
   }
 
@@ -72,7 +75,7 @@ export class Fleet {
     const onPrimary = relays > 0 ? Math.min(viewers, THRESHOLD) : viewers;
     const state = relays === 0 ? "normal" : viewers < THRESHOLD ? "draining" : "spilling";
     return {
-      region, viewers, relays, state, threshold: THRESHOLD,
+      region, viewers, relays, state, threshold: THRESHOLD, rise: 0, pinned: null, price: viewers > 70 ? 0.0123 : 0,
       on_primary: onPrimary, on_relays: viewers - onPrimary, egress_bps: viewers * PER_VIEWER,
     };
   }
@@ -84,7 +87,7 @@ export class Fleet {
     const primary = {
       ...common, node: "primary", kind: "primary", region: null, state: "active", url: "http://192.0.2.1:8080",
       viewers: total, egress_bps: total * PER_VIEWER, budget_bps: 1_000_000_000, price: total > 300 ? 0.0123 : 0,
-      heard_ms: 350, launched: false, streams: { demo: total },
+      heard_ms: 350, launched: false, weight: 1, streams: { demo: total },
     };
     const relays = regions.flatMap((region, r) =>
       Array.from({ length: Math.max(region.relays, r % 5 === 0 ? 1 : 0) }, (_, i) => {
@@ -100,8 +103,39 @@ export class Fleet {
     return [primary, ...relays];
   }
 
-  #history() {
-    const regions = Object.fromEntries(this.#regions.map(({ region, past }) => [region, past]));
-    return { interval_s: 1, from: new Date(Date.now() - KEPT * 1000).toISOString(), regions };
+  #alerts() {
+    if (this.#regions.length < 2) return [];
+    const source = { node: "primary", region: null, stream: "demo", for_s: 94 };
+    return [
+      { name: "node-silent", grave: true, node: "relay-praha-1", region: "praha", stream: null, what: "not heard for 8 s", for_s: 8 },
+      { name: "on-backup", grave: false, what: "the backup is on the air", ...source },
+    ].slice(this.#regions.length < 8 ? 1 : 0);
+  }
+
+  /** The past by a formula: 450 steps of two seconds, or 1,440 of a minute. */
+  history(day) {
+    const [step, length] = day ? [60, 1440] : [2, 450];
+    const ago = Array.from({ length }, (_, i) => (length - 1 - i) * step);
+    const whole = (value) => Math.max(0, Math.round(value));
+    const wave = (one, s) => whole(one.base * (1 + 0.5 * Math.sin(one.phase + s / (day ? 9000 : 160))) * (day ? 1 + 0.6 * Math.sin(s / 26000) : 1));
+    const regions = this.#regions.map((one) => {
+      const viewers = one.past.viewers.length > 0 && !day ? ago.map((s) => one.past.viewers.at(-1 - s) ?? null) : ago.map((s) => wave(one, s));
+      const over = viewers.map((n) => Math.max(0, (n ?? 0) - THRESHOLD));
+      return [one.region, { viewers, on_relays: over, egress_bps: viewers.map((n) => (n ?? 0) * PER_VIEWER) }];
+    });
+    const sum = (key) => ago.map((_, i) => regions.reduce((all, [, one]) => all + (one[key][i] ?? 0), 0));
+    const [all, over] = [sum("viewers"), sum("on_relays")];
+    const nodes = regions.map(([region, one]) => [
+      `relay-${region}-1`,
+      { viewers: one.on_relays, egress_bps: one.on_relays.map((n) => n * PER_VIEWER), price: one.on_relays.map(() => 0) },
+    ]);
+    const rest = all.map((n, i) => n - over[i]);
+    if (regions.length > 0) nodes.push(["primary", { viewers: rest, egress_bps: rest.map((n) => n * PER_VIEWER), price: rest.map((n) => (n > 300 ? 0.0123 : 0)) }]);
+    return {
+      interval_s: step,
+      regions: Object.fromEntries(regions),
+      nodes: Object.fromEntries(nodes.slice(-128)),
+      all: { viewers: all, relays: over.map((n) => Math.ceil(n / 40)), egress_bps: all.map((n) => n * PER_VIEWER) },
+    };
   }
 }

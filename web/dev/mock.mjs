@@ -86,6 +86,11 @@ async function answer(request, reply) {
   if (path.startsWith("/ops/assets/")) return file(reply, join(dist, normalize(path)));
   if (Date.now() < failUntil) return reply.writeHead(503).end();
   if (path === "/live") return json(reply, listing());
+  if (path === "/v1/history") return json(reply, fleet.history(url.searchParams.get("span") === "24h"));
+  if (path === "/v1/operator" || path.endsWith("/drain") || path.endsWith("/pin") || path.endsWith("/weight")) return json(reply, { done: true });
+  if (path === "/v1/foresight") return json(reply, { foreseen: foreseen() });
+  if (path.startsWith("/v1/viewers/")) return json(reply, lookup(path.slice(12)));
+  if (/^\/v1\/nodes\/[\w.-]+\/viewers$/.test(path)) return json(reply, lookup("00000000000a11ce.paris"));
   if (path === "/v1/overview") return json(reply, fleet.overview(true));
   if (path === "/v1/events") return Date.now() < muteUntil ? reply.writeHead(503).end() : events(reply);
   const named = /^\/(?:live|watch)\/([\w-]+)(?:\/index)?\.m3u8$/.exec(path);
@@ -147,12 +152,34 @@ function events(reply) {
   reply.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
   const send = (event, value) => reply.write(`event: ${event}\ndata: ${JSON.stringify(value)}\n\n`);
   const watcher = {
-    overview: () => (Date.now() < failUntil ? reply.destroy() : send("overview", fleet.overview(false))),
+    overview: (first = false) => (Date.now() < failUntil ? reply.destroy() : send("overview", fleet.overview(first))),
     decision: (decision) => send("decision", decision),
   };
   fleet.watchers.add(watcher);
   reply.on("close", () => fleet.watchers.delete(watcher));
-  watcher.overview();
+  watcher.overview(true);
+}
+
+function foreseen() {
+  const decision = { at: "", region: "paris", node: "relay-paris-2", action: "launch", reason: "12 viewers of nodes that are to be drained have nowhere to go" };
+  const drain = { at: "", region: "paris", node: "relay-paris-1", action: "drain", reason: "the operator wants it empty" };
+  return [{ after_ms: 0, decision }, { after_ms: 2000, decision: drain }];
+}
+
+/** A viewer whose path breaks down for a while. */
+function lookup(viewer) {
+  const report = {
+    viewer, stream: "demo", region: "paris", class: null, rung: 1, reason: "down", ceiling: 2, estimate_kbps: 1420, buffer_ms: 4180,
+    stalls: 1, switches: 5, abandoned: 1, segments: 412, moved: false, since_s: 811, silent_ms: 640,
+  };
+  const decisions = Array.from({ length: 12 }, (_, i) => ({
+    at_ms: Date.now() - (12 - i) * 2000, number: 52_000 + i, rule: "mpc", rung: i < 6 ? 2 : i === 6 ? 0 : 1,
+    reason: i < 6 ? "steady" : i === 6 ? "emergency" : "up", estimate_kbps: i < 6 ? 3900 : 1420, deviation: 0.2,
+    buffer_ms: i < 6 ? 6100 : 4100, playing: true, ceiling: 2, price: 0,
+  }));
+  const ladder = RUNGS.map(({ name, kbps }) => ({ name, kbps }));
+  const told = { viewers: [report], streams: [{ stream: "demo", ladder, decisions }] };
+  return { asked: 3, found: [{ node: "relay-paris-1", told }], silent: [] };
 }
 
 function json(reply, value) {

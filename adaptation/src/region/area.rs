@@ -31,7 +31,7 @@ impl Mood {
     }
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Area {
     /// The total has been low enough to drain since then.
     pub(super) low_since: Option<Moment>,

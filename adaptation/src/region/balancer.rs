@@ -20,7 +20,7 @@ use super::{
 /// Decides which region gets a relay and which relay goes. The primary is never drained.
 ///
 /// Written down and read again it decides on as before.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Balancer {
     pub(super) config: Config,
     pub(super) fleet: Fleet,

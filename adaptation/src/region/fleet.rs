@@ -10,17 +10,17 @@ use super::{
     node::{Node, Phase},
 };
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Fleet {
     nodes: BTreeMap<String, Node>,
     sums: Sums,
     primary: Option<String>,
 }
 
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Sums(BTreeMap<Region, Sum>);
 
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Sum {
     /// Viewers on all nodes that are alive, with those on their way.
     viewers: u64,

@@ -47,7 +47,7 @@ impl Standing {
     }
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Node {
     /// `None`: launched, and not heard yet.
     pub(super) report: Option<Report>,

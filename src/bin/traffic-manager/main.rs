@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         };
     }
     if let Some(log) = &settings.replay {
-        return match again(log) {
+        return match again(log, settings.json) {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => ExitCode::FAILURE,
             Err(error) => config::refuse(NAME, &error),
@@ -200,11 +200,19 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
 }
 
 /// Makes the decisions of a log again; whether they are the same.
-fn again(path: &Path) -> anyhow::Result<bool> {
+fn again(path: &Path, json: bool) -> anyhow::Result<bool> {
     let told = || format!("replay {}", path.display());
     let log = replay::open(path).with_context(told)?;
     let mut out = std::io::stdout().lock();
     let replayed = replay::replay(log, |at, action| {
+        if json {
+            let told = serde_json::json!({
+                "at_s": at.as_secs_f64(), "action": action.what.name(), "region": action.region,
+                "node": action.node, "reason": action.reason,
+            });
+            let _ = writeln!(out, "{told}");
+            return;
+        }
         let (region, node) = (action.region.as_ref(), action.node.as_deref());
         let region = region.map_or("-", |region| region.as_str());
         let (what, node, why) = (action.what, node.unwrap_or("-"), &action.reason);
@@ -216,6 +224,14 @@ fn again(path: &Path) -> anyhow::Result<bool> {
         );
     });
     let replayed = replayed.with_context(told)?;
+    if json {
+        let told = serde_json::json!({
+            "decisions": replayed.decisions, "events": replayed.events, "joins": replayed.joins,
+            "differing": replayed.differing, "differences": replayed.differences,
+        });
+        let _ = writeln!(out, "{told}");
+        return Ok(replayed.differing == 0);
+    }
     for difference in &replayed.differences {
         let _ = writeln!(out, "{difference}");
     }

@@ -184,6 +184,11 @@ pub(crate) struct Settings {
     #[serde(skip)]
     pub(crate) replay: Option<PathBuf>,
 
+    /// Print JSON for --replay: a decision on each line, and at last what came of it
+    #[arg(long, requires = "replay")]
+    #[serde(skip)]
+    pub(crate) json: bool,
+
     /// The token with which operators may drain nodes and pin regions is the first line of this file [default: nobody may]
     #[arg(long, env = "SPILLWAY_OPERATOR_TOKEN_FILE", value_name = "FILE")]
     operator_token_file: Option<PathBuf>,

@@ -11,9 +11,19 @@ use super::{
 use crate::control::{Heartbeat, NodeKind};
 
 impl Clerk {
-    pub(super) fn overview(&self) -> Overview {
+    pub(super) fn overview(&mut self) -> Overview {
         let now = self.now();
         let regions = self.balancer.regions();
+        let regions: Vec<_> = regions
+            .map(|region| self.region_view(region, now))
+            .collect();
+        let nodes = self.balancer.standings();
+        let nodes: Vec<_> = nodes
+            .map(|(name, region, standing)| self.node_view(name, region, standing, now))
+            .collect();
+        let streams = self.nodes.iter();
+        let streams = streams.map(|(name, (heartbeat, _))| (name.as_str(), &heartbeat.load.alerts));
+        let alerts = self.alerts.look(&nodes, streams, crowded(&regions), now);
         Overview {
             ready: self.tenure.is_active() && self.balancer.ready(now),
             active: self.tenure.is_active(),
@@ -24,19 +34,17 @@ impl Clerk {
             dry_run: self.config.dry_run,
             threshold: self.balancer.config().threshold,
             uptime_s: self.started.elapsed().as_secs(),
-            regions: regions
-                .map(|region| self.region_view(region, now))
-                .collect(),
-            nodes: self
-                .balancer
-                .standings()
-                .map(|(name, region, standing)| self.node_view(name, region, standing, now))
-                .collect(),
-            decisions: self
-                .history
-                .iter()
-                .map(|decision| (**decision).clone())
-                .collect(),
+            controls: self.config.controls,
+            software: env!("CARGO_PKG_VERSION").to_owned(),
+            regions,
+            nodes,
+            alerts,
+            decisions: Some(
+                self.history
+                    .iter()
+                    .map(|decision| (**decision).clone())
+                    .collect(),
+            ),
         }
     }
 
@@ -48,6 +56,11 @@ impl Clerk {
             let (here, all) = (here.map_or(0, |here| here.viewers), load.viewers());
             load.egress.bps() * u64::from(here) / u64::from(all.max(1))
         });
+        let price = self.nodes.values().filter_map(|(heartbeat, _)| {
+            let load = &heartbeat.load;
+            let here = load.regions.get(region.as_str())?;
+            (here.viewers > 0).then_some(load.price)
+        });
         RegionView {
             region: region.to_string(),
             viewers: on_primary + on_relays,
@@ -55,10 +68,11 @@ impl Clerk {
             on_relays,
             relays: self.balancer.relays(region),
             threshold: self.balancer.limit(region),
-            state: self.balancer.mood(region, now).name(),
+            state: self.balancer.mood(region, now).name().into(),
             rise: self.balancer.rise(region),
             pinned: self.balancer.pin(region).cloned(),
             egress_bps: egress.sum(),
+            price: price.fold(0.0, f64::max),
         }
     }
 
@@ -82,11 +96,11 @@ impl Clerk {
         NodeView {
             node: name.into(),
             kind: match kind {
-                NodeKind::Primary => "primary",
-                NodeKind::Relay => "relay",
+                NodeKind::Primary => "primary".into(),
+                NodeKind::Relay => "relay".into(),
             },
             region: region.map(ToString::to_string),
-            state: standing.name(),
+            state: standing.name().into(),
             url: heartbeat
                 .map(|heartbeat| heartbeat.url.clone())
                 .unwrap_or_default(),
@@ -107,4 +121,19 @@ impl Clerk {
             weight: self.balancer.weight_of(name),
         }
     }
+}
+
+/// Regions that have too many on the primary, and no relay that takes them.
+fn crowded(regions: &[RegionView]) -> Vec<(String, String)> {
+    let crowded = regions
+        .iter()
+        .filter(|region| region.on_primary > region.threshold && region.state == "normal");
+    let told = crowded.map(|region| {
+        let (on_primary, threshold) = (region.on_primary, region.threshold);
+        let what = format!(
+            "{on_primary} viewers on the primary, where {threshold} are the threshold, and no relay"
+        );
+        (region.region.clone(), what)
+    });
+    told.collect()
 }

@@ -8,7 +8,8 @@ use reqwest::{StatusCode, Url, header::CONTENT_TYPE};
 
 use crate::{
     control::{
-        ControlConfig, Encoding, HEARTBEAT_PATH, Heartbeat, HeartbeatReply, Unreadable,
+        self, ANSWER_PATH, ControlConfig, Encoding, HEARTBEAT_PATH, Heartbeat, HeartbeatReply,
+        Message, Noted, Unreadable,
         proof::{CHALLENGE_HEADER, Prover, SEAL_HEADER, Said},
         visits::{VISITS_PATH, Visits},
     },
@@ -107,15 +108,12 @@ impl Line {
     }
 
     pub async fn report(&mut self, heartbeat: &Heartbeat) -> Result<HeartbeatReply, LineError> {
-        let body = self.encoding.write(heartbeat);
-        let content_type = self.encoding.content_type();
-        let answer = self.say(HEARTBEAT_PATH, content_type, body).await?;
-        let encoding = Encoding::of(text(&answer, CONTENT_TYPE.as_str())).unwrap_or(self.encoding);
-        let read = encoding.read(&answer.body);
-        read.map_err(|why| LineError::Unreadable {
-            url: self.url(HEARTBEAT_PATH),
-            why,
-        })
+        self.exchange(HEARTBEAT_PATH, heartbeat).await
+    }
+
+    /// What the manager asked for an operator.
+    pub async fn answer(&mut self, answer: &control::Answer) -> Result<Noted, LineError> {
+        self.exchange(ANSWER_PATH, answer).await
     }
 
     /// Tells of visits, which are taken for good once it is answered.
@@ -124,6 +122,23 @@ impl Line {
         let body = serde_json::to_vec(visits).unwrap_or_default();
         let content_type = Encoding::Json.content_type();
         self.say(VISITS_PATH, content_type, body).await.map(|_| ())
+    }
+
+    /// Says it in the node's encoding, and reads what comes back.
+    async fn exchange<M: Message + Clone, R: Message>(
+        &mut self,
+        path: &'static str,
+        message: &M,
+    ) -> Result<R, LineError> {
+        let body = self.encoding.write(message);
+        let content_type = self.encoding.content_type();
+        let answer = self.say(path, content_type, body).await?;
+        let encoding = Encoding::of(text(&answer, CONTENT_TYPE.as_str())).unwrap_or(self.encoding);
+        let read = encoding.read(&answer.body);
+        read.map_err(|why| LineError::Unreadable {
+            url: self.url(path),
+            why,
+        })
     }
 
     /// Says it, and once more if the manager wants the proof to rest on something newer.

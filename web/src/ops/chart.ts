@@ -5,8 +5,7 @@
 
 import uPlot from "uplot";
 import { say } from "../shared/dom";
-import type { Series } from "./history";
-import { SPAN } from "./history";
+import type { Series } from "./past";
 
 /**
  * More lines than this cannot be told apart. The rest is in the table: as one sum it would dwarf
@@ -14,6 +13,8 @@ import { SPAN } from "./history";
  */
 const LINES = 6;
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [5, 2], [14, 5]];
+
+const MARKS = ["solid", "dashed", "dotted"];
 
 export class Chart {
   private plot: uPlot | null = null;
@@ -24,16 +25,24 @@ export class Chart {
   constructor(
     private readonly host: HTMLElement,
     private readonly note: HTMLElement,
-    private readonly series: Series,
-    private readonly label: (value: number) => string,
+    private series: Series,
+    private label: (value: number) => string,
     /** The scale reaches at least this far, so that next to nothing does not look like a lot. */
-    private readonly least: number,
+    private least: number,
   ) {
     new ResizeObserver(() => this.fit()).observe(host);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
       this.built = "";
       this.draw();
     });
+  }
+
+  /** Draws something else from now on. */
+  turn(series: Series, label: (value: number) => string, least: number): void {
+    if (series === this.series && label === this.label) return;
+    [this.series, this.label, this.least] = [series, label, least];
+    [this.built, this.ranked] = ["", 0];
+    this.draw();
   }
 
   draw(): void {
@@ -79,7 +88,7 @@ export class Chart {
       width: this.host.clientWidth,
       height: 220,
       cursor: { points: { size: 7 }, drag: { x: false, y: false } },
-      legend: { live: true },
+      legend: { live: true, markers: { dash: (_, i) => MARKS[(i - 1) % MARKS.length] ?? "solid" } },
       scales: {
         x: { time: true, range: () => this.window() },
         // From zero, with room above: a flat line at the very top reads as "full".
@@ -111,12 +120,12 @@ export class Chart {
     };
   }
 
-  /** The last fifteen minutes, or what there is of them, but never less than a minute. */
+  /** All of the series, or what there is of it, but never less than 30 of its steps. */
   private window(): [number, number] {
-    const { times } = this.series;
+    const { times, step, keep } = this.series;
     const last = times.at(-1) ?? 0;
-    const first = Math.max(times[0] ?? 0, last - SPAN);
-    return [Math.min(first, last - 60), last];
+    const first = Math.max(times[0] ?? 0, last - keep);
+    return [Math.min(first, last - 30 * step), last];
   }
 
   private fit(): void {

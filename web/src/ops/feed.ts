@@ -1,6 +1,7 @@
 //! Keeps the overview coming: server-sent events, polling where those fail, and both again later.
 //!
-//! It knows whether what it last delivered is fresh; showing that is the page's business.
+//! It knows whether what it last delivered is fresh, and whether the manager is another run of itself; showing that is the
+//! page's business.
 
 import { asDecision, asOverview, type Decision, type Overview } from "./overview";
 
@@ -11,6 +12,8 @@ const STALE_AFTER = 4_000;
 const POLL_EVERY = 1_000;
 /** How long polling goes on before events are tried again. */
 const EVENTS_AGAIN = 20_000;
+/** A lost connection is worth a try each so often: a manager that is started again is there within a second. */
+const LOST_AGAIN = 2_000;
 
 export class Feed {
   link: Link = "connecting";
@@ -19,14 +22,16 @@ export class Feed {
   onoverview: (overview: Overview) => void = () => {};
   ondecision: (decision: Decision) => void = () => {};
   onlink: () => void = () => {};
+  /** The manager was started again. */
+  onrestart: () => void = () => {};
 
   private events: EventSource | null = null;
   private eventsTriedAt = 0;
   private polling = false;
+  private uptime: number | null = null;
 
   start(): void {
-    // The reply holds the charts' past, the events do not: so the reply first.
-    void this.fetchOnce().finally(() => this.listen());
+    this.listen();
     window.setInterval(() => this.watch(), POLL_EVERY);
   }
 
@@ -52,18 +57,18 @@ export class Feed {
   /** Once a second: is what we show still true, and is there a better way to hear? */
   private watch(): void {
     const stale = this.heardAt === null || Date.now() - this.heardAt > STALE_AFTER;
+    const tried = Date.now() - this.eventsTriedAt;
     if (stale && this.heardAt !== null) this.enter("lost");
-    if (stale && Date.now() - this.eventsTriedAt > STALE_AFTER) this.polling = true;
-    if (this.polling) {
-      void this.fetchOnce();
-      if (Date.now() - this.eventsTriedAt > EVENTS_AGAIN) this.listen();
-    }
+    if (stale && tried > STALE_AFTER) this.polling = true;
+    if (!this.polling) return;
+    void this.fetchOnce();
+    if (tried > (this.link === "lost" ? LOST_AGAIN : EVENTS_AGAIN)) this.listen();
   }
 
   private async fetchOnce(): Promise<void> {
     try {
       const reply = await fetch("/v1/overview", { cache: "no-store", signal: AbortSignal.timeout(3_000) });
-      if (reply.ok) this.deliver(await reply.text(), this.polling ? "polling" : this.link);
+      if (reply.ok && this.polling) this.deliver(await reply.text(), "polling");
     } catch {
       if (this.heardAt === null) this.enter("lost");
     }
@@ -74,8 +79,11 @@ export class Feed {
     if (value === null) return;
     const overview = asOverview(value);
     this.heardAt = Date.now();
-    this.enter(link === "lost" ? "polling" : link);
+    const before = this.uptime;
+    this.uptime = overview.uptime_s;
+    if (before !== null && this.uptime !== null && this.uptime < before) this.onrestart();
     this.onoverview(overview);
+    this.enter(link);
   }
 
   private enter(link: Link): void {

@@ -1,5 +1,10 @@
 //! The manager's overview as it comes over the wire, checked once where it enters the page.
 
+export interface Pin {
+  relays: number | null;
+  node: string | null;
+}
+
 export interface Region {
   region: string;
   viewers: number;
@@ -8,7 +13,11 @@ export interface Region {
   relays: number;
   threshold: number;
   state: string;
+  /** Viewers more each second; 0 unless that is certain. */
+  rise: number;
+  pinned: Pin | null;
   egress_bps: number;
+  price: number;
 }
 
 export interface Node {
@@ -30,6 +39,17 @@ export interface Node {
   trouble: string | null;
   /** The operator wants it drained. */
   closed: boolean;
+  weight: number;
+}
+
+export interface Alert {
+  name: string;
+  grave: boolean;
+  node: string | null;
+  region: string | null;
+  stream: string | null;
+  what: string;
+  for_s: number;
 }
 
 export interface Decision {
@@ -40,29 +60,28 @@ export interface Decision {
   reason: string;
 }
 
-/** Samples at a fixed interval, oldest first, the last one being now. */
-export interface PastSeries {
-  interval_s: number;
-  regions: Record<string, { viewers?: number[]; egress_bps?: number[] }>;
-  nodes: Record<string, { egress_bps?: number[] }>;
-}
-
 export interface Overview {
   ready: boolean;
   /** False while another manager decides. */
   active: boolean;
   dry_run: boolean;
+  /** There is an operator's token. */
+  controls: boolean;
   threshold: number | null;
   uptime_s: number | null;
+  software: string;
   regions: Region[];
   nodes: Node[];
-  decisions: Decision[];
-  history: PastSeries | null;
+  alerts: Alert[];
+  /** Null where they come by themselves. */
+  decisions: Decision[] | null;
 }
+
+type Raw = Record<string, unknown>;
 
 /** Fills what an older or newer manager leaves out; throws when it is no overview at all. */
 export function asOverview(value: unknown): Overview {
-  const raw = value as Record<string, unknown> | null;
+  const raw = value as Raw | null;
   if (typeof raw !== "object" || raw === null || !Array.isArray(raw["nodes"])) {
     throw new Error("the traffic manager's answer is not an overview: it has no list of nodes");
   }
@@ -70,27 +89,30 @@ export function asOverview(value: unknown): Overview {
     ready: raw["ready"] === true,
     active: raw["active"] !== false,
     dry_run: raw["dry_run"] === true,
+    controls: raw["controls"] === true,
     threshold: number(raw["threshold"]),
     uptime_s: number(raw["uptime_s"]),
+    software: text(raw["software"]),
     regions: list(raw["regions"]).map(asRegion),
     nodes: list(raw["nodes"]).map(asNode),
-    decisions: list(raw["decisions"]).map(asDecision),
-    history: asHistory(raw["history"]),
+    alerts: list(raw["alerts"]).map(asAlert),
+    decisions: Array.isArray(raw["decisions"]) ? list(raw["decisions"]).map(asDecision) : null,
   };
 }
 
 export function asDecision(value: unknown): Decision {
-  const raw = (value ?? {}) as Record<string, unknown>;
+  const raw = (value ?? {}) as Raw;
   return {
     at: text(raw["at"]),
-    region: raw["region"] == null ? null : text(raw["region"]),
-    node: raw["node"] == null ? null : text(raw["node"]),
+    region: maybe(raw["region"]),
+    node: maybe(raw["node"]),
     action: text(raw["action"]),
     reason: text(raw["reason"]),
   };
 }
 
-function asRegion(raw: Record<string, unknown>): Region {
+function asRegion(raw: Raw): Region {
+  const pin = raw["pinned"] as Raw | null | undefined;
   return {
     region: text(raw["region"]),
     viewers: number(raw["viewers"]) ?? 0,
@@ -99,15 +121,18 @@ function asRegion(raw: Record<string, unknown>): Region {
     relays: number(raw["relays"]) ?? 0,
     threshold: number(raw["threshold"]) ?? 0,
     state: text(raw["state"]) || "normal",
+    rise: number(raw["rise"]) ?? 0,
+    pinned: pin ? { relays: number(pin["relays"]), node: maybe(pin["node"]) } : null,
     egress_bps: number(raw["egress_bps"]) ?? 0,
+    price: number(raw["price"]) ?? 0,
   };
 }
 
-function asNode(raw: Record<string, unknown>): Node {
+function asNode(raw: Raw): Node {
   return {
     node: text(raw["node"]),
     kind: text(raw["kind"]),
-    region: raw["region"] == null ? null : text(raw["region"]),
+    region: maybe(raw["region"]),
     state: text(raw["state"]),
     url: text(raw["url"]),
     viewers: number(raw["viewers"]) ?? 0,
@@ -119,25 +144,36 @@ function asNode(raw: Record<string, unknown>): Node {
     software: text(raw["software"]),
     launched: raw["launched"] === true,
     streams: (raw["streams"] ?? {}) as Record<string, number>,
-    trouble: raw["trouble"] == null ? null : text(raw["trouble"]),
+    trouble: maybe(raw["trouble"]),
     closed: raw["closed"] === true,
+    weight: number(raw["weight"]) ?? 1,
   };
 }
 
-function asHistory(value: unknown): PastSeries | null {
-  const raw = value as Partial<PastSeries> | null | undefined;
-  if (!raw || typeof raw.interval_s !== "number" || raw.interval_s <= 0) return null;
-  return { interval_s: raw.interval_s, regions: raw.regions ?? {}, nodes: raw.nodes ?? {} };
+function asAlert(raw: Raw): Alert {
+  return {
+    name: text(raw["name"]),
+    grave: raw["grave"] === true,
+    node: maybe(raw["node"]),
+    region: maybe(raw["region"]),
+    stream: maybe(raw["stream"]),
+    what: text(raw["what"]),
+    for_s: number(raw["for_s"]) ?? 0,
+  };
 }
 
-function list(value: unknown): Record<string, unknown>[] {
+export function list(value: unknown): Raw[] {
   return Array.isArray(value) ? value.filter((item) => typeof item === "object" && item !== null) : [];
 }
 
-function number(value: unknown): number | null {
+export function number(value: unknown): number | null {
   return typeof value === "number" && Number.isFinite(value) ? value : null;
 }
 
-function text(value: unknown): string {
+export function text(value: unknown): string {
   return typeof value === "string" ? value : "";
+}
+
+function maybe(value: unknown): string | null {
+  return value == null ? null : text(value);
 }

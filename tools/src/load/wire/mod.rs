@@ -1,8 +1,8 @@
 //! One viewer's connections: sockets of its own, from an address of its own, read no faster than its link carries.
 //!
 //! Written for thousands in one thread: a connection costs its socket, and media is read into one buffer that all
-//! share, and counted. Which connection a request takes is decided here; what is said on it is [`http1`]'s and
-//! [`http2`]'s, how it is encrypted [`tls`]', how fast it is read [`link`]'s.
+//! share, and counted. Which connection a request takes is decided here; what is said on it is `http1`'s and
+//! `http2`'s, how it is encrypted `tls`', how fast it is read `link`'s.
 
 mod http1;
 mod http2;
