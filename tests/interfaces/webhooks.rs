@@ -79,7 +79,9 @@ impl Receiver {
     async fn until(&mut self, last: &str) -> Vec<Value> {
         let mut all = Vec::new();
         loop {
-            let posted = self.next().await;
+            let posted = tokio::time::timeout(Duration::from_secs(20), self.taken.recv()).await;
+            let posted = posted.unwrap_or_else(|_| panic!("no {last} after {all:#?}"));
+            let posted = posted.unwrap();
             let done = posted.event["type"] == last;
             all.push(posted.event);
             if done {

@@ -25,7 +25,9 @@ pub(super) struct Ready {
 pub(super) struct StreamReport {
     stream: String,
     viewers: u32,
+    // Its fields are there or not, all of them.
     #[serde(flatten)]
+    #[schema(value_type = Published)]
     published: Option<Published>,
     source: Intake,
 }
@@ -33,13 +35,18 @@ pub(super) struct StreamReport {
 /// Absent until there is media.
 #[derive(Serialize, ToSchema)]
 struct Published {
+    #[schema(required = false)]
     ended: bool,
     /// Media sequence number of the first segment that is listed.
+    #[schema(required = false)]
     first: Option<u64>,
     /// Of the last one that is complete.
+    #[schema(required = false)]
     last: Option<u64>,
+    #[schema(required = false)]
     segment_s: f64,
     /// Cheapest first.
+    #[schema(required = false)]
     rungs: Vec<RungReport>,
 }
 
