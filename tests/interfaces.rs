@@ -85,7 +85,7 @@ async fn what_a_node_answers_is_as_its_description_says() {
     let document = Document::read(&url).await;
     let known = [("viewer", VIEWER)];
     let seen = document.all_get_answers(&url, &known).await;
-    assert_eq!(seen["/v1/streams"][0]["rungs"][0]["rung"], "180p");
+    assert_eq!(seen["/v1/streams"][0]["rungs"][0]["rung"], "low");
     assert_eq!(seen["/v1/viewers"]["viewers"][0]["viewer"], VIEWER);
     assert_eq!(seen["/v1/viewers/{viewer}"][0]["stream"], "demo");
     let decisions = &seen["/v1/viewers/{viewer}/decisions"];

@@ -18,6 +18,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use spillway::{
+    manager::operator::Operator,
     metrics::Exposition,
     net::caller::Trusted,
     store::Intake,
@@ -301,16 +302,24 @@ async fn a_stream_that_begins_has_trouble_and_ends_is_told_of() {
 async fn a_relay_that_is_launched_and_a_region_that_is_pinned_are_told_of() {
     let mut receiver = Receiver::new(&[]).await;
     let (hooks, _stop) = hooks(&[&receiver.url], quick());
-    let town = Town::with(config(), |means| means.hooks = hooks).await;
+    let town = Town::with(config(), |means| {
+        means.hooks = hooks;
+        means.operator = Operator::with(crate::TOKEN).unwrap();
+    })
+    .await;
     let mut report = primary_report();
     let load = report.load.regions.entry("paris".into()).or_default();
     (load.viewers, load.arrivals) = (4, 4);
     crate::town::Node::start(&town.url, report, town.stop.clone());
-    let told = receiver.until("node.active").await;
-    let launched = told.iter().find(|event| event["type"] == "node.launched");
-    let launched = &launched.expect("a relay is launched")["data"];
+    let told = receiver.until("node.launched").await;
+    let launched = &told.last().unwrap()["data"];
     assert_eq!(launched["region"], "paris");
-    assert_eq!(launched["node"], told.last().unwrap()["data"]["node"]);
+    assert_eq!(launched["node"], "relay-paris-1");
+    let pin = reqwest::Client::new().put(format!("{}/v1/regions/paris/pin", town.url));
+    let pin = pin.bearer_auth(crate::TOKEN).json(&json!({"relays": 1}));
+    assert_eq!(pin.send().await.unwrap().status(), 200);
+    let told = receiver.until("region.override").await;
+    assert_eq!(told.last().unwrap()["data"]["region"], "paris");
     let page = town.get("/metrics").await.text().await.unwrap();
     assert!(
         page.contains("spillway_webhook_queue{destination=\"http://127.0.0.1:"),
