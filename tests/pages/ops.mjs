@@ -56,6 +56,7 @@ async function spilling(visitor) {
     `window.spillwayOps.overview().nodes.find((n) => n.kind === "relay" && n.region === "paris" && n.viewers > 0).node`,
   );
   await page(visitor).getByRole("button", { name: `Manage ${relay}` }).click();
+  await visitor.until(`document.querySelector("#panel .viewer-list button")`);
   await panel.locator(".viewer-list button").first().click();
   await page(visitor).locator(".choices tbody tr").first().waitFor();
   await page(visitor).locator("#viewer").getByText(relay).first().waitFor();

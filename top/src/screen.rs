@@ -199,6 +199,11 @@ fn regions_table(
         .map(|region| region.viewers.max(region.threshold))
         .max()
         .unwrap_or(1);
+    let [name, viewers, threshold, relays, egress, paid, state_of] = [14, 8, 9, 9, 11, 6, 11];
+    let rest = name + viewers + threshold + relays + egress + paid + state_of + 7;
+    // A shorter one says nothing.
+    let room = area.width.saturating_sub(rest).min(30);
+    let room = if room < 8 { 0 } else { room };
     let rows = regions.iter().skip(passed).map(|region| {
         let relays = match &region.pinned {
             Some(_) => format!("{} pinned", region.relays),
@@ -207,7 +212,7 @@ fn regions_table(
         let cells = [
             Cell::from(region.region.clone()).bold(),
             right(region.viewers.to_string()),
-            Cell::from(bar(region, most)),
+            Cell::from(bar(region, most, room.into())),
             right(region.threshold.to_string()),
             right(relays),
             right(bitrate(region.egress_bps)),
@@ -219,14 +224,20 @@ fn regions_table(
     let head = [
         "REGION",
         "VIEWERS",
-        "█ primary ▒ relays ┃ threshold",
+        if room == 30 {
+            "█ primary ▒ relays ┃ threshold"
+        } else {
+            ""
+        },
         "THRESHOLD",
         "RELAYS",
         "EGRESS",
         "PRICE",
         "STATE",
     ];
-    let widths = [14, 8, 30, 9, 9, 11, 6, 11];
+    let widths = [
+        name, viewers, room, threshold, relays, egress, paid, state_of,
+    ];
     table(
         frame,
         area,
@@ -272,7 +283,7 @@ fn nodes_table(
     let head = [
         "NODE", "REGION", "STATE", "VIEWERS", "EGRESS", "", "PRICE", "HEARD", "UP", "VERSION",
     ];
-    let widths = [18, 12, 12, 8, 11, 15, 6, 7, 12, 8];
+    let widths = node_widths(area.width, nodes);
     table(
         frame,
         area,
@@ -281,6 +292,25 @@ fn nodes_table(
         widths,
         rows,
     );
+}
+
+/// Of the columns of nodes: names in full as far as there is room, and 0 for what there is no room for.
+fn node_widths(room: u16, nodes: &[NodeView]) -> [u16; 10] {
+    let mut widths = [0, 0, 17, 8, 11, 0, 6, 7, 0, 0];
+    let rest = room.saturating_sub(widths.iter().sum::<u16>() + widths.len() as u16 - 1);
+    let longest = nodes.iter().map(|node| node.node.chars().count()).max();
+    widths[0] =
+        u16::try_from(longest.unwrap_or(0).clamp(4, 40)).map_or(rest, |name| name.min(rest));
+    let mut rest = rest - widths[0];
+    // Region, uptime, budget, version: what is missed most comes first.
+    for (column, width) in [(1, 12), (8, 12), (5, 15), (9, 8)] {
+        if width > rest {
+            break;
+        }
+        widths[column] = width;
+        rest -= width;
+    }
+    widths
 }
 
 /// A title, and below it a table; the columns `right` are to the right.
@@ -312,14 +342,14 @@ fn right(text: String) -> Cell<'static> {
 }
 
 /// How many are on the primary, how many on relays, and where the threshold is; all regions on one scale.
-fn bar(region: &RegionView, most: u32) -> Line<'static> {
-    let at = |viewers: u32| (u64::from(viewers) * BAR / u64::from(most.max(1))) as usize;
+fn bar(region: &RegionView, most: u32, room: u64) -> Line<'static> {
+    let at = |viewers: u32| (u64::from(viewers) * room / u64::from(most.max(1))) as usize;
     let (primary, all, threshold) = (
         at(region.on_primary),
         at(region.viewers),
-        at(region.threshold).min(BAR as usize - 1),
+        at(region.threshold).min((room as usize).saturating_sub(1)),
     );
-    let spans = (0..BAR as usize).map(|i| match i {
+    let spans = (0..room as usize).map(|i| match i {
         i if i == threshold => Span::raw("┃"),
         i if i < primary => "█".blue(),
         i if i < all => "▒".yellow(),
@@ -352,8 +382,6 @@ fn decided(decision: &Decision) -> Line<'static> {
         format!("  {}", decision.reason).into(),
     ])
 }
-
-const BAR: u64 = 30;
 
 #[cfg(test)]
 #[path = "screens.rs"]
