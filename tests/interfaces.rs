@@ -71,9 +71,9 @@ async fn governing() -> Town {
         .entry("paris".into())
         .or_default()
         .viewers = 4;
-    let stop = town.stop.clone();
-    // They end with `stop`.
-    town::Node::start(&town.url, report, stop.clone());
+    let stop = town.stop.child_token();
+    // They end with the town, and it not with them.
+    town::Node::start(&town.url, report, stop.child_token());
     town::Node::start(&town.url, relay_report("relay", Some("paris")), stop);
     town.until(|routing| routing.ready).await;
     town

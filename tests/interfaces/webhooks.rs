@@ -310,7 +310,7 @@ async fn a_relay_that_is_launched_and_a_region_that_is_pinned_are_told_of() {
     let mut report = primary_report();
     let load = report.load.regions.entry("paris".into()).or_default();
     (load.viewers, load.arrivals) = (4, 4);
-    crate::town::Node::start(&town.url, report, town.stop.clone());
+    crate::town::Node::start(&town.url, report, town.stop.child_token());
     let told = receiver.until("node.launched").await;
     let launched = &told.last().unwrap()["data"];
     assert_eq!(launched["region"], "paris");
