@@ -115,12 +115,8 @@ async fn viewers(
     State(origin): State<Arc<Origin>>,
     Query(which): Query<Which>,
 ) -> Result<Json<ViewersPage>, Problem> {
-    let after: Option<Mark> = which
-        .after
-        .as_deref()
-        .map(str::parse)
-        .transpose()
-        .map_err(|why| Problem::bad_request(format!("{why}")))?;
+    let after = which.after.as_deref().map(str::parse::<Mark>);
+    let after = after.transpose().map_err(Problem::bad_request)?;
     let stream = which.stream.as_ref().map(StreamName::as_str);
     let limit = which.limit.unwrap_or(PAGE);
     if !(1..=LONGEST_PAGE).contains(&limit) {

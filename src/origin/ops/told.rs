@@ -77,8 +77,8 @@ impl StreamReport {
                 rungs: rungs
                     .map(|(rung, rate)| RungReport {
                         rung: rung.name.to_string(),
-                        width: rung.width.into(),
-                        height: rung.height.into(),
+                        width: rung.width,
+                        height: rung.height,
                         declared_kbps: rung.average.kbps(),
                         measured_kbps: rate.kbps(),
                         score: rung.score,
