@@ -133,8 +133,7 @@ struct Supposed {
     overrides: Vec<Override>,
     /// Viewers of regions, on whatever node.
     viewers: BTreeMap<String, u32>,
-    /// How far ahead.
-    #[schema(minimum = 1, maximum = 600)]
+    /// How far ahead; less than 1 is taken as 1, and more than 600 as 600.
     seconds: u64,
 }
 
