@@ -193,9 +193,9 @@ fn framed_by(path: &str) -> Option<&'static str> {
 }
 
 /// A page loads what is its node's own. Only media may come from elsewhere, for a viewer is sent to other nodes;
-/// it comes by requests of the script, or is played by the browser itself.
+/// it comes by requests of the script, or is played by the browser itself. A track of `data:` is what hls.js hangs cues on.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
-    connect-src *; media-src * blob:; base-uri 'none'; form-action 'none';";
+    connect-src *; media-src * blob: data:; base-uri 'none'; form-action 'none';";
 
 /// The type of a file, and whether it is text.
 fn kind(path: &str) -> (&'static str, bool) {
