@@ -113,7 +113,9 @@ impl Balancer {
             .filter(|node| !std::ptr::eq(**node, *emptiest));
         let mut left = None;
         for other in others {
-            if other.is_ill() || other.doubted || self.spare(other, now) == 0 {
+            let report = other.report.as_ref();
+            let ill = report.is_none_or(|report| report.trouble.is_some());
+            if ill || other.doubted || self.spare(other, now) == 0 {
                 return false;
             }
             let takes = self.capacity(other).unwrap_or(u32::MAX);
@@ -185,7 +187,7 @@ impl Balancer {
         // One that was too many stays that.
         let surplus = self.count(Node::employed) > self.config.relays;
         let draining = draining.filter(|(name, node)| {
-            node.drains(region) && !node.silent && !node.is_ill() && self.is_open(name) && !surplus
+            node.drains(region) && !node.silent && self.is_open(name) && !surplus
         });
         let fullest = draining.max_by_key(|(_, node)| node.total());
         if let Some(name) = fullest.map(|(name, _)| name.to_owned()) {

@@ -78,17 +78,6 @@ impl Balancer {
                 let region = region.clone();
                 self.overdue(name, &region, now);
             }
-            Phase::Serving(region) if self.is_cut_off(node, now) => {
-                let region = region.clone();
-                let report = node.report.as_ref();
-                let trouble = report.and_then(|report| report.trouble.clone());
-                let reason = format!(
-                    "{}, and the primary is well",
-                    trouble.unwrap_or_else(|| "it is ill".into())
-                );
-                self.turn(name, Phase::Draining(region.clone()), now);
-                self.say(What::Drain, Some(region), name, reason);
-            }
             Phase::Serving(region) if self.closed.contains(name) => {
                 let region = region.clone();
                 self.empty(name, &region, now);
@@ -123,27 +112,6 @@ impl Balancer {
     ) {
         self.turn(name, Phase::Retiring, now);
         self.say(What::Retire, region, name, reason);
-    }
-
-    /// A relay gets nothing new where the primary does: its viewers are better off there. Both have been so for a while, as the
-    /// one hears of what happens to the other a little later.
-    fn is_cut_off(&self, node: &Node, now: Moment) -> bool {
-        let Some(primary) = self.primary().filter(|primary| !primary.silent) else {
-            return false;
-        };
-        let awhile = self.config.heartbeat * 2;
-        let (here, there) = (node.report.as_ref(), primary.report.as_ref());
-        // What it has from elsewhere cannot be watched on the primary.
-        let same = here.zip(there).is_some_and(|(here, there)| {
-            let mut streams = here.streams.keys();
-            streams.all(|stream| there.streams.contains_key(stream))
-        });
-        let unheard = now.saturating_sub(primary.heard);
-        same && self.ready(now)
-            && node.ready()
-            && unheard < awhile
-            && node.has_been(true, awhile, now)
-            && primary.has_been(false, awhile, now)
     }
 
     /// Nobody else who takes viewers of the region is heard: then it is rather this manager that hears
