@@ -8,6 +8,7 @@ mod assembly;
 mod bringing;
 mod describe;
 mod lanes;
+mod pieces;
 mod place;
 mod plain;
 mod rung;
@@ -460,7 +461,7 @@ fn earlier(list: &MediaPlaylist, from: u64) -> Vec<DateRange> {
 #[derive(Clone, Copy, Debug)]
 struct Start {
     from: u64,
-    /// Segments before this one are fetched whole, from it on part by part.
+    /// Segments before this one are fetched whole, and taken apart here; from it on part by part.
     parts_from: u64,
 }
 
