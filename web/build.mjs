@@ -1,4 +1,4 @@
-//! Builds both pages into dist/: bundles, hashes, and writes the HTML that names the hashed files.
+//! Builds the pages into dist/: bundles, hashes, and writes the HTML that names the hashed files.
 //!
 //! The result is embedded into the server programs, so it holds everything the pages need, the
 //! licences of what was bundled included. Serving it is the server's business, not this file's.
