@@ -227,15 +227,13 @@ const PURE: &[&str] = &[
     "src/origin/outbox.rs",
 ];
 
-const SOURCES: &[&str] = &[
-    "src",
-    "playlists/src",
-    "media/src",
-    "adaptation/src",
-    "manual/src",
-    "segmenter/src",
-    "tools/src",
-];
+/// The production code of every crate.
+fn sources() -> impl Iterator<Item = File> {
+    let members = MEMBERS.iter().map(|(member, _)| format!("{member}/src"));
+    std::iter::once("src".to_owned())
+        .chain(members)
+        .flat_map(|folder| files(root(), &folder))
+}
 
 #[test]
 fn modules_name_only_what_is_below_them() {
@@ -327,7 +325,7 @@ fn the_origin_is_not_linked_to_libav() {
 #[test]
 fn what_is_foreign_or_dangerous_stays_in_its_fence() {
     let mut wrong = Wrong::default();
-    for file in SOURCES.iter().flat_map(|folder| files(root(), folder)) {
+    for file in sources() {
         for (name, homes, why) in FENCES {
             let at_home = homes.iter().any(|home| file.path.starts_with(home));
             if !at_home && names(&file.code, name) {
@@ -360,7 +358,7 @@ fn what_operators_and_programs_may_ask_is_described() {
 #[test]
 fn what_is_pure_reads_no_clock_and_does_no_io() {
     let mut wrong = Wrong::default();
-    for file in SOURCES.iter().flat_map(|folder| files(root(), folder)) {
+    for file in sources() {
         if !PURE.iter().any(|pure| file.path.starts_with(pure)) {
             continue;
         }
@@ -377,17 +375,8 @@ fn what_is_pure_reads_no_clock_and_does_no_io() {
 #[test]
 fn every_file_says_what_it_owns() {
     let mut wrong = Wrong::default();
-    for folder in [
-        "src",
-        "tests",
-        "benches",
-        "playlists",
-        "media",
-        "adaptation",
-        "manual",
-        "segmenter",
-        "tools",
-    ] {
+    let members = MEMBERS.iter().map(|(member, _)| *member);
+    for folder in ["src", "tests", "benches"].into_iter().chain(members) {
         for file in files(root(), folder) {
             if !file.text.starts_with("//! ") {
                 wrong.say(
