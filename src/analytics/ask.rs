@@ -7,6 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     Unkept,
     database::{Database, Row, Value},
+    export::span,
 };
 
 #[derive(Clone, Debug)]
@@ -217,12 +218,7 @@ impl By {
 
 impl Steps {
     fn of(asked: &Asked, now: i64) -> Result<Self, Unkept> {
-        let moment = |text: &Option<String>, usual| match text {
-            Some(text) => super::moment(text).map_err(Unkept::Wrong),
-            None => Ok(usual),
-        };
-        let to = moment(&asked.to, now + 60)?;
-        let from = moment(&asked.from, to - 86_400)?;
+        let (from, to) = span(asked.from.as_deref(), asked.to.as_deref(), now)?;
         if from >= to {
             return Err(Unkept::Wrong(format!(
                 "from is {from}, which is not before to, {to}"
@@ -248,7 +244,7 @@ impl Steps {
 
     /// How long the step at `at` has lasted, and been asked for.
     fn lasted(&self, at: i64, now: i64) -> i64 {
-        let until = (at + self.step).min(now).min(self.to);
+        let until = at.saturating_add(self.step).min(now).min(self.to);
         (until - at.max(self.from)).max(1)
     }
 }
@@ -329,6 +325,7 @@ mod tests {
             (asked("2026-11-30", "2026-11-29", None), "is not before to"),
             (asked("0", "100", Some(30)), "step is 30"),
             (asked("yesterday", "100", None), "\"yesterday\" is no time"),
+            (asked("-9223372036854775808", "100", None), "is no time"),
         ] {
             let error = Steps::of(&asked, 0).unwrap_err().to_string();
             assert!(error.contains(told), "{error}");
