@@ -113,6 +113,7 @@ pub(super) async fn page(database: &mut Database, export: Export) -> anyhow::Res
         keys,
         thousandfold,
     } = export.what.kind();
+    let sql = format!("{sql} limit {LINES}");
     let factor = if thousandfold { 1000 } else { 1 };
     let mut values = vec![
         Value::Int(export.from.saturating_mul(factor)),
@@ -128,7 +129,7 @@ pub(super) async fn page(database: &mut Database, export: Export) -> anyhow::Res
         start
     };
     values.extend(export.after.clone().unwrap_or_else(start));
-    let rows = database.rows(sql, values).await?;
+    let rows = database.rows(&sql, values).await?;
     let mut text = String::new();
     if first && export.form == Form::Csv {
         text.push_str(&head.join(","));
@@ -151,7 +152,8 @@ pub(super) async fn page(database: &mut Database, export: Export) -> anyhow::Res
 }
 
 struct Kind {
-    sql: &'static str,
+    /// Without its limit.
+    sql: String,
     head: &'static [&'static str],
     /// Columns, before those of the head, that say where the next page begins.
     keys: usize,
@@ -163,31 +165,41 @@ impl What {
     fn kind(self) -> Kind {
         match self {
             Self::Visits => Kind {
-                sql: VISITS,
+                sql: VISITS.to_owned(),
                 head: &VISITS_HEAD,
                 keys: 4,
                 thousandfold: true,
             },
-            Self::Minutes => Kind {
-                sql: MINUTES,
-                head: &SUMS_HEAD,
-                keys: 2,
-                thousandfold: false,
-            },
-            Self::Hours => Kind {
-                sql: HOURS,
-                head: &SUMS_HEAD,
-                keys: 2,
-                thousandfold: false,
-            },
+            Self::Minutes => Kind::sums(60),
+            Self::Hours => Kind::sums(3600),
             Self::Rungs => Kind {
-                sql: RUNGS,
+                sql: RUNGS.to_owned(),
                 head: &RUNGS_HEAD,
                 keys: 3,
                 thousandfold: false,
             },
         }
     }
+}
+
+impl Kind {
+    fn sums(span: i64) -> Self {
+        Self {
+            sql: sums(span),
+            head: &SUMS_HEAD,
+            keys: 2,
+            thousandfold: false,
+        }
+    }
+}
+
+fn sums(span: i64) -> String {
+    format!(
+        "
+select s.at, s.place, s.at, p.stream, p.region, p.node, s.joins, s.visits, s.watched, s.stalls, s.stalled, s.starved, s.octets
+from sums s join places p on p.id = s.place
+where s.span = {span} and s.at >= $1 and s.at < $2 and (s.at, s.place) > ($3, $4) order by s.at, s.place"
+    )
 }
 
 fn line(text: &mut String, form: Form, head: &[&str], columns: &[Value]) {
@@ -286,7 +298,7 @@ select v.seen, v.session, v.place, v.began,
 v.session, p.stream, p.region, p.node, v.began, v.seen, v.watched, v.stalls, v.stalled, v.starved, v.octets, v.rungs, v.ended
 from visits v join places p on p.id = v.place
 where v.seen >= $1 and v.seen < $2 and (v.seen, v.session, v.place, v.began) > ($3, $4, $5, $6)
-order by v.seen, v.session, v.place, v.began limit 2000
+order by v.seen, v.session, v.place, v.began
 ";
 
 const SUMS_HEAD: [&str; 11] = [
@@ -303,27 +315,15 @@ const SUMS_HEAD: [&str; 11] = [
     "octets",
 ];
 
-const MINUTES: &str = "
-select s.at, s.place, s.at, p.stream, p.region, p.node, s.joins, s.visits, s.watched, s.stalls, s.stalled, s.starved, s.octets
-from sums s join places p on p.id = s.place
-where s.span = 60 and s.at >= $1 and s.at < $2 and (s.at, s.place) > ($3, $4) order by s.at, s.place limit 2000
-";
-
-const HOURS: &str = "
-select s.at, s.place, s.at, p.stream, p.region, p.node, s.joins, s.visits, s.watched, s.stalls, s.stalled, s.starved, s.octets
-from sums s join places p on p.id = s.place
-where s.span = 3600 and s.at >= $1 and s.at < $2 and (s.at, s.place) > ($3, $4) order by s.at, s.place limit 2000
-";
-
 const RUNGS_HEAD: [&str; 6] = ["at", "stream", "region", "node", "rung", "octets"];
 
 const RUNGS: &str = "
 select s.at, s.place, s.rung, s.at, p.stream, p.region, p.node, s.rung, s.octets
 from rungs s join places p on p.id = s.place
-where s.span = 3600 and s.at >= $1 and s.at < $2 and (s.at, s.place, s.rung) > ($3, $4, $5) order by s.at, s.place, s.rung limit 2000
+where s.span = 3600 and s.at >= $1 and s.at < $2 and (s.at, s.place, s.rung) > ($3, $4, $5) order by s.at, s.place, s.rung
 ";
 
-/// As the statements have it.
+/// On a page.
 const LINES: usize = 2000;
 
 #[cfg(test)]
