@@ -13,7 +13,6 @@
 mod ask;
 mod book;
 mod database;
-mod described;
 mod export;
 mod postgres;
 mod reckoning;
@@ -21,6 +20,7 @@ mod retention;
 mod routes;
 mod schema;
 mod sqlite;
+mod told;
 
 use std::{
     fmt,
@@ -42,7 +42,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{ask::Question, book::Book, database::Database, export::Page};
+use self::{
+    ask::Question,
+    book::Book,
+    database::Database,
+    export::Page,
+    told::Answer,
+};
 pub use self::{
     export::{Export, Form, What, moment},
     routes::{Guard, router},
@@ -95,7 +101,7 @@ struct Counts {
 #[derive(Debug)]
 enum Order {
     Take(Arc<Visits>, Reply<()>),
-    Ask(Question, Reply<serde_json::Value>),
+    Ask(Question, Reply<Answer>),
     Export(Export, Reply<Page>),
 }
 
@@ -159,7 +165,7 @@ impl Keeper {
         (counts.taken.load(Relaxed), counts.failed.load(Relaxed))
     }
 
-    async fn ask(&self, question: Question) -> Result<serde_json::Value, Unkept> {
+    async fn ask(&self, question: Question) -> Result<Answer, Unkept> {
         ordered(&self.read, |reply| Order::Ask(question, reply)).await
     }
 

@@ -18,9 +18,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Export, Form, Keeper, Unkept, What,
     ask::{Asked, Question},
-    described::{NowTold, Octets, Refusals, Series, Totals},
     export::span,
     now_ms,
+    told::{NowTold, Octets, Refusals, Series, Totals},
 };
 use crate::{
     api::{Problem, Query},
