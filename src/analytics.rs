@@ -31,7 +31,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -42,18 +42,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{
-    ask::Question,
-    book::Book,
-    database::Database,
-    export::Page,
-    told::Answer,
-};
+use self::{ask::Question, book::Book, database::Database, export::Page, told::Answer};
 pub use self::{
     export::{Export, Form, What, moment},
     routes::{Guard, router},
 };
-use crate::control::visits::Visits;
+use crate::{clock, control::visits::Visits};
 
 /// Where it is kept.
 #[derive(Clone, Deserialize, Serialize)]
@@ -267,10 +261,7 @@ async fn late(stop: &CancellationToken) {
 }
 
 fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-    })
+    clock::wall().millis()
 }
 
 impl FromStr for Where {

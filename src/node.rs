@@ -8,7 +8,7 @@ use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
     path::PathBuf,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -23,6 +23,7 @@ use utoipa_axum::router::OpenApiRouter;
 pub use self::values::{Egress, RuleShares, Weight};
 use crate::{
     assets,
+    clock::unix_ms,
     control::{ControlConfig, Directive, Encoding, NodeKind},
     net::{self, Fetcher, FrontConfig, Limits, caller::Trusted},
     origin::{
@@ -349,11 +350,7 @@ impl Node {
             fetcher = fetcher.bearing(Arc::new(move || keys.errand()));
         }
         origin.pulled.by(fetcher.clone());
-        let word = Arc::new(Word::new(directive_sender));
-        let instance = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_millis() as u64;
+        let instance = unix_ms();
         for line in lines {
             let identity = Identity {
                 node: origin.node.clone(),
