@@ -18,34 +18,36 @@ const MODULES: &[(&str, &[&str], &[&str])] = &[
     ("runtime", &[], &[]),
     ("shutdown", &[], &[]),
     ("pages", &[], &[]),
+    ("clock", &[], &["playlists"]),
     ("config", &[], &[]),
     ("api", &[], &[]),
     ("metrics", &[], &[]),
     ("logfile", &[], &[]),
     ("text", &[], &[]),
-    ("token", &[], &[]),
+    ("token", &["clock"], &[]),
     ("assets", &["text"], &[]),
     ("net", &["pages", "text"], &["playlists"]),
-    ("webhook", &["metrics", "net"], &["playlists"]),
-    ("archive", &[], &["playlists"]),
+    ("webhook", &["clock", "metrics", "net"], &[]),
+    ("archive", &["clock"], &["playlists"]),
     (
         "store",
         &["archive", "pages", "text"],
         &["playlists", "segmenter"],
     ),
     ("control", &[], &["playlists"]),
-    ("analytics", &["api", "control", "net"], &[]),
-    ("player", &["net"], &["playlists"]),
-    ("ingest", &["net", "store"], &[]),
+    ("analytics", &["api", "clock", "control", "net"], &[]),
+    ("player", &["clock", "net"], &["playlists"]),
+    ("ingest", &["clock", "net", "store"], &[]),
     (
         "source",
-        &["net", "store"],
+        &["clock", "net", "store"],
         &["playlists", "segmenter", "media"],
     ),
     (
         "origin",
         &[
-            "api", "control", "logfile", "metrics", "net", "store", "text", "token", "webhook",
+            "api", "clock", "control", "logfile", "metrics", "net", "store", "text", "token",
+            "webhook",
         ],
         &["playlists", "adaptation", "media"],
     ),
@@ -66,7 +68,7 @@ const MODULES: &[(&str, &[&str], &[&str])] = &[
     (
         "node",
         &[
-            "assets", "control", "net", "origin", "store", "token", "webhook",
+            "assets", "clock", "control", "net", "origin", "store", "token", "webhook",
         ],
         &["playlists", "adaptation"],
     ),
@@ -195,6 +197,7 @@ const IMPURE: &[&str] = &[
     "std::env",
     "SystemTime::now",
     "Instant::now",
+    "crate::clock",
 ];
 
 /// Whole crates, and the parts of others that promise the same in their first lines.

@@ -15,12 +15,11 @@ use super::{
     describe::{epoch_in, exact},
     join,
     lanes::{Followers, Lane, is_watched},
-    now,
     pieces::{Shares, pieces},
     plain::Mold,
     rung::{Item, Share},
 };
-use crate::{net::Fetcher, store::Producer};
+use crate::{clock::wall, net::Fetcher, store::Producer};
 
 pub(super) struct Assembly<'a> {
     producer: &'a mut Producer,
@@ -334,7 +333,7 @@ impl<'a> Assembly<'a> {
             // but players that come from another node must find the same.
             discontinuity: segment.discontinuity,
             timeline,
-            date_time: segment.date_time.or(follows_on).unwrap_or_else(now),
+            date_time: segment.date_time.or(follows_on).unwrap_or_else(wall),
         })
     }
 

@@ -18,8 +18,8 @@ use playlists::{Ladder, parse::ListedSegment};
 use reqwest::Url;
 use tokio::sync::watch;
 
-use super::{Lost, PATIENCE, join, now};
-use crate::net::Fetcher;
+use super::{Lost, PATIENCE, join};
+use crate::{clock::wall, net::Fetcher};
 
 /// One rung, or one rendition of sound.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Clock {
         let near = self.near.lock().unwrap_or_else(PoisonError::into_inner);
         let known = near.get(&segment.timeline).copied();
         known.unwrap_or_else(|| {
-            let date = segment.date_time.unwrap_or_else(now).millis();
+            let date = segment.date_time.unwrap_or_else(wall).millis();
             u64::try_from(date)
                 .unwrap_or(0)
                 .saturating_mul(u64::from(TICKS) / 1000)
