@@ -118,7 +118,7 @@ struct Done {
 }
 
 /// Whether the token is right
-#[utoipa::path(get, path = "/v1/operator", tag = "operator", security(("operator" = [])), responses(Taken))]
+#[utoipa::path(get, path = "/v1/operator", tag = "operator", security(("operator" = [])), responses(Taken, Refusals))]
 async fn known(State(counter): State<Counter>, headers: HeaderMap) -> Answer {
     counter.operator.check(&headers)?;
     Ok(Json(Done { done: true }))
@@ -132,10 +132,17 @@ struct Supposed {
     #[schema(value_type = Vec<serde_json::Value>)]
     overrides: Vec<Override>,
     /// Viewers of regions, on whatever node.
+    #[schema(value_type = BTreeMap<Named, u32>)]
     viewers: BTreeMap<String, u32>,
     /// How far ahead; less than 1 is taken as 1, and more than 600 as 600.
     seconds: u64,
 }
+
+/// The name of a region, for the description.
+#[derive(ToSchema)]
+#[schema(pattern = "^[A-Za-z0-9-]{1,32}$")]
+#[expect(dead_code, reason = "only described")]
+struct Named(String);
 
 impl Default for Supposed {
     fn default() -> Self {
@@ -255,7 +262,7 @@ async fn viewers(
 
 /// No more joins for this node, and its viewers are moved elsewhere
 #[utoipa::path(post, path = "/v1/nodes/{node}/drain", tag = "operator", security(("operator" = [])),
-    params(("node" = String, Path, description = "As `/v1/nodes` calls it")), responses(Taken))]
+    params(("node" = String, Path, description = "As `/v1/nodes` calls it")), responses(Taken, Refusals))]
 async fn drain(
     State(counter): State<Counter>,
     Path(node): Path<String>,
@@ -266,7 +273,7 @@ async fn drain(
 
 /// Takes it back
 #[utoipa::path(delete, path = "/v1/nodes/{node}/drain", tag = "operator", security(("operator" = [])),
-    params(("node" = String, Path, description = "As `/v1/nodes` calls it")), responses(Taken))]
+    params(("node" = String, Path, description = "As `/v1/nodes` calls it")), responses(Taken, Refusals))]
 async fn undrain(
     State(counter): State<Counter>,
     Path(node): Path<String>,
@@ -285,7 +292,7 @@ struct Weight {
 
 /// How many of the joins a node has, beside others of its region
 #[utoipa::path(put, path = "/v1/nodes/{node}/weight", tag = "operator", security(("operator" = [])), request_body = Weight,
-    params(("node" = String, Path, description = "As `/v1/nodes` calls it")), responses(Taken))]
+    params(("node" = String, Path, description = "As `/v1/nodes` calls it")), responses(Taken, Refusals))]
 async fn weigh(
     State(counter): State<Counter>,
     Path(node): Path<String>,
@@ -314,7 +321,7 @@ struct Held {
 
 /// Holds a region to so many relays, or to one node
 #[utoipa::path(put, path = "/v1/regions/{region}/pin", tag = "operator", security(("operator" = [])), request_body = Held,
-    params(("region" = String, Path, pattern = "^[A-Za-z0-9-]{1,32}$")), responses(Taken))]
+    params(("region" = String, Path, pattern = "^[A-Za-z0-9-]{1,32}$")), responses(Taken, Refusals))]
 async fn pin(
     State(counter): State<Counter>,
     Path(region): Path<String>,
@@ -329,7 +336,7 @@ async fn pin(
 
 /// Lets it go as it goes
 #[utoipa::path(delete, path = "/v1/regions/{region}/pin", tag = "operator", security(("operator" = [])),
-    params(("region" = String, Path, pattern = "^[A-Za-z0-9-]{1,32}$")), responses(Taken))]
+    params(("region" = String, Path, pattern = "^[A-Za-z0-9-]{1,32}$")), responses(Taken, Refusals))]
 async fn unpin(
     State(counter): State<Counter>,
     Path(region): Path<String>,
@@ -343,31 +350,10 @@ async fn unpin(
 /// What comes of an operator's word, for the description.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only described")]
-enum Taken {
-    /// Taken.
-    #[response(status = 200)]
-    Done(#[to_schema] Done),
-    /// It makes no sense, and why.
-    #[response(status = 400)]
-    Wrong(#[to_schema] Told),
-    /// Without the token.
-    #[response(status = 401)]
-    Unknown(#[to_schema] Told),
-    /// This manager has no token, so that nobody may.
-    #[response(status = 403)]
-    Never(#[to_schema] Told),
-    /// There is no such node.
-    #[response(status = 404)]
-    Nobody(#[to_schema] Told),
-    /// It cannot be done to this one.
-    #[response(status = 409)]
-    Refused(#[to_schema] Told),
-    /// The manager is stopping.
-    #[response(status = 503)]
-    Closing(#[to_schema] Told),
-}
+#[response(status = 200, description = "Taken.")]
+struct Taken(#[to_schema] Done);
 
-/// Why an operator is not told, for the description.
+/// Why nothing comes of it, for the description.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only described")]
 enum Refusals {
