@@ -6,8 +6,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use adaptation::region::{Override, Pin, Premise, Refused, Region};
 use axum::{
     Json,
-    extract::{DefaultBodyLimit, State, rejection::JsonRejection},
+    extract::{DefaultBodyLimit, Request, State, rejection::JsonRejection},
     http::{HeaderMap, StatusCode, header::AUTHORIZATION},
+    middleware::{self, Next},
+    response::Response,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -84,6 +86,8 @@ struct Counter {
 }
 
 pub(super) fn router(desk: Desk, operator: Arc<Operator>) -> OpenApiRouter {
+    let counter = Counter { desk, operator };
+    let allowed = middleware::from_fn_with_state(counter.clone(), allowed);
     OpenApiRouter::new()
         .routes(routes!(known))
         .routes(routes!(foresee))
@@ -93,7 +97,18 @@ pub(super) fn router(desk: Desk, operator: Arc<Operator>) -> OpenApiRouter {
         .routes(routes!(weigh))
         .routes(routes!(pin, unpin))
         .layer(DefaultBodyLimit::max(4096))
-        .with_state(Counter { desk, operator })
+        .route_layer(allowed)
+        .with_state(counter)
+}
+
+/// Before anything else is looked at.
+async fn allowed(
+    State(counter): State<Counter>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    counter.operator.check(request.headers())?;
+    Ok(next.run(request).await)
 }
 
 /// How the token is asked for, in the description.
@@ -119,9 +134,8 @@ struct Done {
 
 /// Whether the token is right
 #[utoipa::path(get, path = "/v1/operator", tag = "operator", security(("operator" = [])), responses(Taken, Refusals))]
-async fn known(State(counter): State<Counter>, headers: HeaderMap) -> Answer {
-    counter.operator.check(&headers)?;
-    Ok(Json(Done { done: true }))
+async fn known() -> Json<Done> {
+    Json(Done { done: true })
 }
 
 /// What would be otherwise.
@@ -172,10 +186,8 @@ struct Ahead {
     responses((status = 200, description = "In the order of time.", body = Foreseen), (status = 500, description = "It could not be foreseen.", body = Told), Refusals))]
 async fn foresee(
     State(counter): State<Counter>,
-    headers: HeaderMap,
     body: Result<Json<Supposed>, JsonRejection>,
 ) -> Result<Json<Foreseen>, Problem> {
-    counter.operator.check(&headers)?;
     let supposed = read(body)?;
     let viewers = supposed.viewers.iter();
     let viewers: Result<_, Problem> = viewers
@@ -219,9 +231,7 @@ async fn foresee(
 async fn viewer(
     State(counter): State<Counter>,
     Path(viewer): Path<String>,
-    headers: HeaderMap,
 ) -> Result<Json<Lookup>, Problem> {
-    counter.operator.check(&headers)?;
     let digits = viewer.split('.').next().unwrap_or_default();
     if viewer.len() > 200 || digits.len() != 16 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
         let told =
@@ -250,9 +260,7 @@ async fn viewer(
 async fn viewers(
     State(counter): State<Counter>,
     Path(node): Path<String>,
-    headers: HeaderMap,
 ) -> Result<Json<Lookup>, Problem> {
-    counter.operator.check(&headers)?;
     let lookup = counter.look(Look::Node(node.clone())).await?;
     if lookup.asked == 0 {
         return Err(refused(Refused::Unknown { node }));
@@ -263,23 +271,15 @@ async fn viewers(
 /// No more joins for this node, and its viewers are moved elsewhere
 #[utoipa::path(post, path = "/v1/nodes/{node}/drain", tag = "operator", security(("operator" = [])),
     params(("node" = String, Path, description = "As `/v1/nodes` calls it")), responses(Taken, Refusals))]
-async fn drain(
-    State(counter): State<Counter>,
-    Path(node): Path<String>,
-    headers: HeaderMap,
-) -> Answer {
-    counter.obey(&headers, Override::Drain { node }).await
+async fn drain(State(counter): State<Counter>, Path(node): Path<String>) -> Answer {
+    counter.obey(Override::Drain { node }).await
 }
 
 /// Takes it back
 #[utoipa::path(delete, path = "/v1/nodes/{node}/drain", tag = "operator", security(("operator" = [])),
     params(("node" = String, Path, description = "As `/v1/nodes` calls it")), responses(Taken, Refusals))]
-async fn undrain(
-    State(counter): State<Counter>,
-    Path(node): Path<String>,
-    headers: HeaderMap,
-) -> Answer {
-    counter.obey(&headers, Override::Undrain { node }).await
+async fn undrain(State(counter): State<Counter>, Path(node): Path<String>) -> Answer {
+    counter.obey(Override::Undrain { node }).await
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -296,14 +296,10 @@ struct Weight {
 async fn weigh(
     State(counter): State<Counter>,
     Path(node): Path<String>,
-    headers: HeaderMap,
     body: Result<Json<Weight>, JsonRejection>,
 ) -> Answer {
-    counter.operator.check(&headers)?;
     let weight = read(body)?.weight;
-    counter
-        .obey(&headers, Override::Weigh { node, weight })
-        .await
+    counter.obey(Override::Weigh { node, weight }).await
 }
 
 /// At least one of the two.
@@ -325,26 +321,19 @@ struct Held {
 async fn pin(
     State(counter): State<Counter>,
     Path(region): Path<String>,
-    headers: HeaderMap,
     body: Result<Json<Held>, JsonRejection>,
 ) -> Answer {
-    counter.operator.check(&headers)?;
     let (region, Held { relays, node }) = (named(&region)?, read(body)?);
     let pin = Pin { relays, node };
-    counter.obey(&headers, Override::Pin { region, pin }).await
+    counter.obey(Override::Pin { region, pin }).await
 }
 
 /// Lets it go as it goes
 #[utoipa::path(delete, path = "/v1/regions/{region}/pin", tag = "operator", security(("operator" = [])),
     params(("region" = String, Path, pattern = "^[A-Za-z0-9-]{1,32}$")), responses(Taken, Refusals))]
-async fn unpin(
-    State(counter): State<Counter>,
-    Path(region): Path<String>,
-    headers: HeaderMap,
-) -> Answer {
-    counter.operator.check(&headers)?;
+async fn unpin(State(counter): State<Counter>, Path(region): Path<String>) -> Answer {
     let region = named(&region)?;
-    counter.obey(&headers, Override::Unpin { region }).await
+    counter.obey(Override::Unpin { region }).await
 }
 
 /// What comes of an operator's word, for the description.
@@ -378,8 +367,7 @@ enum Refusals {
 }
 
 impl Counter {
-    async fn obey(&self, headers: &HeaderMap, wanted: Override) -> Answer {
-        self.operator.check(headers)?;
+    async fn obey(&self, wanted: Override) -> Answer {
         self.desk.obey(wanted).await?.map_err(refused)?;
         Ok(Json(Done { done: true }))
     }
