@@ -169,6 +169,11 @@ impl Clerk {
         Moment::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
     }
 
+    /// How long operators wait for a node to say something: three heartbeats, and not less than [`PATIENCE`].
+    fn patience(&self) -> Duration {
+        (self.config.balancer.heartbeat * 3).max(PATIENCE)
+    }
+
     /// Begins to decide, or ceases to. What nodes said lately is known; what another manager decided is not,
     /// and is seen from what they do.
     fn take_office(&mut self, tenure: Tenure) {
@@ -288,7 +293,9 @@ impl Clerk {
                 (None, BTreeSet::from_iter(known.then_some(node)))
             }
         };
-        let _ = self.lookups.ask(viewer, nodes, reply, Instant::now());
+        let now = Instant::now();
+        let deadline = now + self.patience();
+        let _ = self.lookups.ask(viewer, nodes, reply, now, deadline);
     }
 
     fn present(&self) -> Result<Present, Refused> {
@@ -547,6 +554,9 @@ impl Clerk {
         known.map_or(&self.config.primary, |(heartbeat, _)| &heartbeat.url)
     }
 }
+
+/// Three heartbeats of the usual length.
+const PATIENCE: Duration = Duration::from_secs(6);
 
 /// Decisions kept for operators.
 const HISTORY: usize = 200;
