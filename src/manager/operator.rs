@@ -1,9 +1,11 @@
 //! What operators may say: drain this node, hold that region to so many relays; and what they may ask: what would become
 //! of that, and after viewers. Only with the token that the manager was started with; without one, nobody may.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+mod words;
 
-use adaptation::region::{Override, Pin, Premise, Refused, Region};
+use std::{sync::Arc, time::Duration};
+
+use adaptation::region::{Override, Refused};
 use axum::{
     Json,
     extract::{DefaultBodyLimit, Request, State, rejection::JsonRejection},
@@ -11,7 +13,7 @@ use axum::{
     middleware::{self, Next},
     response::Response,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use utoipa::{
     IntoResponses, Modify, ToSchema,
@@ -22,6 +24,7 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use self::words::{Held, Supposed, Weight, named, read};
 use super::{
     desk::{Desk, Look},
     view::{Decision, Lookup},
@@ -138,36 +141,6 @@ async fn known() -> Json<Done> {
     Json(Done { done: true })
 }
 
-/// What would be otherwise.
-#[derive(Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
-struct Supposed {
-    /// What operators would say, as the log of decisions has it: `{"drain": {"node": "relay-1"}}`, for example.
-    #[schema(value_type = Vec<serde_json::Value>)]
-    overrides: Vec<Override>,
-    /// Viewers of regions, on whatever node.
-    #[schema(value_type = BTreeMap<Named, u32>)]
-    viewers: BTreeMap<String, u32>,
-    /// How far ahead; less than 1 is taken as 1, and more than 600 as 600.
-    seconds: u64,
-}
-
-/// The name of a region, for the description.
-#[derive(ToSchema)]
-#[schema(pattern = "^[A-Za-z0-9-]{1,32}$")]
-#[expect(dead_code, reason = "only described")]
-struct Named(String);
-
-impl Default for Supposed {
-    fn default() -> Self {
-        Self {
-            overrides: Vec::new(),
-            viewers: BTreeMap::new(),
-            seconds: 60,
-        }
-    }
-}
-
 /// What would be decided, in the order of time.
 #[derive(Serialize, ToSchema)]
 struct Foreseen {
@@ -189,16 +162,9 @@ async fn foresee(
     body: Result<Json<Supposed>, JsonRejection>,
 ) -> Result<Json<Foreseen>, Problem> {
     let supposed = read(body)?;
-    let viewers = supposed.viewers.iter();
-    let viewers: Result<_, Problem> = viewers
-        .map(|(region, viewers)| Ok((named(region)?, *viewers)))
-        .collect();
-    let premise = Premise {
-        overrides: supposed.overrides,
-        viewers: viewers?,
-    };
+    let span = Duration::from_secs(u64::from(supposed.seconds).clamp(1, 600));
+    let premise = supposed.into();
     let present = counter.desk.present().await?.map_err(refused)?;
-    let span = Duration::from_secs(supposed.seconds.clamp(1, 600));
     let foreseen = tokio::task::spawn_blocking(move || {
         present
             .balancer
@@ -226,7 +192,8 @@ async fn foresee(
 
 /// One viewer, as the nodes know it that have viewers
 #[utoipa::path(get, path = "/v1/viewers/{viewer}", tag = "operator", security(("operator" = [])),
-    params(("viewer" = String, Path, description = "An id, which is in the URLs of the viewer's playlists, or its first 16 digits")),
+    params(("viewer" = String, Path, pattern = "^[0-9A-Fa-f]{16}([.][A-Za-z0-9._-]*)?$", max_length = 200,
+        description = "An id, which is in the URLs of the viewer's playlists, or its first 16 digits")),
     responses((status = 200, description = "What nodes say.", body = Lookup), Refusals))]
 async fn viewer(
     State(counter): State<Counter>,
@@ -282,14 +249,6 @@ async fn undrain(State(counter): State<Counter>, Path(node): Path<String>) -> An
     counter.obey(Override::Undrain { node }).await
 }
 
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct Weight {
-    /// 1 is usual.
-    #[schema(minimum = 0, maximum = 1000)]
-    weight: f64,
-}
-
 /// How many of the joins a node has, beside others of its region
 #[utoipa::path(put, path = "/v1/nodes/{node}/weight", tag = "operator", security(("operator" = [])), request_body = Weight,
     params(("node" = String, Path, description = "As `/v1/nodes` calls it")), responses(Taken, Refusals))]
@@ -302,19 +261,6 @@ async fn weigh(
     counter.obey(Override::Weigh { node, weight }).await
 }
 
-/// At least one of the two.
-#[derive(Default, Deserialize, ToSchema)]
-#[schema(min_properties = 1)]
-#[serde(default, deny_unknown_fields)]
-struct Held {
-    /// No fewer relays and no more.
-    #[schema(nullable = false)]
-    relays: Option<usize>,
-    /// Joins go to this node while it serves, whatever its region.
-    #[schema(nullable = false)]
-    node: Option<String>,
-}
-
 /// Holds a region to so many relays, or to one node
 #[utoipa::path(put, path = "/v1/regions/{region}/pin", tag = "operator", security(("operator" = [])), request_body = Held,
     params(("region" = String, Path, pattern = "^[A-Za-z0-9-]{1,32}$")), responses(Taken, Refusals))]
@@ -323,8 +269,7 @@ async fn pin(
     Path(region): Path<String>,
     body: Result<Json<Held>, JsonRejection>,
 ) -> Answer {
-    let (region, Held { relays, node }) = (named(&region)?, read(body)?);
-    let pin = Pin { relays, node };
+    let (region, pin) = (named(region)?, read(body)?.into());
     counter.obey(Override::Pin { region, pin }).await
 }
 
@@ -332,7 +277,7 @@ async fn pin(
 #[utoipa::path(delete, path = "/v1/regions/{region}/pin", tag = "operator", security(("operator" = [])),
     params(("region" = String, Path, pattern = "^[A-Za-z0-9-]{1,32}$")), responses(Taken, Refusals))]
 async fn unpin(State(counter): State<Counter>, Path(region): Path<String>) -> Answer {
-    let region = named(&region)?;
+    let region = named(region)?;
     counter.obey(Override::Unpin { region }).await
 }
 
@@ -387,23 +332,6 @@ fn refused(refused: Refused) -> Problem {
         _ => StatusCode::CONFLICT,
     };
     Problem(status, refused.to_string())
-}
-
-/// An operator is told of a name that is none, where a viewer gets the default.
-fn named(text: &str) -> Result<Region, Problem> {
-    let region = Region::new(text);
-    if region.as_str() == text.to_ascii_lowercase() {
-        return Ok(region);
-    }
-    let told = format!("{text:?} is no region: 1 to 32 letters, digits and '-'");
-    Err(Problem(StatusCode::BAD_REQUEST, told))
-}
-
-fn read<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
-    match body {
-        Ok(Json(value)) => Ok(value),
-        Err(error) => Err(Problem(StatusCode::BAD_REQUEST, error.body_text())),
-    }
 }
 
 fn digest(token: &str) -> [u8; 32] {
