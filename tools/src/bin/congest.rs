@@ -3,7 +3,11 @@
 
 #![allow(clippy::print_stdout, reason = "the report is what it is for")]
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -78,7 +82,7 @@ struct Arguments {
     /// Where primary, segmenter and replay are [default: beside this program]
     #[arg(long, value_name = "FOLDER")]
     programs: Option<PathBuf>,
-    /// Keep all that was measured
+    /// Keep all that was measured there; - is stdout, where nothing else is printed then
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Draw it: what the links carried, and each player's rungs and stalls
@@ -171,7 +175,10 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     stage.stop().await?;
     let report = Report::new(about, done);
-    println!("{report}");
+    match &arguments.json {
+        Some(path) if is_stdout(path) => println!("{}", serde_json::to_string(&report)?),
+        _ => println!("{report}"),
+    }
     let whole = report
         .totals
         .iter()
@@ -240,7 +247,7 @@ fn programme(arguments: &Arguments) -> anyhow::Result<Programme> {
 }
 
 fn keep(arguments: &Arguments, report: &Report) -> anyhow::Result<()> {
-    if let Some(path) = &arguments.json {
+    if let Some(path) = arguments.json.as_ref().filter(|path| !is_stdout(path)) {
         std::fs::write(path, serde_json::to_vec(report)?)
             .with_context(|| path.display().to_string())?;
     }
@@ -248,6 +255,11 @@ fn keep(arguments: &Arguments, report: &Report) -> anyhow::Result<()> {
         std::fs::write(path, picture::draw(report)).with_context(|| path.display().to_string())?;
     }
     Ok(())
+}
+
+/// What is printed is printed once, at the end.
+fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-")
 }
 
 /// Small pictures, so that players are easy on the machine; what is wide is their rates.

@@ -2,7 +2,12 @@
 
 #![allow(clippy::print_stdout, reason = "the report is what it is for")]
 
-use std::{net::IpAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -57,7 +62,7 @@ struct Arguments {
     /// Believes any certificate
     #[arg(long)]
     insecure: bool,
-    /// Writes the report there, as JSON
+    /// Writes the report there, as JSON; - is stdout, where nothing else is printed then
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Draws what happened there, as SVG
@@ -110,14 +115,14 @@ async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         options.url
     );
     let outcome = crowd::run(&options).await?;
-    tell(&outcome);
-    if let Some(file) = &arguments.json {
-        let all = json!({
-            "report": outcome.report, "seen": outcome.seen, "own_cost": outcome.own_cost, "first_served": outcome.served,
-            "began_at": outcome.began_at,
-        });
-        let text = serde_json::to_string_pretty(&all)?;
-        std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
+    match &arguments.json {
+        Some(file) if file == Path::new("-") => println!("{}", written(&outcome)?),
+        Some(file) => {
+            tell(&outcome);
+            std::fs::write(file, written(&outcome)?)
+                .with_context(|| format!("writing {}", file.display()))?;
+        }
+        None => tell(&outcome),
     }
     if let Some(file) = &arguments.figure {
         let text = figure::draw(
@@ -127,6 +132,13 @@ async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
     }
     Ok(outcome.report.gave_up == 0)
+}
+
+fn written(outcome: &Outcome) -> serde_json::Result<String> {
+    serde_json::to_string_pretty(&json!({
+        "report": outcome.report, "seen": outcome.seen, "own_cost": outcome.own_cost, "first_served": outcome.served,
+        "began_at": outcome.began_at,
+    }))
 }
 
 fn tell(outcome: &Outcome) {

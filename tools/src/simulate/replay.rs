@@ -4,26 +4,36 @@ use std::io::BufRead;
 
 use adaptation::Decision;
 use anyhow::Context as _;
+use serde::Serialize;
 
 /// What came of it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Replay {
     pub same: usize,
-    /// Numbers of lines, and what is wrong with each.
-    pub different: Vec<(usize, String)>,
+    pub different: Vec<Different>,
+}
+
+/// The number of a line, and what is wrong with it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Different {
+    pub line: usize,
+    pub why: String,
 }
 
 /// Of JSON lines; empty ones do not count.
 pub fn replay(lines: impl BufRead) -> anyhow::Result<Replay> {
     let mut replay = Replay::default();
-    for (number, line) in (1..).zip(lines.lines()) {
-        let line = line.with_context(|| format!("line {number}"))?;
-        if line.trim().is_empty() {
+    for (line, text) in (1..).zip(lines.lines()) {
+        let text = text.with_context(|| format!("line {line}"))?;
+        if text.trim().is_empty() {
             continue;
         }
-        match again(&line) {
+        match again(&text) {
             Ok(()) => replay.same += 1,
-            Err(error) => replay.different.push((number, format!("{error:#}"))),
+            Err(error) => {
+                let why = format!("{error:#}");
+                replay.different.push(Different { line, why });
+            }
         }
     }
     Ok(replay)

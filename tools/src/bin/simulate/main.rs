@@ -18,7 +18,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use tools::simulate::replay::{Replay, replay};
+use tools::simulate::replay::{Different, Replay, replay};
 
 /// Compares rules of adaptation in virtual time, on recorded paths or on synthetic ones.
 ///
@@ -30,6 +30,9 @@ struct Arguments {
     /// Make decisions again that were logged as JSON lines, and say which are not the same
     #[arg(long, value_name = "FILE", required = true)]
     replay: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, requires = "replay")]
+    json: bool,
     #[command(subcommand)]
     what: Option<What>,
 }
@@ -53,7 +56,7 @@ fn main() -> ExitCode {
         (Some(What::Many(many)), _) => many.run(),
         (Some(What::Scale(scale)), _) => scale.run(),
         (Some(What::Lab(lab)), _) => lab.run(),
-        (None, Some(log)) => again(&log),
+        (None, Some(log)) => again(&log, arguments.json),
         (None, None) => Ok(ExitCode::from(2)),
     };
     done.unwrap_or_else(|error| {
@@ -62,15 +65,20 @@ fn main() -> ExitCode {
     })
 }
 
-fn again(log: &Path) -> anyhow::Result<ExitCode> {
+fn again(log: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let file = File::open(log).with_context(|| log.display().to_string())?;
-    let Replay { same, different } = replay(BufReader::new(file))?;
-    for (line, why) in &different {
-        println!("{}:{line}: {why}", log.display());
+    let replayed = replay(BufReader::new(file))?;
+    let Replay { same, different } = &replayed;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&replayed)?);
+    } else {
+        for Different { line, why } in different {
+            println!("{}:{line}: {why}", log.display());
+        }
+        println!(
+            "{same} decisions are the same again, {} are not",
+            different.len()
+        );
     }
-    println!(
-        "{same} decisions are the same again, {} are not",
-        different.len()
-    );
     Ok(ExitCode::from(u8::from(!different.is_empty())))
 }
