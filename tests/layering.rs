@@ -14,7 +14,8 @@ use code::{File, files, names};
 /// origin does not know where media comes from, a source does not know who watches, and the manager never touches
 /// media. Whoever assembles them (`node`, the programs) is above them.
 const MODULES: &[(&str, &[&str], &[&str])] = &[
-    ("telemetry", &[], &[]),
+    ("traces", &[], &[]),
+    ("telemetry", &["net", "traces"], &[]),
     ("runtime", &[], &[]),
     ("shutdown", &[], &[]),
     ("pages", &[], &[]),
@@ -25,12 +26,12 @@ const MODULES: &[(&str, &[&str], &[&str])] = &[
     ("text", &[], &[]),
     ("token", &[], &[]),
     ("assets", &["text"], &[]),
-    ("net", &["pages", "text"], &["playlists"]),
+    ("net", &["pages", "text", "traces"], &["playlists"]),
     ("webhook", &["metrics", "net"], &["playlists"]),
     ("archive", &[], &["playlists"]),
     (
         "store",
-        &["archive", "pages", "text"],
+        &["archive", "pages", "text", "traces"],
         &["playlists", "segmenter"],
     ),
     ("control", &[], &["playlists"]),
@@ -45,7 +46,8 @@ const MODULES: &[(&str, &[&str], &[&str])] = &[
     (
         "origin",
         &[
-            "api", "control", "logfile", "metrics", "net", "store", "text", "token", "webhook",
+            "api", "control", "logfile", "metrics", "net", "store", "text", "token", "traces",
+            "webhook",
         ],
         &["playlists", "adaptation", "media"],
     ),
@@ -66,7 +68,15 @@ const MODULES: &[(&str, &[&str], &[&str])] = &[
     (
         "node",
         &[
-            "assets", "control", "net", "origin", "store", "token", "webhook",
+            "assets",
+            "control",
+            "net",
+            "origin",
+            "store",
+            "telemetry",
+            "token",
+            "traces",
+            "webhook",
         ],
         &["playlists", "adaptation"],
     ),
@@ -124,6 +134,16 @@ const FENCES: &[(&str, &[&str], &str)] = &[
     (
         "prost",
         &["src/control/encoding.rs", "src/control/protobuf.rs"],
+        "others see our own types",
+    ),
+    (
+        "opentelemetry",
+        &["src/traces/on.rs", "src/telemetry/exporting.rs"],
+        "others see our own types",
+    ),
+    (
+        "opentelemetry_sdk",
+        &["src/traces/on.rs", "src/telemetry/exporting.rs"],
         "others see our own types",
     ),
     (
