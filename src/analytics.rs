@@ -13,7 +13,6 @@
 mod ask;
 mod book;
 mod database;
-mod described;
 mod export;
 mod postgres;
 mod reckoning;
@@ -21,6 +20,7 @@ mod retention;
 mod routes;
 mod schema;
 mod sqlite;
+mod told;
 
 use std::{
     fmt,
@@ -31,7 +31,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -42,12 +42,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{ask::Question, book::Book, database::Database, export::Page};
+use self::{ask::Question, book::Book, database::Database, export::Page, told::Answer};
 pub use self::{
     export::{Export, Form, What, moment},
     routes::{Guard, router},
 };
-use crate::control::visits::Visits;
+use crate::{clock, control::visits::Visits};
 
 /// Where it is kept.
 #[derive(Clone, Deserialize, Serialize)]
@@ -95,7 +95,7 @@ struct Counts {
 #[derive(Debug)]
 enum Order {
     Take(Arc<Visits>, Reply<()>),
-    Ask(Question, Reply<serde_json::Value>),
+    Ask(Question, Reply<Answer>),
     Export(Export, Reply<Page>),
 }
 
@@ -159,7 +159,7 @@ impl Keeper {
         (counts.taken.load(Relaxed), counts.failed.load(Relaxed))
     }
 
-    async fn ask(&self, question: Question) -> Result<serde_json::Value, Unkept> {
+    async fn ask(&self, question: Question) -> Result<Answer, Unkept> {
         ordered(&self.read, |reply| Order::Ask(question, reply)).await
     }
 
@@ -261,10 +261,7 @@ async fn late(stop: &CancellationToken) {
 }
 
 fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-    })
+    clock::wall().millis()
 }
 
 impl FromStr for Where {

@@ -35,52 +35,36 @@ struct Analytics;
 /// The page to watch on, `/`, and the player alone, `/embed/{stream}`.
 pub fn player<S: Clone + Send + Sync + 'static>() -> Router<S> {
     static FILES: LazyLock<Files> = LazyLock::new(Files::of::<Player>);
-    Router::new()
-        .route(
-            "/",
-            get(async |headers: HeaderMap| FILES.answer("index.html", &headers)),
-        )
-        .route(
-            "/embed/{stream}",
-            // The page reads the name of the stream off its own address.
-            get(async |headers: HeaderMap| FILES.answer("embed.html", &headers)),
-        )
-        .route(
-            "/assets/{*path}",
-            get(async |Path(path): Path<String>, headers: HeaderMap| {
-                FILES.answer(&format!("assets/{path}"), &headers)
-            }),
-        )
+    page(&FILES).route(
+        "/embed/{stream}",
+        // The page reads the name of the stream off its own address.
+        get(async |headers: HeaderMap| FILES.answer("embed.html", &headers)),
+    )
 }
 
 /// The page to run it by: `/ops`.
 pub fn ops<S: Clone + Send + Sync + 'static>() -> Router<S> {
     static FILES: LazyLock<Files> = LazyLock::new(Files::of::<Ops>);
-    Router::new()
-        .route(
-            "/ops",
-            get(async |headers: HeaderMap| FILES.answer("index.html", &headers)),
-        )
-        .route(
-            "/ops/assets/{*path}",
-            get(async |Path(path): Path<String>, headers: HeaderMap| {
-                FILES.answer(&format!("assets/{path}"), &headers)
-            }),
-        )
+    Router::new().nest("/ops", page(&FILES))
 }
 
 /// What became of viewers: `/analytics`.
 pub fn analytics<S: Clone + Send + Sync + 'static>() -> Router<S> {
     static FILES: LazyLock<Files> = LazyLock::new(Files::of::<Analytics>);
+    Router::new().nest("/analytics", page(&FILES))
+}
+
+/// A page, and what it loads.
+fn page<S: Clone + Send + Sync + 'static>(files: &'static LazyLock<Files>) -> Router<S> {
     Router::new()
         .route(
-            "/analytics",
-            get(async |headers: HeaderMap| FILES.answer("index.html", &headers)),
+            "/",
+            get(async |headers: HeaderMap| files.answer("index.html", &headers)),
         )
         .route(
-            "/analytics/assets/{*path}",
+            "/assets/{*path}",
             get(async |Path(path): Path<String>, headers: HeaderMap| {
-                FILES.answer(&format!("assets/{path}"), &headers)
+                files.answer(&format!("assets/{path}"), &headers)
             }),
         )
 }

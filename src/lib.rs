@@ -8,6 +8,7 @@ pub mod analytics;
 pub mod api;
 pub mod archive;
 pub mod assets;
+pub mod clock;
 pub mod config;
 pub mod control;
 pub mod ingest;

@@ -8,7 +8,7 @@ use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
     path::PathBuf,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -23,6 +23,7 @@ use utoipa_axum::router::OpenApiRouter;
 pub use self::values::{Egress, RuleShares, Weight};
 use crate::{
     assets,
+    clock::unix_ms,
     control::{ControlConfig, Directive, Encoding, NodeKind},
     net::{self, Fetcher, FrontConfig, Limits, caller::Trusted},
     origin::{
@@ -303,8 +304,19 @@ impl Node {
             .clone()
             .unwrap_or_else(|| default_name(role.kind, &url));
         let lines = config.lines()?;
-        // Of their own: who tells of visits counts its messages by itself, and may take longer.
-        let told = config.lines()?;
+        let (directive_sender, directives) = watch::channel(Directive::Continue);
+        let word = Arc::new(Word::new(directive_sender));
+        let (way, routes) = match role.own {
+            Some(own) => (Way::Here(own.keeper), own.routes),
+            None => {
+                let way = Way::Managers {
+                    // Of its own: who tells of visits counts its messages by itself, and may take longer.
+                    lines: config.lines()?,
+                    keeper: word.keeper(),
+                };
+                (way, OpenApiRouter::new())
+            }
+        };
         let trust = Trusted {
             authorities: config.ca_file.clone(),
             own: None,
@@ -322,12 +334,9 @@ impl Node {
             .address
             .set(url.as_str().trim_end_matches('/').to_owned());
         let mut fetcher = Fetcher::trusting(config.ca_file.as_deref())?.traced(tracer.clone());
-        let (directive_sender, directives) = watch::channel(Directive::Continue);
         let (standing, standings) = watch::channel(role.standing);
 
-        let own = role.own.as_ref().map(|own| own.routes.clone());
-        let operators = ops::private_with(origin.clone(), own.unwrap_or_default())
-            .layer(Extension(hooks.clone()));
+        let operators = ops::private_with(origin.clone(), routes).layer(Extension(hooks.clone()));
         let mut tasks = JoinSet::new();
         let public = origin::public(origin.clone()).merge(assets::player());
         let (here, end) = (url.clone(), stop.clone());
@@ -352,11 +361,7 @@ impl Node {
             fetcher = fetcher.bearing(Arc::new(move || keys.errand()));
         }
         origin.pulled.by(fetcher.clone());
-        let word = Arc::new(Word::new(directive_sender));
-        let instance = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_millis() as u64;
+        let instance = unix_ms();
         for line in lines {
             let identity = Identity {
                 node: origin.node.clone(),
@@ -369,13 +374,6 @@ impl Node {
             let (standings, word) = (standings.clone(), word.clone());
             tasks.spawn(reporter::run(identity, origin, line, standings, word, stop));
         }
-        let way = match role.own {
-            Some(own) => Way::Here(own.keeper),
-            None => Way::Managers {
-                lines: told,
-                keeper: word.keeper(),
-            },
-        };
         tasks.spawn(uploading::run(
             Sweeper::new(origin.clone(), instance),
             way,

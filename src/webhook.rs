@@ -14,12 +14,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::Instant,
 };
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
-use playlists::WallTime;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -28,6 +27,7 @@ pub use delivery::{Delivery, Pace};
 use signing::Secrets;
 
 use crate::{
+    clock,
     metrics::Exposition,
     net::{Caller, caller::Trusted},
 };
@@ -185,13 +185,11 @@ impl Hooks {
 
     fn message(&self, kind: &'static str, data: &impl Serialize) -> anyhow::Result<Message> {
         let id = format!("evt_{:016x}{:016x}", getrandom::u64()?, getrandom::u64()?);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let millis = now.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(0));
         let event = Event {
             version: VERSION,
             id: &id,
             kind,
-            timestamp: WallTime::from_millis(millis).to_string(),
+            timestamp: clock::wall().to_string(),
             source: &self.source,
             data,
         };

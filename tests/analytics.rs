@@ -20,6 +20,7 @@ use segmenter::Synthetic;
 use serde_json::Value;
 use spillway::{
     analytics::Where,
+    clock,
     control::{
         ControlConfig, Encoding,
         visits::{End, Visits},
@@ -394,7 +395,7 @@ async fn who_cannot_show_that_it_is_a_node_is_not_believed() {
     };
     let office = Office::open(&address, &kept, &control).await;
     let manager = format!("http://{address}/");
-    let now = kept::now_ms();
+    let now = clock::unix_ms();
     let visits = told("node", now, 100, vec![visit(1, now, 10, [100, 0])]);
     for (control, status) in [
         (ControlConfig::default(), "401"),

@@ -1,5 +1,5 @@
-//! What operators are given beside the programs: man pages, completions, the tables of settings, the runbook, units, images, dashboards
-//! and workflows. True to what the programs take and say.
+//! What operators are given beside the programs: man pages, completions, the tables of settings, the runbook, units, images,
+//! manifests, dashboards and workflows. True to what the programs take and say.
 
 // They are read as YAML, which is here for the launcher of Pods.
 #![cfg(feature = "kubernetes")]
@@ -12,6 +12,8 @@ mod alerts;
 mod dashboards;
 #[path = "operations/images.rs"]
 mod images;
+#[path = "operations/manifests.rs"]
+mod manifests;
 #[path = "operations/pages.rs"]
 mod pages;
 #[path = "operations/settings.rs"]
@@ -22,12 +24,13 @@ mod units;
 mod workflows;
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use serde_json::Value;
-use tools::program::sibling;
+use tools::program::{is_installed, sibling};
 
 /// Every program that is shipped, and where it was built.
 fn programs() -> [(&'static str, PathBuf); 5] {
@@ -60,6 +63,27 @@ fn printed(program: &Path, words: &[&str]) -> String {
     String::from_utf8(said.stdout).unwrap()
 }
 
+/// A file of ours, `whose`, starts `program` with these words and variables: it has to know them.
+fn takes<'a>(
+    whose: &str,
+    program: &str,
+    words: impl Iterator<Item = &'a str>,
+    variables: impl Iterator<Item = &'a str>,
+) {
+    let found = programs().into_iter().find(|(name, _)| *name == program);
+    let (_, built) = found.unwrap_or_else(|| panic!("{whose}: there is no {program}"));
+    let help = printed(&built, &["--help"]);
+    for flag in words.filter(|word| word.starts_with("--")) {
+        assert!(help.contains(flag), "{whose}: {program} knows no {flag}");
+    }
+    for variable in variables {
+        assert!(
+            help.contains(&format!("[env: {variable}")),
+            "{whose}: {program} knows no {variable}"
+        );
+    }
+}
+
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
@@ -83,4 +107,27 @@ fn files(folder: &str) -> Vec<String> {
 
 fn yaml(name: &str) -> Value {
     serde_saphyr::from_str(&text(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// All names in the two places that tell metrics.
+fn metrics() -> BTreeSet<String> {
+    let sources = [
+        include_str!("../src/origin/exposed.rs"),
+        include_str!("../src/manager/exposed.rs"),
+    ];
+    let quoted = sources.iter().flat_map(|source| source.split('"'));
+    let named = quoted.filter(|text| text.starts_with("spillway_"));
+    let named = named.filter(|text| text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+    named.map(str::to_owned).collect()
+}
+
+/// Has Prometheus' own tool check what it is given; says what is not done where there is none.
+fn promtool(words: &[&str], otherwise: &str) {
+    if !is_installed("promtool") {
+        eprintln!("SKIPPED: promtool is not installed (Debian: prometheus); {otherwise}");
+        return;
+    }
+    let said = Command::new("promtool").args(words).output().unwrap();
+    let [out, err] = [&said.stdout, &said.stderr].map(|said| String::from_utf8_lossy(said));
+    assert!(said.status.success(), "{words:?}: {out}{err}");
 }

@@ -44,6 +44,16 @@ fn begin(mut node: Command, script: &str, arguments: &[&str]) -> Program {
     Program::start(script, node).unwrap()
 }
 
+/// The story goes on when it says `what`.
+async fn says(story: &mut Program, what: &str) {
+    let said = story
+        .says(PATIENCE, |line| (line == what).then_some(()))
+        .await;
+    if let Err(error) = said {
+        panic!("{error:#}\n{}", story.said_in_full().await.join("\n"));
+    }
+}
+
 async fn end(mut story: Program, script: &str, arguments: &[&str]) -> Value {
     let ended = story.ended(PATIENCE).await.unwrap();
     let said = story.said_in_full().await.join("\n");

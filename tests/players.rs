@@ -122,15 +122,8 @@ async fn hls_js_plays_without_a_stall() {
     }
     let primary = primary().await;
     let seconds = span().as_secs().to_string();
-    let seen = browse(
-        "play",
-        &[
-            &format!("{}/?stream=live", primary.url),
-            "--seconds",
-            &seconds,
-        ],
-    )
-    .await;
+    let page = format!("{}/?stream=live", primary.url);
+    let seen = browse(&[&page, "--seconds", &seconds]).await;
     println!("{name}: {seen}");
     assert_eq!(
         (&seen["stalls"], &seen["errors"]),
@@ -190,7 +183,7 @@ async fn sound_alone_plays_and_disturbs_nobody() {
     }
     for query in ["abr=client", "rung=audio"] {
         let page = format!("{}/?stream=live&{query}", primary.url);
-        let seen = browse("play", &[&page, "--seconds", "12"]).await;
+        let seen = browse(&[&page, "--seconds", "12"]).await;
         println!("{name}: {query}: {seen}");
         let none = Value::Array(vec![]);
         assert_eq!(
@@ -213,7 +206,7 @@ async fn breaks_and_tags_become_metadata() {
     let ladder = ["--rung", "320x180@200", "--preset", "ultrafast"];
     let primary = Primary::start("127.0.0.1", &clip, &ladder).await;
     let page = format!("{}/?stream=live", primary.url);
-    let seen = browse("play", &[&page, "--seconds", "10"]).await;
+    let seen = browse(&[&page, "--seconds", "10"]).await;
     let texts = seen["texts"].as_array().unwrap().iter();
     let metadata = texts.filter(|one| one["kind"] == "metadata");
     let keys: Vec<_> = metadata
@@ -272,7 +265,7 @@ async fn hls_js_stays_close_to_live() {
     let primary = Primary::start("127.0.0.1", "test", &arguments.concat()).await;
     let seconds = span().as_secs().to_string();
     let page = format!("{}/?stream=live", primary.url);
-    let seen = browse("play", &[&page, "--seconds", &seconds]).await;
+    let seen = browse(&[&page, "--seconds", &seconds]).await;
     // The first seconds are those in which it finds its place.
     let timeline = seen["timeline"].as_array().unwrap().iter().skip(10);
     let mut ages: Vec<f64> = timeline.filter_map(|now| now["age"].as_f64()).collect();
@@ -298,7 +291,7 @@ async fn hls_js_on_a_relay_that_is_told_to_stop_plays_on_from_the_primary() {
     let mut relay = Program::start("local-server", relay).unwrap();
     let urls = relay.ready().await.unwrap();
     let page = format!("{}/?stream=live", urls[0]);
-    let browsing = tokio::spawn(async move { browse("play", &[&page, "--seconds", "7"]).await });
+    let browsing = tokio::spawn(async move { browse(&[&page, "--seconds", "7"]).await });
     let there = async {
         let viewers = format!("{}/v1/viewers", urls[1]);
         while common::json(&viewers).await["viewers"][0]["segments"].as_u64() < Some(2) {
@@ -407,10 +400,9 @@ fn no_browser() -> Option<String> {
 }
 
 /// What the harness in a browser has seen.
-async fn browse(command: &str, arguments: &[&str]) -> Value {
+async fn browse(arguments: &[&str]) -> Value {
     let mut node = Command::new("node");
-    node.args(["tests/players/browser.mjs", command])
-        .args(arguments);
+    node.arg("tests/players/browser.mjs").args(arguments);
     let mut harness = Program::start("browser.mjs", node).unwrap();
     let seen = harness.says(span() + Duration::from_secs(90), |line| {
         serde_json::from_str(line).ok()

@@ -7,11 +7,16 @@ mod common;
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     time::{Duration, Instant},
 };
 
-use common::{Manager, Viewer, skip, system};
+use common::{Manager, Primary, Viewer, json, skip, system, system_with};
 use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpSocket,
+};
 use tools::{
     player::Ffmpeg,
     program::{Program, children, is_installed, is_running, signal},
@@ -19,7 +24,11 @@ use tools::{
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_viewer_after_the_threshold_lands_on_a_relay_that_is_gone_after_the_peak() {
-    let (primary, manager) = system(3).await;
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("spilling-after-the-peak");
+    let _ = std::fs::remove_dir_all(&kept);
+    std::fs::create_dir_all(&kept).unwrap();
+    let kept = format!("sqlite:{}", kept.join("viewers.db").display());
+    let (primary, manager) = system_with(3, &["--analytics", &kept]).await;
     let mut crowd = Vec::new();
     for _ in 0..3 {
         let mut viewer = Viewer::join(&manager.url, "paris", 20);
@@ -38,6 +47,7 @@ async fn the_viewer_after_the_threshold_lands_on_a_relay_that_is_gone_after_the_
         joined.elapsed()
     );
     let relay = relays(&manager)[0];
+    let (taken, length) = leave_in_mid_segment(&manager, "relay-paris-1", "oslo").await;
 
     for viewer in crowd.into_iter().chain([other, fourth]) {
         let summary = viewer.summary().await;
@@ -87,6 +97,77 @@ async fn the_viewer_after_the_threshold_lands_on_a_relay_that_is_gone_after_the_
             "no {action} in {reasons:#?}"
         );
     }
+    adds_up(primary, &manager, "relay-paris-1").await;
+    let oslo = totals(&manager, "region=oslo").await;
+    let octets = oslo["each"][0]["octets"].as_u64().unwrap();
+    assert!(
+        (taken..length).contains(&octets),
+        "{taken} of {length}: {oslo}"
+    );
+}
+
+/// Somebody of `region` takes the beginning of a segment from `node`, and is gone; tells how much of it, and how long it is.
+async fn leave_in_mid_segment(manager: &Manager, node: &str, region: &str) -> (u64, u64) {
+    let overview = manager.overview().await;
+    let node = nodes(&overview).find(|seen| seen["node"] == node).unwrap();
+    let url = node["url"].as_str().unwrap();
+    let viewer = format!("/live/live/v/00000000000000c1.{region}");
+    let playlist = reqwest::get(format!("{url}{viewer}/index.m3u8")).await;
+    let playlist = playlist.unwrap().text().await.unwrap();
+    let newest = playlist.lines().rfind(|line| line.ends_with(".m4s"));
+    let newest = newest.unwrap_or_else(|| panic!("no segment in {playlist}"));
+
+    // The rest of the segment does not fit into what the kernel takes for it.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(2048).unwrap();
+    let address = url.strip_prefix("http://").unwrap();
+    let mut line = socket.connect(address.parse().unwrap()).await.unwrap();
+    let asked = format!("GET {viewer}/{newest} HTTP/1.1\r\nhost: {address}\r\n\r\n");
+    line.write_all(asked.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let head = loop {
+        assert!(line.read_buf(&mut answer).await.unwrap() > 0);
+        if let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n")
+            && answer.len() > end + 4
+        {
+            break end + 4;
+        }
+    };
+    let said = String::from_utf8_lossy(&answer[..head]).to_lowercase();
+    let length = said
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
+    let length = length.unwrap_or_else(|| panic!("{said}"));
+    ((answer.len() - head) as u64, length.parse().unwrap())
+}
+
+/// What viewers took is what nodes have sent, once all have told it: a relay that has ended, and the primary, which is ended for that.
+async fn adds_up(mut primary: Primary, manager: &Manager, relay: &str) {
+    let metrics = reqwest::get(format!("{}/metrics", primary.private)).await;
+    let metrics = metrics.unwrap().text().await.unwrap();
+    let sent = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("spillway_sent_bytes_total "));
+    let sent: f64 = sent.unwrap_or_else(|| panic!("{metrics}")).parse().unwrap();
+    primary.program.stop().await.unwrap();
+    for node in ["primary", relay] {
+        let account = totals(manager, &format!("node={node}")).await["account"].clone();
+        assert!(is_met(&account), "{node}: {account}");
+        if node == "primary" {
+            assert_eq!(account["sent"].as_f64(), Some(sent), "{account}");
+        }
+    }
+    let all = totals(manager, "").await;
+    assert!(is_met(&all["account"]), "{all}");
+}
+
+fn is_met(account: &Value) -> bool {
+    let difference = account["difference"].as_f64();
+    difference.is_some_and(|difference| difference.abs() <= 0.001)
+}
+
+async fn totals(manager: &Manager, of: &str) -> Value {
+    json(&format!("{}/v1/analytics/totals?{of}", manager.url)).await
 }
 
 /// A relay that waits for the manager's word, once it is heard.

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What tools/run and tools/test have in common: words to the person at the terminal, Debian packages,
+# What the scripts in tools/ have in common: words to the person at the terminal, Debian packages,
 # the web pages. Sourced with the working directory at the root of the checkout.
 
 # FFmpeg's libraries and what it takes to bind them; a linker for Rust; a font for the clock of `test`.
@@ -82,7 +82,7 @@ web_packages() (
 # web_is_stale: some page has not been built from the sources that are here.
 web_is_stale() {
   local page
-  for page in web/dist/{player,ops}/index.html; do
+  for page in web/dist/{player,ops,analytics}/index.html; do
     [[ -f $page ]] || return 0
     [[ -z "$(find web/src web/build.mjs web/package.json web/package-lock.json -newer "$page" -print -quit)" ]] || return 0
   done

@@ -1,9 +1,10 @@
-//! Builds both pages into dist/: bundles, hashes, and writes the HTML that names the hashed files.
+//! Builds the pages into dist/: bundles, hashes, and writes the HTML that names the hashed files.
 //!
 //! The result is embedded into the server programs, so it holds everything the pages need, the
 //! licences of what was bundled included. Serving it is the server's business, not this file's.
 
 import { build } from "esbuild";
+import { existsSync } from "node:fs";
 import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -51,14 +52,22 @@ async function bundle({ name, base, html }) {
   }
 }
 
-/** A document with the names of the bundles in it, and the pieces of HTML that it shares with others: `{{stage}}` is pieces/stage.html. */
+/**
+ * A document with the names of the bundles in it, and the pieces of HTML that it shares with others: `{{stage}}` is
+ * pieces/stage.html beside it, or else in src/shared.
+ */
 async function filled(folder, file, names) {
   let text = await readFile(join(folder, file), "utf8");
   for (const [whole, piece] of text.matchAll(/\{\{(\w+)\}\}/g)) {
-    const put = names[piece] ?? (await readFile(join(folder, "pieces", `${piece}.html`), "utf8")).trimEnd();
+    const put = names[piece] ?? (await pieceOf(folder, piece)).trimEnd();
     text = text.replace(whole, () => put);
   }
   return text;
+}
+
+async function pieceOf(folder, piece) {
+  const [own, shared] = [folder, join(here, "src", "shared")].map((root) => join(root, "pieces", `${piece}.html`));
+  return readFile(existsSync(own) ? own : shared, "utf8");
 }
 
 /** The licence text of every package whose code went into the bundle, as a page. */

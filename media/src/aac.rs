@@ -40,6 +40,17 @@ impl Config {
         })
     }
 
+    /// AAC-LC of this many samples per second, if the table has that.
+    pub fn lc(rate: u32, channels: u8) -> Option<Self> {
+        let index = FREQUENCIES.iter().position(|known| *known == rate)?;
+        Some(Self {
+            object_type: 2,
+            frequency_index: index as u8,
+            rate,
+            channels,
+        })
+    }
+
     /// As an `AudioSpecificConfig`, of what a head can say.
     pub fn write(&self) -> [u8; 2] {
         [

@@ -1,14 +1,11 @@
 //! Writes CMAF (ISO/IEC 14496-12, 23000-19): an init section for H.264 whose parameter sets are in band and for AAC, and
 //! fragments. Where samples come from is somebody else's business.
 
-use crate::{Kind, aac, avc, boxes};
+use crate::{Kind, aac, avc, boxes, ts::TICKS};
 
 /// The tracks' ids, in the order in which they are listed.
 pub(crate) const PICTURES: u32 = 1;
 pub(crate) const SOUND: u32 = 2;
-
-/// Ticks per second of pictures. Of sound it is the rate of its samples.
-pub(crate) const TICKS: u32 = 90_000;
 
 /// What an init section says of pictures.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -18,7 +15,7 @@ pub(crate) struct Pictures {
     pub(crate) config: avc::Config,
 }
 
-/// An init section of the tracks that there are.
+/// An init section of the tracks that there are. Times of pictures are those of MPEG-TS; of sound they are in samples.
 pub(crate) fn init(pictures: Option<&Pictures>, sound: Option<&aac::Config>) -> Vec<u8> {
     let mut moov = full(
         b"mvhd",

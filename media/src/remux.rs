@@ -13,8 +13,8 @@ use std::ops::Range;
 pub use self::sound::Sound;
 use crate::{
     Error, Kind, aac, avc,
-    compose::{self, PICTURES, Run, SOUND, Sample, TICKS},
-    ts::{demux::demux, read},
+    compose::{self, PICTURES, Run, SOUND, Sample},
+    ts::{TICKS, demux::demux, read, ticks},
 };
 
 /// How a segment is coded, as far as its own octets say it; of a segment of which only the beginning is there, too.
@@ -121,10 +121,7 @@ pub fn remux(octets: &[u8], wanted: &Wanted<'_>) -> Result<Remuxed, Error> {
         None => sound,
     };
     let rate = programme.sound.map_or(TICKS, |sound| sound.rate);
-    let heard = sound
-        .frames
-        .first()
-        .map(|frame| in_ticks(frame.start, rate));
+    let heard = sound.frames.first().map(|frame| ticks(frame.start, rate));
     let begins = pictures.as_ref().map(|pictures| pictures.begins).or(heard);
     let begins = begins.ok_or(Error::NoKeyFrame)?;
     let step = pictures.as_ref().map_or(0, |pictures| pictures.step);
@@ -158,9 +155,7 @@ fn write(pictures: Option<&pictures::Pictures>, sound: &Sound, rate: u32, begins
         let first = split(&mut frames, |frame| frame.start < until);
         // What is heard after the last picture goes with it.
         let ends = frames.is_empty() && pictures.is_some();
-        let with = split(&mut heard, |frame| {
-            ends || in_ticks(frame.start, rate) < until
-        });
+        let with = split(&mut heard, |frame| ends || ticks(frame.start, rate) < until);
         let runs = [(PICTURES, first, shown), (SOUND, with, &sound.data[..])];
         let runs = runs.into_iter().filter_map(|(track, samples, octets)| {
             let start = samples.first()?.start;
@@ -179,7 +174,7 @@ fn write(pictures: Option<&pictures::Pictures>, sound: &Sound, rate: u32, begins
         let runs: Vec<_> = runs.collect();
         let next = [
             frames.first().map(|frame| frame.start),
-            heard.first().map(|frame| in_ticks(frame.start, rate)),
+            heard.first().map(|frame| ticks(frame.start, rate)),
         ];
         // Over a hole at once.
         let next = next.into_iter().flatten().min().unwrap_or(until);
@@ -230,10 +225,6 @@ impl Clock {
         let time = self.start.saturating_add(off);
         (off.abs() < FAR && time >= 0).then_some(time)
     }
-}
-
-fn in_ticks(start: u64, rate: u32) -> u64 {
-    (u128::from(start) * u128::from(TICKS) / u128::from(rate.max(1))) as u64
 }
 
 /// No segment is as long: what is so far from its beginning is damage.

@@ -102,7 +102,7 @@ fn units<'a>(octets: &'a [u8], run: &Run, timescale: u32) -> Result<Vec<Unit<'a>
 }
 
 /// From ticks of a track to those of MPEG-TS. What does not fit into 64 bits is wrapped, as all is to 33 in the end.
-fn ticks(time: u64, timescale: u32) -> u64 {
+pub(crate) fn ticks(time: u64, timescale: u32) -> u64 {
     (u128::from(time) * u128::from(TICKS) / u128::from(timescale.max(1))) as u64
 }
 
@@ -229,7 +229,7 @@ fn pes_head(to: &mut Vec<u8>, stream: u8, payload: Option<usize>, shown: u64, de
 }
 
 /// Per second, of time stamps.
-const TICKS: u32 = 90_000;
+pub const TICKS: u32 = 90_000;
 /// How long before it is decoded the first octet of a picture comes: enough for its octets and the sound beside it.
 const LEAD: u64 = TICKS as u64 / 5;
 const VIDEO: u8 = 0xe0;

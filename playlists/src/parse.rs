@@ -2,12 +2,12 @@
 //!
 //! Lenient about what it does not use, strict about what it does: a playlist that would lead
 //! its reader astray is an error that names the rule. Multivariant playlists are read by
-//! `m3u8_rs`, media playlists by `quick_m3u8`, which knows parts.
+//! `m3u8_rs`; media playlists, and what is said of content steering, by `quick_m3u8`, which knows parts and pathways.
 
 use m3u8_rs::{AlternativeMediaType, ClosedCaptionGroupId, MasterPlaylist};
 use quick_m3u8::{
     HlsLine, Reader,
-    config::ParsingOptionsBuilder,
+    config::{ParsingOptions, ParsingOptionsBuilder},
     tag::{KnownTag, hls},
 };
 
@@ -195,37 +195,29 @@ pub fn steering(text: &str) -> Result<Option<Steering>, ParseError> {
     let options = ParsingOptionsBuilder::new()
         .with_parsing_for_all_tags()
         .build();
-    let (mut reader, mut line) = (Reader::from_str(text, options), 0);
     let (mut server, mut first) = (None, None);
     let (mut way, mut pathways) = (None, Vec::<(String, String)>::new());
-    loop {
-        line += 1;
-        match reader.read_line() {
-            Ok(None) => break,
-            Ok(Some(HlsLine::KnownTag(KnownTag::Hls(hls::Tag::ContentSteering(tag))))) => {
+    each_line(text, options, |_, line| {
+        match line {
+            HlsLine::KnownTag(KnownTag::Hls(hls::Tag::ContentSteering(tag))) => {
                 server = Some(tag.server_uri().to_owned());
                 first = tag.pathway_id().map(str::to_owned);
             }
-            Ok(Some(HlsLine::KnownTag(KnownTag::Hls(hls::Tag::StreamInf(tag))))) => {
+            HlsLine::KnownTag(KnownTag::Hls(hls::Tag::StreamInf(tag))) => {
                 // What names none is on the one that is called so (RFC 8216bis section 4.4.6.2).
                 way = Some(tag.pathway_id().unwrap_or(".").to_owned());
             }
-            Ok(Some(HlsLine::Uri(uri))) => {
+            HlsLine::Uri(uri) => {
                 if let Some(way) = way.take()
                     && pathways.iter().all(|(known, _)| *known != way)
                 {
                     pathways.push((way, uri.to_string()));
                 }
             }
-            Ok(Some(_)) => {}
-            Err(error) => {
-                return Err(ParseError::Line {
-                    line,
-                    why: error.to_string(),
-                });
-            }
+            _ => {}
         }
-    }
+        Ok(())
+    })?;
     if let Some(at) = pathways
         .iter()
         .position(|(id, _)| Some(id) == first.as_ref())
@@ -257,29 +249,40 @@ pub fn media(text: &str) -> Result<MediaPlaylist, ParseError> {
         .with_parsing_for_all_tags()
         .without_parsing_for_daterange()
         .build();
-    let (mut reader, mut state, mut line) = (Reader::from_str(text, options), State::default(), 0);
-    loop {
-        line += 1;
-        match reader.read_line() {
-            Ok(None) => break,
-            Ok(Some(HlsLine::KnownTag(KnownTag::Hls(tag)))) => state.tag(tag)?,
-            Ok(Some(HlsLine::Uri(uri))) => state.uri(line, &uri)?,
-            Ok(Some(HlsLine::UnknownTag(tag))) if tag.name() == "-X-DATERANGE" => {
+    let mut state = State::default();
+    each_line(text, options, |number, line| {
+        match line {
+            HlsLine::KnownTag(KnownTag::Hls(tag)) => state.tag(tag)?,
+            HlsLine::Uri(uri) => state.uri(number, &uri)?,
+            HlsLine::UnknownTag(tag) if tag.name() == "-X-DATERANGE" => {
                 let value = tag.value().and_then(|value| str::from_utf8(value.0).ok());
                 let range = value.and_then(daterange::read);
                 // One that cannot be read tells nobody anything.
                 state.next.ranges.extend(range);
             }
-            Ok(Some(_)) => {}
-            Err(error) => {
-                return Err(ParseError::Line {
-                    line,
-                    why: error.to_string(),
-                });
-            }
+            _ => {}
         }
-    }
+        Ok(())
+    })?;
     state.finish()
+}
+
+/// Gives each line to `take`, with its number from 1 on.
+fn each_line<'a>(
+    text: &'a str,
+    options: ParsingOptions,
+    mut take: impl FnMut(usize, HlsLine<'a>) -> Result<(), ParseError>,
+) -> Result<(), ParseError> {
+    let mut reader = Reader::from_str(text, options);
+    for number in 1.. {
+        let line = reader.read_line().map_err(|error| ParseError::Line {
+            line: number,
+            why: error.to_string(),
+        })?;
+        let Some(line) = line else { break };
+        take(number, line)?;
+    }
+    Ok(())
 }
 
 /// What was read so far, and the segment that the next URI line completes.

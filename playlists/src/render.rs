@@ -272,7 +272,7 @@ fn write_segment(
     Ok(())
 }
 
-/// A relay takes the segments that it begins with whole. Such are no parts: none is longer than the
+/// What a relay took whole and could not take apart is no part: none is longer than the
 /// part target (RFC 8216bis section 4.4.4.9).
 fn is_divided(segment: &Segment, format: &Format) -> bool {
     let mut parts = segment.parts.iter();

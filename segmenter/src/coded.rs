@@ -107,7 +107,8 @@ impl Sets {
             match kind {
                 unit::SPS => known &= self.sps.iter().any(|set| set == unit),
                 unit::PPS => known &= self.pps.iter().any(|set| set == unit),
-                unit::DELIMITER | FILLER | 0 => {}
+                // Filler is bits that were paid for by whoever sent them, and by nobody else.
+                unit::DELIMITER | unit::FILLER | 0 => {}
                 _ => {
                     idr |= kind == unit::IDR;
                     units.push(unit);
@@ -194,19 +195,12 @@ impl Voice {
     }
 }
 
-/// The `AudioSpecificConfig` of AAC-LC (ISO/IEC 14496-3 section 1.6.2.1).
+/// The `AudioSpecificConfig` of AAC-LC.
 fn plain(rate: u32, channels: u16) -> Option<Vec<u8>> {
-    let index = RATES.iter().position(|known| *known == rate)? as u16;
-    let channels = Some(channels).filter(|channels| (1..=6).contains(channels))?;
-    let bits = 2 << 11 | index << 7 | channels << 3;
-    Some(bits.to_be_bytes().to_vec())
+    let channels = u8::try_from(channels).ok()?;
+    let config = aac::Config::lc(rate, channels).filter(|_| (1..=6).contains(&channels))?;
+    Some(config.write().to_vec())
 }
-
-/// By their index (ISO/IEC 14496-3 table 1.18).
-const RATES: [u32; 13] = [
-    96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000,
-    7_350,
-];
 
 fn put(octets: &mut Vec<u8>, unit: &[u8]) {
     octets.extend_from_slice(&[0, 0, 0, 1]);
@@ -215,8 +209,6 @@ fn put(octets: &mut Vec<u8>, unit: &[u8]) {
 
 /// Octets of a length.
 const LENGTH: usize = 4;
-/// Filler data (ITU-T H.264 table 7-1): bits that were paid for by whoever sent them, and by nobody else.
-const FILLER: u8 = 12;
 
 #[cfg(test)]
 mod tests {

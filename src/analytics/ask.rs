@@ -1,12 +1,13 @@
 //! What operators ask: who watches now, how it was over a time, and whether it adds up.
 
 use serde::Deserialize;
-use serde_json::{Value as Json, json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Unkept,
     database::{Database, Row, Value},
+    export::span,
+    told::{Account, Answer, Figures, NowTold, Octets, Point, RungPoint, Series, Totals, Watching},
 };
 
 #[derive(Clone, Debug)]
@@ -65,34 +66,40 @@ pub(super) async fn answer(
     database: &mut Database,
     question: &Question,
     now_ms: i64,
-) -> anyhow::Result<Json> {
-    match question {
-        Question::Now => now(database, now_ms).await,
-        Question::Series(asked) => series(database, asked, now_ms / 1000).await,
-        Question::Rungs(asked) => rungs(database, asked, now_ms / 1000).await,
-        Question::Totals(asked) => totals(database, asked, now_ms / 1000).await,
-    }
+) -> anyhow::Result<Answer> {
+    let now = now_ms / 1000;
+    Ok(match question {
+        Question::Now => Answer::Now(watching(database, now_ms).await?),
+        Question::Series(asked) => Answer::Series(series(database, asked, now).await?),
+        Question::Rungs(asked) => Answer::Rungs(rungs(database, asked, now).await?),
+        Question::Totals(asked) => Answer::Totals(totals(database, asked, now).await?),
+    })
 }
 
-async fn now(database: &mut Database, now_ms: i64) -> anyhow::Result<Json> {
+async fn watching(database: &mut Database, now_ms: i64) -> anyhow::Result<NowTold> {
     let sql = "
-        select p.stream, p.region, p.node, count(distinct v.session), cast(sum(v.stalls) as bigint)
+        select p.stream, p.region, p.node, count(distinct v.session)
         from visits v join places p on p.id = v.place
         where v.ended is null and v.seen > $1 group by p.stream, p.region, p.node order by 1, 2, 3
     ";
     let rows = database
         .rows(sql, vec![Value::Int(now_ms - RECENT_MS)])
         .await?;
-    let watching = rows.iter().map(|row| {
-        json!({
-            "stream": text(row, 0), "region": text(row, 1), "node": text(row, 2), "viewers": int(row, 3),
-        })
+    let watching = rows.iter().map(|row| Watching {
+        stream: text(row, 0),
+        region: text(row, 1),
+        node: text(row, 2),
+        viewers: int(row, 3),
     });
-    let viewers: i64 = rows.iter().map(|row| int(row, 3)).sum();
-    Ok(json!({ "at": now_ms / 1000, "viewers": viewers, "watching": watching.collect::<Vec<_>>() }))
+    let watching: Vec<_> = watching.collect();
+    Ok(NowTold {
+        at: now_ms / 1000,
+        viewers: watching.iter().map(|some| some.viewers).sum(),
+        watching,
+    })
 }
 
-async fn series(database: &mut Database, asked: &Asked, now: i64) -> anyhow::Result<Json> {
+async fn series(database: &mut Database, asked: &Asked, now: i64) -> anyhow::Result<Series> {
     let steps = Steps::of(asked, now)?;
     let by = asked.by.column();
     let sql = format!(
@@ -101,60 +108,63 @@ async fn series(database: &mut Database, asked: &Asked, now: i64) -> anyhow::Res
     );
     let rows = database.rows(&sql, asked.values(steps)).await?;
     let points = rows.iter().map(|row| {
-        let (at, sums) = (int(row, 0), row.get(2..).unwrap_or_default());
-        let mut point = figures(sums, steps.lasted(at, now));
-        point["at"] = at.into();
-        point["of"] = text(row, 1).into();
-        point
+        let (at, rest) = (int(row, 0), row.get(1..).unwrap_or_default());
+        let figures = figures(rest, steps.lasted(at, now));
+        Point { at, figures }
     });
-    let points: Vec<_> = points.collect();
-    Ok(json!({
-        "from": steps.from, "to": steps.to, "step": steps.step, "points": points, "cut": rows.len() as i64 == MOST,
-    }))
+    Ok(Series {
+        from: steps.from,
+        to: steps.to,
+        step: steps.step,
+        points: points.collect(),
+        cut: rows.len() as i64 == MOST,
+    })
 }
 
-async fn rungs(database: &mut Database, asked: &Asked, now: i64) -> anyhow::Result<Json> {
+async fn rungs(database: &mut Database, asked: &Asked, now: i64) -> anyhow::Result<Octets> {
     let steps = Steps::of(asked, now)?;
     let sql = format!(
         "select (s.at / $1) * $1, s.rung, cast(sum(s.octets) as bigint) from rungs s join places p on p.id = s.place
         where {FILTER} group by 1, 2 order by 1, 2 limit {MOST}"
     );
     let rows = database.rows(&sql, asked.values(steps)).await?;
-    let points = rows
-        .iter()
-        .map(|row| json!({ "at": int(row, 0), "rung": text(row, 1), "octets": int(row, 2) }));
-    let points: Vec<_> = points.collect();
-    Ok(json!({
-        "from": steps.from, "to": steps.to, "step": steps.step, "points": points, "cut": rows.len() as i64 == MOST,
-    }))
+    let points = rows.iter().map(|row| RungPoint {
+        at: int(row, 0),
+        rung: text(row, 1),
+        octets: int(row, 2),
+    });
+    Ok(Octets {
+        from: steps.from,
+        to: steps.to,
+        step: steps.step,
+        points: points.collect(),
+        cut: rows.len() as i64 == MOST,
+    })
 }
 
-async fn totals(database: &mut Database, asked: &Asked, now: i64) -> anyhow::Result<Json> {
+async fn totals(database: &mut Database, asked: &Asked, now: i64) -> anyhow::Result<Totals> {
     let steps = Steps::of(asked, now)?;
     let by = asked.by.column();
+    // The step is of no use here; PostgreSQL wants to see what it is.
     let sql = format!(
         "select {by}, {SUMS}, max(s.at / $1) from sums s join places p on p.id = s.place
         where {FILTER} group by 1 order by 1 limit {MOST}"
     );
     let rows = database.rows(&sql, asked.values(steps)).await?;
     let lasted = (steps.to.min(now) - steps.from).max(1);
-    let each = rows.iter().map(|row| {
-        let mut point = figures(row.get(1..).unwrap_or_default(), lasted);
-        point["of"] = text(row, 0).into();
-        point
-    });
-    let each: Vec<_> = each.collect();
-    let peak = peak(database, asked, steps).await?;
-    let account = account(database, asked, steps).await?;
-    Ok(json!({
-        "from": steps.from, "to": steps.to, "each": each, "peak_viewers": peak, "account": account,
-    }))
+    Ok(Totals {
+        from: steps.from,
+        to: steps.to,
+        each: rows.iter().map(|row| figures(row, lasted)).collect(),
+        peak_viewers: peak(database, asked, steps).await?,
+        account: account(database, asked, steps).await?,
+    })
 }
 
 /// The most viewers on average over a minute; of one stream, or of all. Of a region or a node it is not kept.
-async fn peak(database: &mut Database, asked: &Asked, steps: Steps) -> anyhow::Result<Json> {
+async fn peak(database: &mut Database, asked: &Asked, steps: Steps) -> anyhow::Result<Option<f64>> {
     if asked.region.is_some() || asked.node.is_some() {
-        return Ok(Json::Null);
+        return Ok(None);
     }
     let sql = "select max(watched) from peaks where stream = $1 and at >= $2 and at < $3";
     let stream = Value::text(asked.stream.clone().unwrap_or_default());
@@ -162,13 +172,17 @@ async fn peak(database: &mut Database, asked: &Asked, steps: Steps) -> anyhow::R
     let values = vec![stream, Value::Int(hour), Value::Int(steps.to)];
     let rows = database.rows(sql, values).await?;
     let watched = rows.first().map_or(0, |row| int(row, 0));
-    Ok(rounded(watched as f64 / 60_000.0))
+    Ok(Some(rounded(watched as f64 / 60_000.0)))
 }
 
 /// Whether what viewers took adds up to what nodes have sent. Nodes say what they sent in all, so that this is of a node or of all.
-async fn account(database: &mut Database, asked: &Asked, steps: Steps) -> anyhow::Result<Json> {
+async fn account(
+    database: &mut Database,
+    asked: &Asked,
+    steps: Steps,
+) -> anyhow::Result<Option<Account>> {
     if asked.stream.is_some() || asked.region.is_some() {
-        return Ok(Json::Null);
+        return Ok(None);
     }
     let node = Value::text(asked.node.clone().unwrap_or_default());
     let times = [steps.span, steps.from, steps.to].map(Value::Int);
@@ -185,13 +199,12 @@ async fn account(database: &mut Database, asked: &Asked, steps: Steps) -> anyhow
     let taken = database.rows(taken, values).await?;
     let first = |rows: &[Row], at| rows.first().map_or(0, |row| int(row, at));
     let (taken, seatless, sent) = (first(&taken, 0), first(&sent, 1), first(&sent, 0));
-    let difference = match sent {
-        0 => Json::Null,
-        sent => ((taken + seatless - sent) as f64 / sent as f64).into(),
-    };
-    Ok(
-        json!({ "sent": sent, "in_visits": taken, "without_seat": seatless, "difference": difference }),
-    )
+    Ok(Some(Account {
+        sent,
+        in_visits: taken,
+        without_seat: seatless,
+        difference: (sent != 0).then(|| (taken + seatless - sent) as f64 / sent as f64),
+    }))
 }
 
 impl Asked {
@@ -217,12 +230,7 @@ impl By {
 
 impl Steps {
     fn of(asked: &Asked, now: i64) -> Result<Self, Unkept> {
-        let moment = |text: &Option<String>, usual| match text {
-            Some(text) => super::moment(text).map_err(Unkept::Wrong),
-            None => Ok(usual),
-        };
-        let to = moment(&asked.to, now + 60)?;
-        let from = moment(&asked.from, to - 86_400)?;
+        let (from, to) = span(asked.from.as_deref(), asked.to.as_deref(), now)?;
         if from >= to {
             return Err(Unkept::Wrong(format!(
                 "from is {from}, which is not before to, {to}"
@@ -248,38 +256,42 @@ impl Steps {
 
     /// How long the step at `at` has lasted, and been asked for.
     fn lasted(&self, at: i64, now: i64) -> i64 {
-        let until = (at + self.step).min(now).min(self.to);
+        let until = at.saturating_add(self.step).min(now).min(self.to);
         (until - at.max(self.from)).max(1)
     }
 }
 
-/// Of sums over so many seconds, in the order of [`SUMS`].
-fn figures(sums: &[Value], seconds: i64) -> Json {
-    let of = |at: usize| sums.get(at).map_or(0, Value::int);
-    let watched = of(2);
+/// Of a name and sums over so many seconds, in the order of [`SUMS`].
+fn figures(row: &[Value], seconds: i64) -> Figures {
+    let (watched, stalled) = (int(row, 3), int(row, 5));
     let stalled_share = match watched {
         0 => 0.0,
-        watched => of(4) as f64 / watched as f64,
+        watched => stalled as f64 / watched as f64,
     };
-    json!({
-        "viewers": rounded(watched as f64 / (seconds as f64 * 1000.0)),
-        "joins": of(0), "visits": of(1), "watched_s": watched / 1000,
-        "stalls": of(3), "stalled_s": rounded(of(4) as f64 / 1000.0),
-        "stalled_share": rounded(stalled_share),
-        "starved": of(5), "octets": of(6),
-    })
+    Figures {
+        of: text(row, 0),
+        viewers: rounded(watched as f64 / (seconds as f64 * 1000.0)),
+        joins: int(row, 1),
+        visits: int(row, 2),
+        watched_s: watched / 1000,
+        stalls: int(row, 4),
+        stalled_s: rounded(stalled as f64 / 1000.0),
+        stalled_share: rounded(stalled_share),
+        starved: int(row, 6),
+        octets: int(row, 7),
+    }
 }
 
-fn rounded(value: f64) -> Json {
-    ((value * 1e6).round() / 1e6).into()
+fn rounded(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
 }
 
 fn int(row: &[Value], at: usize) -> i64 {
     row.get(at).map_or(0, Value::int)
 }
 
-fn text(row: &[Value], at: usize) -> &str {
-    row.get(at).map_or("", Value::str)
+fn text(row: &[Value], at: usize) -> String {
+    row.get(at).map_or("", Value::str).to_owned()
 }
 
 const SUMS: &str = "
@@ -329,6 +341,7 @@ mod tests {
             (asked("2026-11-30", "2026-11-29", None), "is not before to"),
             (asked("0", "100", Some(30)), "step is 30"),
             (asked("yesterday", "100", None), "\"yesterday\" is no time"),
+            (asked("-9223372036854775808", "100", None), "is no time"),
         ] {
             let error = Steps::of(&asked, 0).unwrap_err().to_string();
             assert!(error.contains(told), "{error}");

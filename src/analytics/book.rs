@@ -238,14 +238,7 @@ fn read(row: &Row) -> Standing {
         place: int(0),
         began: int(1),
         seen: int(2),
-        sums: Sums {
-            watched: int(3),
-            stalls: int(4),
-            stalled: int(5),
-            starved: int(6),
-            octets: int(7),
-            ..Sums::default()
-        },
+        sums: Sums::of([0, 0, int(3), int(4), int(5), int(6), int(7)]),
         rungs: serde_json::from_str(str(8)).unwrap_or_default(),
         ended: Some(str(9))
             .filter(|ended| !ended.is_empty())
@@ -254,27 +247,9 @@ fn read(row: &Row) -> Standing {
 }
 
 fn row(session: i64, visit: &Standing) -> Row {
-    let Sums {
-        joins: _,
-        visits: _,
-        watched,
-        stalls,
-        stalled,
-        starved,
-        octets,
-    } = visit.sums;
-    let numbers = [
-        session,
-        visit.place,
-        visit.began,
-        visit.seen,
-        watched,
-        stalls,
-        stalled,
-        starved,
-        octets,
-    ];
-    let mut row: Row = numbers.map(Value::Int).to_vec();
+    let [_, _, sums @ ..] = visit.sums.columns();
+    let numbers = [session, visit.place, visit.began, visit.seen];
+    let mut row: Row = numbers.into_iter().chain(sums).map(Value::Int).collect();
     // A map of text and numbers: nothing can fail.
     row.push(Value::text(
         serde_json::to_string(&visit.rungs).unwrap_or_default(),
@@ -285,19 +260,8 @@ fn row(session: i64, visit: &Standing) -> Row {
 
 fn sums_rows(span: i64, of: &Minutes) -> Vec<Row> {
     let rows = of.sums.iter().map(|((at, place), sums)| {
-        let Sums {
-            joins,
-            visits,
-            watched,
-            stalls,
-            stalled,
-            starved,
-            octets,
-        } = *sums;
-        let numbers = [
-            span, *at, *place, joins, visits, watched, stalls, stalled, starved, octets,
-        ];
-        numbers.map(Value::Int).to_vec()
+        let numbers = [span, *at, *place].into_iter().chain(sums.columns());
+        numbers.map(Value::Int).collect()
     });
     rows.collect()
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::{
-    Where,
+    Unkept, Where,
     database::{Database, Row, Value},
 };
 
@@ -113,6 +113,7 @@ pub(super) async fn page(database: &mut Database, export: Export) -> anyhow::Res
         keys,
         thousandfold,
     } = export.what.kind();
+    let sql = format!("{sql} limit {LINES}");
     let factor = if thousandfold { 1000 } else { 1 };
     let mut values = vec![
         Value::Int(export.from.saturating_mul(factor)),
@@ -128,7 +129,7 @@ pub(super) async fn page(database: &mut Database, export: Export) -> anyhow::Res
         start
     };
     values.extend(export.after.clone().unwrap_or_else(start));
-    let rows = database.rows(sql, values).await?;
+    let rows = database.rows(&sql, values).await?;
     let mut text = String::new();
     if first && export.form == Form::Csv {
         text.push_str(&head.join(","));
@@ -151,7 +152,8 @@ pub(super) async fn page(database: &mut Database, export: Export) -> anyhow::Res
 }
 
 struct Kind {
-    sql: &'static str,
+    /// Without its limit.
+    sql: String,
     head: &'static [&'static str],
     /// Columns, before those of the head, that say where the next page begins.
     keys: usize,
@@ -163,31 +165,41 @@ impl What {
     fn kind(self) -> Kind {
         match self {
             Self::Visits => Kind {
-                sql: VISITS,
+                sql: VISITS.to_owned(),
                 head: &VISITS_HEAD,
                 keys: 4,
                 thousandfold: true,
             },
-            Self::Minutes => Kind {
-                sql: MINUTES,
-                head: &SUMS_HEAD,
-                keys: 2,
-                thousandfold: false,
-            },
-            Self::Hours => Kind {
-                sql: HOURS,
-                head: &SUMS_HEAD,
-                keys: 2,
-                thousandfold: false,
-            },
+            Self::Minutes => Kind::sums(60),
+            Self::Hours => Kind::sums(3600),
             Self::Rungs => Kind {
-                sql: RUNGS,
+                sql: RUNGS.to_owned(),
                 head: &RUNGS_HEAD,
                 keys: 3,
                 thousandfold: false,
             },
         }
     }
+}
+
+impl Kind {
+    fn sums(span: i64) -> Self {
+        Self {
+            sql: sums(span),
+            head: &SUMS_HEAD,
+            keys: 2,
+            thousandfold: false,
+        }
+    }
+}
+
+fn sums(span: i64) -> String {
+    format!(
+        "
+select s.at, s.place, s.at, p.stream, p.region, p.node, s.joins, s.visits, s.watched, s.stalls, s.stalled, s.starved, s.octets
+from sums s join places p on p.id = s.place
+where s.span = {span} and s.at >= $1 and s.at < $2 and (s.at, s.place) > ($3, $4) order by s.at, s.place"
+    )
 }
 
 fn line(text: &mut String, form: Form, head: &[&str], columns: &[Value]) {
@@ -242,7 +254,9 @@ pub fn moment(text: &str) -> Result<i64, String> {
     let wrong =
         || format!("{text:?} is no time: seconds since 1970, 2026-11-29 or 2026-11-29T20:00:00Z");
     if let Ok(seconds) = text.parse() {
-        return Ok(seconds);
+        // Of no calendar, and nothing that can be reckoned with.
+        let known = chrono::DateTime::from_timestamp(seconds, 0);
+        return known.map(|time| time.timestamp()).ok_or_else(wrong);
     }
     let (day, time) = text.split_once('T').unwrap_or((text, "00:00:00"));
     let day = chrono::NaiveDate::parse_from_str(day, "%Y-%m-%d").map_err(|_| wrong())?;
@@ -252,6 +266,13 @@ pub fn moment(text: &str) -> Result<i64, String> {
         .find_map(|form| chrono::NaiveTime::parse_from_str(time, form).ok())
         .ok_or_else(wrong)?;
     Ok(day.and_time(time).and_utc().timestamp())
+}
+
+/// From when until when somebody asks: until now, and of a day, if nothing else is said.
+pub(super) fn span(from: Option<&str>, to: Option<&str>, now: i64) -> Result<(i64, i64), Unkept> {
+    let time = |text: Option<&str>, usual| text.map_or(Ok(usual), moment).map_err(Unkept::Wrong);
+    let to = time(to, now + 60)?;
+    Ok((time(from, to - 86_400)?, to))
 }
 
 const SESSION: &str = "session";
@@ -277,7 +298,7 @@ select v.seen, v.session, v.place, v.began,
 v.session, p.stream, p.region, p.node, v.began, v.seen, v.watched, v.stalls, v.stalled, v.starved, v.octets, v.rungs, v.ended
 from visits v join places p on p.id = v.place
 where v.seen >= $1 and v.seen < $2 and (v.seen, v.session, v.place, v.began) > ($3, $4, $5, $6)
-order by v.seen, v.session, v.place, v.began limit 2000
+order by v.seen, v.session, v.place, v.began
 ";
 
 const SUMS_HEAD: [&str; 11] = [
@@ -294,27 +315,15 @@ const SUMS_HEAD: [&str; 11] = [
     "octets",
 ];
 
-const MINUTES: &str = "
-select s.at, s.place, s.at, p.stream, p.region, p.node, s.joins, s.visits, s.watched, s.stalls, s.stalled, s.starved, s.octets
-from sums s join places p on p.id = s.place
-where s.span = 60 and s.at >= $1 and s.at < $2 and (s.at, s.place) > ($3, $4) order by s.at, s.place limit 2000
-";
-
-const HOURS: &str = "
-select s.at, s.place, s.at, p.stream, p.region, p.node, s.joins, s.visits, s.watched, s.stalls, s.stalled, s.starved, s.octets
-from sums s join places p on p.id = s.place
-where s.span = 3600 and s.at >= $1 and s.at < $2 and (s.at, s.place) > ($3, $4) order by s.at, s.place limit 2000
-";
-
 const RUNGS_HEAD: [&str; 6] = ["at", "stream", "region", "node", "rung", "octets"];
 
 const RUNGS: &str = "
 select s.at, s.place, s.rung, s.at, p.stream, p.region, p.node, s.rung, s.octets
 from rungs s join places p on p.id = s.place
-where s.span = 3600 and s.at >= $1 and s.at < $2 and (s.at, s.place, s.rung) > ($3, $4, $5) order by s.at, s.place, s.rung limit 2000
+where s.span = 3600 and s.at >= $1 and s.at < $2 and (s.at, s.place, s.rung) > ($3, $4, $5) order by s.at, s.place, s.rung
 ";
 
-/// As the statements have it.
+/// On a page.
 const LINES: usize = 2000;
 
 #[cfg(test)]
@@ -327,7 +336,8 @@ mod tests {
         assert_eq!(moment("2025-11-29"), Ok(1_764_374_400));
         assert_eq!(moment("2025-11-29T20:00:00Z"), Ok(1_764_446_400));
         assert_eq!(moment("2025-11-29T20:00"), Ok(1_764_446_400));
-        for wrong in ["", "now", "2025-13-01", "2025-11-29T25:00:00Z"] {
+        let never = i64::MAX.to_string();
+        for wrong in ["", "now", "2025-13-01", "2025-11-29T25:00:00Z", &never] {
             assert!(moment(wrong).unwrap_err().contains("is no time"), "{wrong}");
         }
     }

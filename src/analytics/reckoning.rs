@@ -49,8 +49,8 @@ pub(super) struct Run {
 }
 
 impl Sums {
-    /// Field by field; a field that is added cannot be forgotten here.
-    fn each(self, other: Self, with: impl Fn(i64, i64) -> i64) -> Self {
+    /// As columns have them, in this order; a field that is added cannot be forgotten here.
+    pub(super) fn columns(self) -> [i64; 7] {
         let Self {
             joins,
             visits,
@@ -60,15 +60,26 @@ impl Sums {
             starved,
             octets,
         } = self;
+        [joins, visits, watched, stalls, stalled, starved, octets]
+    }
+
+    pub(super) fn of(columns: [i64; 7]) -> Self {
+        let [joins, visits, watched, stalls, stalled, starved, octets] = columns;
         Self {
-            joins: with(joins, other.joins),
-            visits: with(visits, other.visits),
-            watched: with(watched, other.watched),
-            stalls: with(stalls, other.stalls),
-            stalled: with(stalled, other.stalled),
-            starved: with(starved, other.starved),
-            octets: with(octets, other.octets),
+            joins,
+            visits,
+            watched,
+            stalls,
+            stalled,
+            starved,
+            octets,
         }
+    }
+
+    /// Field by field.
+    fn each(self, other: Self, with: impl Fn(i64, i64) -> i64) -> Self {
+        let (ours, theirs) = (self.columns(), other.columns());
+        Self::of(std::array::from_fn(|at| with(ours[at], theirs[at])))
     }
 
     pub(super) fn plus(self, other: Self) -> Self {
@@ -84,46 +95,40 @@ impl Minutes {
     /// Puts down what is new in `told`, of a session of which this is `known`, and has it known.
     pub(super) fn put(&mut self, known: &mut Vec<Standing>, told: Standing) {
         let first = known.is_empty();
-        let same = |visit: &&mut Standing| (visit.place, visit.began) == (told.place, told.began);
-        let (before, place) = match known.iter_mut().find(same) {
-            Some(before) => (before.clone(), before),
-            None => {
-                let new = Standing {
-                    place: told.place,
-                    began: told.began,
-                    seen: told.began,
-                    ..Standing::default()
-                };
-                let begun = Sums {
-                    joins: i64::from(first),
-                    visits: 1,
-                    ..Sums::default()
-                };
-                self.add(minute(told.began), told.place, begun);
-                known.push(new.clone());
-                let last = known.len() - 1;
-                (new, &mut known[last])
-            }
-        };
-        let new = told.sums.beyond(before.sums);
-        let shares = Shares::of(before.seen, told.seen);
+        let same = |visit: &Standing| (visit.place, visit.began) == (told.place, told.began);
+        let nth = known.iter().position(same).unwrap_or_else(|| {
+            let begun = Sums {
+                joins: i64::from(first),
+                visits: 1,
+                ..Sums::default()
+            };
+            self.add(minute(told.began), told.place, begun);
+            known.push(Standing {
+                place: told.place,
+                began: told.began,
+                seen: told.began,
+                ..Standing::default()
+            });
+            known.len() - 1
+        });
+        let visit = &mut known[nth];
+        let new = told.sums.beyond(visit.sums);
+        let shares = Shares::of(visit.seen, told.seen);
         for (at, sums) in shares.split_sums(new) {
             self.add(at, told.place, sums);
         }
-        for (rung, octets) in &told.rungs {
-            let known = before.rungs.get(rung).copied().unwrap_or(0);
-            let new = octets.saturating_sub(known).max(0);
+        for (rung, octets) in told.rungs {
+            let known = visit.rungs.entry(rung.clone()).or_default();
+            let new = octets.saturating_sub(*known).max(0);
+            *known += new;
             for (at, octets) in shares.split(new) {
-                *self
-                    .rungs
-                    .entry((at, told.place, rung.clone()))
-                    .or_default() += octets;
+                let key = (at, told.place, rung.clone());
+                *self.rungs.entry(key).or_default() += octets;
             }
-            place.rungs.insert(rung.clone(), known + new);
         }
-        place.sums = before.sums.plus(new);
-        if told.seen >= before.seen {
-            (place.seen, place.ended) = (told.seen, told.ended);
+        visit.sums = visit.sums.plus(new);
+        if told.seen >= visit.seen {
+            (visit.seen, visit.ended) = (told.seen, told.ended);
         }
     }
 
@@ -153,7 +158,7 @@ impl Minutes {
 impl Run {
     /// What is new in `told`, by minute: sent, and without a seat.
     pub(super) fn hear(&mut self, told: Self) -> HashMap<i64, (i64, i64)> {
-        let shares = Shares::of(self.seen.max(told.seen - LONGEST), told.seen);
+        let shares = Shares::of(self.seen, told.seen);
         let new = |told: i64, known: i64| told.saturating_sub(known).max(0);
         let mut minutes = HashMap::<i64, (i64, i64)>::new();
         for (at, octets) in shares.split(new(told.sent, self.sent)) {
@@ -203,30 +208,14 @@ impl Shares {
     }
 
     fn split_sums(&self, sums: Sums) -> BTreeMap<i64, Sums> {
-        let mut minutes = BTreeMap::<i64, Sums>::new();
-        let Sums {
-            joins: _,
-            visits: _,
-            watched,
-            stalls,
-            stalled,
-            starved,
-            octets,
-        } = sums;
-        type Field = fn(&mut Sums) -> &mut i64;
-        let fields: [(i64, Field); 5] = [
-            (watched, |sums| &mut sums.watched),
-            (stalls, |sums| &mut sums.stalls),
-            (stalled, |sums| &mut sums.stalled),
-            (starved, |sums| &mut sums.starved),
-            (octets, |sums| &mut sums.octets),
-        ];
-        for (amount, field) in fields {
+        let mut minutes = BTreeMap::<i64, [i64; 7]>::new();
+        for (column, amount) in sums.columns().into_iter().enumerate() {
             for (at, part) in self.split(amount) {
-                *field(minutes.entry(at).or_default()) += part;
+                minutes.entry(at).or_default()[column] += part;
             }
         }
-        minutes
+        let sums = |(at, columns)| (at, Sums::of(columns));
+        minutes.into_iter().map(sums).collect()
     }
 }
 

@@ -11,7 +11,7 @@ pub(super) async fn tidy(
     database: &mut Database,
     retention: Retention,
     now_ms: i64,
-) -> anyhow::Result<u64> {
+) -> anyhow::Result<()> {
     let lost = vec![Value::Int(now_ms - LOST_MS)];
     database.each(LOSE, vec![lost]).await?;
     let cut = |days: u32| now_ms - i64::from(days) * DAY_MS;
@@ -40,11 +40,11 @@ pub(super) async fn tidy(
             }
             // What nodes tell waits meanwhile, but not for long.
             if gone >= AT_ONCE {
-                return Ok(gone);
+                return Ok(());
             }
         }
     }
-    Ok(gone)
+    Ok(())
 }
 
 const LOSE: &str = "update visits set ended = 'lost' where ended is null and seen < $1";

@@ -18,8 +18,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Export, Form, Keeper, Unkept, What,
     ask::{Asked, Question},
-    described::{NowTold, Octets, Refusals, Series, Totals},
-    moment, now_ms,
+    export::span,
+    now_ms,
+    told::{NowTold, Octets, Refusals, Series, Totals},
 };
 use crate::{
     api::{Problem, Query},
@@ -120,12 +121,8 @@ struct Wanted {
 #[utoipa::path(get, path = "/v1/analytics/export", tag = "analytics", params(Wanted),
     responses((status = 200, description = "A line for each.", content((String = "text/csv"), (String = "application/jsonl"))), Refusals))]
 async fn export(State(keeper): State<Keeper>, Query(wanted): Query<Wanted>) -> Answer {
-    let time = |text: &Option<String>, usual| match text.as_deref() {
-        Some(text) => moment(text).map_err(Problem::bad_request),
-        None => Ok(usual),
-    };
-    let to = time(&wanted.to, now_ms() / 1000 + 60)?;
-    let from = time(&wanted.from, to - 86_400)?;
+    let (from, to) = (wanted.from.as_deref(), wanted.to.as_deref());
+    let (from, to) = span(from, to, now_ms() / 1000)?;
     let (kind, name) = match wanted.format {
         Form::Csv => ("text/csv; charset=utf-8", "csv"),
         Form::Jsonl => ("application/jsonl", "jsonl"),

@@ -16,7 +16,7 @@ use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, mpsc as jobs},
     thread::JoinHandle,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use playlists::{Format, MediaTime, Segment, WallTime};
@@ -33,6 +33,7 @@ use self::{
     shelf::Shelf,
     writer::{Job, Trouble, Writer},
 };
+use crate::clock;
 
 /// The archives of a node's streams.
 #[derive(Debug)]
@@ -200,10 +201,7 @@ impl Archive {
 
     /// The programme is over.
     pub fn end(&mut self) {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        self.owe(Job::End(since.as_millis() as i64));
+        self.owe(Job::End(clock::wall().millis()));
     }
 
     /// Deletes all of it.

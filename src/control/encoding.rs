@@ -63,39 +63,41 @@ impl Encoding {
 
     /// What is told of viewers, which is JSON always.
     pub fn read_visits(octets: &[u8]) -> Result<Visits, Unreadable> {
-        let what = "what is told of viewers";
-        let broken = |error: serde_json::Error| Unreadable::Broken {
-            what,
-            why: error.to_string(),
-        };
-        let Versioned { version: found } = serde_json::from_slice(octets).map_err(broken)?;
-        if found != u32::from(VERSION) {
-            return Err(Unreadable::Version { what, found });
-        }
-        serde_json::from_slice(octets).map_err(broken)
+        json("what is told of viewers", octets)
     }
 
     pub fn read<M: Message>(self, octets: &[u8]) -> Result<M, Unreadable> {
-        let broken = |why: String| Unreadable::Broken { what: M::NAME, why };
-        let found = match self {
-            Self::Json => serde_json::from_slice::<Versioned>(octets)
-                .map(|said| said.version)
-                .map_err(|error| broken(error.to_string()))?,
-            Self::Protobuf => <WireVersioned as prost::Message>::decode(octets)
-                .map(|said| said.version)
-                .map_err(|error| broken(error.to_string()))?,
-        };
-        if found != u32::from(VERSION) {
-            let what = M::NAME;
-            return Err(Unreadable::Version { what, found });
-        }
         match self {
-            Self::Json => serde_json::from_slice(octets).map_err(|error| broken(error.to_string())),
-            Self::Protobuf => <M::Wire as prost::Message>::decode(octets)
-                .map_err(|error| broken(error.to_string()))?
-                .try_into()
-                .map_err(broken),
+            Self::Json => json(M::NAME, octets),
+            Self::Protobuf => protobuf(octets),
         }
+    }
+}
+
+fn json<T: DeserializeOwned>(what: &'static str, octets: &[u8]) -> Result<T, Unreadable> {
+    let broken = |error: serde_json::Error| Unreadable::Broken {
+        what,
+        why: error.to_string(),
+    };
+    let Versioned { version } = serde_json::from_slice(octets).map_err(broken)?;
+    ours(what, version)?;
+    serde_json::from_slice(octets).map_err(broken)
+}
+
+fn protobuf<M: Message>(octets: &[u8]) -> Result<M, Unreadable> {
+    let broken = |why: String| Unreadable::Broken { what: M::NAME, why };
+    let unread = |error: prost::DecodeError| broken(error.to_string());
+    let WireVersioned { version } = prost::Message::decode(octets).map_err(unread)?;
+    ours(M::NAME, version)?;
+    let wire = <M::Wire as prost::Message>::decode(octets).map_err(unread)?;
+    wire.try_into().map_err(broken)
+}
+
+/// Before the rest is read, which another version may have otherwise.
+fn ours(what: &'static str, found: u32) -> Result<(), Unreadable> {
+    match found == u32::from(VERSION) {
+        true => Ok(()),
+        false => Err(Unreadable::Version { what, found }),
     }
 }
 

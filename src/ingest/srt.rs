@@ -9,13 +9,7 @@ mod cookie;
 pub mod stream_id;
 pub mod ts;
 
-use std::{
-    collections::HashMap,
-    io,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
@@ -30,7 +24,10 @@ use self::{
     cookie::{Cookies, First},
 };
 use super::desk::Desk;
-use crate::net::limits::{Addresses, Counted};
+use crate::{
+    clock,
+    net::limits::{Addresses, Counted},
+};
 
 /// Listens on `address`; on `[::]` for IPv4 as well.
 pub fn bind(address: SocketAddr) -> anyhow::Result<UdpSocket> {
@@ -118,8 +115,7 @@ impl Listener {
             let _ = inbox.try_send(datagram);
             return;
         }
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        let minute = since.unwrap_or_default().as_secs() / 60;
+        let minute = clock::since_1970().as_secs() / 60;
         match self.cookies.read(&datagram, from, minute) {
             First::Conclusion => {}
             First::Induction(answer) => {

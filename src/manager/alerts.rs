@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::view::{AlertView, NodeView};
 
-/// A node is lost, or has not been heard for [`PATIENCE`].
+/// A node is lost, or has not been heard for as long as operators wait for one.
 const SILENT: &str = "node-silent";
 /// A node that serves says that it should not be sent anybody.
 const TROUBLED: &str = "node-troubled";
@@ -25,19 +25,20 @@ type Key = (String, Option<String>, Option<String>, Option<String>);
 
 impl Alerts {
     /// What holds `now`, gravest first, then by age. `streams` has the alerts of each node's streams; `crowded` the regions
-    /// that are.
+    /// that are. `patience` is how long a node may be silent.
     pub(super) fn look<'a>(
         &mut self,
         nodes: &[NodeView],
         streams: impl IntoIterator<Item = (&'a str, &'a BTreeMap<String, Vec<String>>)>,
         crowded: impl IntoIterator<Item = (String, String)>,
+        patience: Duration,
         now: Duration,
     ) -> Vec<AlertView> {
         let mut found = Vec::new();
         for node in nodes {
             let at = || (Some(node.node.clone()), node.region.clone(), None);
             let heard = Duration::from_millis(node.heard_ms);
-            if node.state == "lost" || (node.state != "launching" && heard > PATIENCE) {
+            if node.state == "lost" || (node.state != "launching" && heard > patience) {
                 let told = format!("not heard for {} s", heard.as_secs());
                 found.push((SILENT, at(), told));
             }
@@ -125,9 +126,6 @@ fn meaning(name: &str) -> &'static str {
 const PASSING: [&str; 2] = [SHORT, CROWDED];
 const LASTING: u64 = 5;
 
-/// Three heartbeats.
-const PATIENCE: Duration = Duration::from_secs(6);
-
 /// That are shown at a time.
 const MOST: usize = 200;
 const MOST_OF_A_STREAM: usize = 16;
@@ -144,7 +142,8 @@ mod tests {
             BTreeMap::from([("demo".to_owned(), names)])
         };
         let look = |alerts: &mut Alerts, streams: &BTreeMap<_, _>, at| {
-            let seen = alerts.look(&[], [("primary", streams)], [], Duration::from_secs(at));
+            let (patience, now) = (Duration::from_secs(6), Duration::from_secs(at));
+            let seen = alerts.look(&[], [("primary", streams)], [], patience, now);
             seen.into_iter()
                 .map(|alert| (alert.name, alert.for_s))
                 .collect::<Vec<_>>()

@@ -54,8 +54,6 @@ pub(super) struct Clerk {
     lookups: lookups::Lookups,
     alerts: Alerts,
     past: Past,
-    /// When the past was last added to.
-    noted: Option<Instant>,
     /// Newest first.
     history: VecDeque<Arc<Decision>>,
     decisions: broadcast::Sender<Arc<Decision>>,
@@ -97,7 +95,6 @@ impl Clerk {
             lookups: lookups::Lookups::default(),
             alerts: Alerts::default(),
             past: Past::new(),
-            noted: None,
             history: VecDeque::new(),
             decisions: voices.decisions,
             routing: voices.routing,
@@ -116,11 +113,13 @@ impl Clerk {
         let period = (self.config.balancer.heartbeat / 4).max(Duration::from_millis(10));
         let mut ticks = tokio::time::interval(period);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut steps = Past::steps(self.started);
         loop {
             tokio::select! {
                 Some(message) = inbox.recv() => self.answer(message),
                 Some(done) = self.work.join_next() => self.done(done),
                 _ = ticks.tick() => self.tick(),
+                _ = steps.tick() => self.remember(),
                 Ok(()) = tenures.changed() => {
                     let tenure = tenures.borrow_and_update().clone();
                     self.take_office(tenure);
@@ -168,6 +167,11 @@ impl Clerk {
     fn now(&self) -> Moment {
         let micros = self.started.elapsed().as_micros();
         Moment::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+
+    /// How long operators wait for a node to say something: three heartbeats, and not less than [`PATIENCE`].
+    fn patience(&self) -> Duration {
+        (self.config.balancer.heartbeat * 3).max(PATIENCE)
     }
 
     /// Begins to decide, or ceases to. What nodes said lately is known; what another manager decided is not,
@@ -289,7 +293,9 @@ impl Clerk {
                 (None, BTreeSet::from_iter(known.then_some(node)))
             }
         };
-        let _ = self.lookups.ask(viewer, nodes, reply, Instant::now());
+        let now = Instant::now();
+        let deadline = now + self.patience();
+        let _ = self.lookups.ask(viewer, nodes, reply, now, deadline);
     }
 
     fn present(&self) -> Result<Present, Refused> {
@@ -408,11 +414,6 @@ impl Clerk {
         let now = self.now();
         self.end_overdue();
         self.lookups.settle(Instant::now());
-        if self.noted.is_none_or(|noted| noted.elapsed() >= Past::STEP) {
-            self.noted = Some(Instant::now());
-            let overview = self.overview();
-            self.past.note(&overview, now);
-        }
         if self.tenure.is_active() {
             if let Some(rehearsal) = &mut self.rehearsal {
                 let known = self.balancer.primary_node();
@@ -435,6 +436,11 @@ impl Clerk {
             self.nodes.retain(|_, (_, at)| heard(*at));
         }
         self.publish();
+    }
+
+    fn remember(&mut self) {
+        let (overview, now) = (self.overview(), self.now());
+        self.past.note(&overview, now);
     }
 
     fn tell(&mut self, event: Event) {
@@ -548,6 +554,9 @@ impl Clerk {
         known.map_or(&self.config.primary, |(heartbeat, _)| &heartbeat.url)
     }
 }
+
+/// Three heartbeats of the usual length.
+const PATIENCE: Duration = Duration::from_secs(6);
 
 /// Decisions kept for operators.
 const HISTORY: usize = 200;

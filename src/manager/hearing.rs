@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use axum::{
-    Extension, Router,
+    Router,
     body::{Body, Bytes},
-    extract::{DefaultBodyLimit, State},
+    extract::{DefaultBodyLimit, FromRequest, Request, State, rejection::BytesRejection},
     http::{
         HeaderMap, StatusCode,
         header::{CONTENT_TYPE, HeaderValue},
@@ -19,7 +19,6 @@ use axum::{
 use super::{
     desk::Desk,
     gate::{Caller, Gate, Pass, Refusal},
-    lease::Tenure,
     report,
     routes::undecided,
 };
@@ -53,96 +52,74 @@ struct Hearing {
     gate: Gate,
 }
 
-/// What is said, as far as that matters before it is read.
-struct Message<'a> {
-    path: &'static str,
-    caller: &'a Caller<'a>,
-    body: &'a [u8],
+/// What was posted, and by whom.
+struct Post {
+    connection: Option<Arc<Connection>>,
+    client: Option<Client>,
+    headers: HeaderMap,
+    body: Bytes,
 }
 
 /// An answer, written, and how.
 type Reply = Result<(Encoding, Vec<u8>), Problem>;
 
-async fn heartbeat(
-    State(hearing): State<Arc<Hearing>>,
-    connection: Option<Extension<Arc<Connection>>>,
-    client: Option<Extension<Client>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let caller = caller(connection.as_ref(), client, &headers);
-    let message = Message {
-        path: HEARTBEAT_PATH,
-        caller: &caller,
-        body: &body,
-    };
+async fn heartbeat(State(hearing): State<Arc<Hearing>>, post: Post) -> Response {
     let hear = async |encoding| {
-        let reply = hearing.hear(&caller, encoding, &body).await?;
+        let reply = hearing.hear(&post, encoding).await?;
         Ok((encoding, encoding.write(&reply)))
     };
-    hearing.answer(message, hear).await
+    hearing.answer(HEARTBEAT_PATH, &post, hear).await
 }
 
 /// What an operator asked for, of one node.
-async fn answer(
-    State(hearing): State<Arc<Hearing>>,
-    connection: Option<Extension<Arc<Connection>>>,
-    client: Option<Extension<Client>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let caller = caller(connection.as_ref(), client, &headers);
-    let message = Message {
-        path: ANSWER_PATH,
-        caller: &caller,
-        body: &body,
-    };
+async fn answer(State(hearing): State<Arc<Hearing>>, post: Post) -> Response {
     let note = async |encoding| {
-        hearing.note(&caller, encoding, &body).await?;
+        hearing.note(&post, encoding).await?;
         Ok((encoding, encoding.write(&Noted { version: VERSION })))
     };
-    hearing.answer(message, note).await
+    hearing.answer(ANSWER_PATH, &post, note).await
 }
 
-async fn visits(
-    State(hearing): State<Arc<Hearing>>,
-    connection: Option<Extension<Arc<Connection>>>,
-    client: Option<Extension<Client>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let caller = caller(connection.as_ref(), client, &headers);
-    let message = Message {
-        path: VISITS_PATH,
-        caller: &caller,
-        body: &body,
-    };
+async fn visits(State(hearing): State<Arc<Hearing>>, post: Post) -> Response {
     let keep = async |encoding| {
-        hearing.keep(&caller, encoding, &body).await?;
+        hearing.keep(&post, encoding).await?;
         Ok((Encoding::Json, b"{}".to_vec()))
     };
-    hearing.answer(message, keep).await
+    hearing.answer(VISITS_PATH, &post, keep).await
 }
 
-fn caller<'a>(
-    connection: Option<&'a Extension<Arc<Connection>>>,
-    client: Option<Extension<Client>>,
-    headers: &'a HeaderMap,
-) -> Caller<'a> {
-    Caller {
-        connection: connection.map(|connection| &*connection.0),
-        client: client.map(|client| client.0),
-        headers,
+impl<S: Send + Sync> FromRequest<S> for Post {
+    type Rejection = BytesRejection;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, BytesRejection> {
+        let known = request.extensions();
+        Ok(Self {
+            connection: known.get::<Arc<Connection>>().cloned(),
+            client: known.get::<Client>().copied(),
+            headers: request.headers().clone(),
+            body: Bytes::from_request(request, state).await?,
+        })
+    }
+}
+
+impl Post {
+    fn caller(&self) -> Caller<'_> {
+        Caller {
+            connection: self.connection.as_deref(),
+            client: self.client,
+            headers: &self.headers,
+        }
     }
 }
 
 impl Hearing {
     async fn answer(
         &self,
-        message: Message<'_>,
+        path: &'static str,
+        post: &Post,
         hear: impl AsyncFnOnce(Encoding) -> Reply,
     ) -> Response {
-        let (pass, answer) = self.admitted(message, hear).await;
+        let (pass, answer) = self.admitted(path, post, hear).await;
         let (mut head, octets) = match answer {
             Ok((encoding, octets)) => {
                 let kind = HeaderValue::from_static(encoding.content_type());
@@ -163,10 +140,11 @@ impl Hearing {
     /// With the pass of who is heard, as also a refusal that comes later is for nobody else.
     async fn admitted(
         &self,
-        Message { path, caller, body }: Message<'_>,
+        path: &'static str,
+        post: &Post,
         hear: impl AsyncFnOnce(Encoding) -> Reply,
     ) -> (Option<Pass>, Reply) {
-        let kind = caller.headers.get(CONTENT_TYPE);
+        let kind = post.headers.get(CONTENT_TYPE);
         let content_type = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         // A web page cannot send these types to another site unasked, so none can pose as a node.
         let Some(encoding) = Encoding::of(content_type) else {
@@ -180,31 +158,22 @@ impl Hearing {
         let said = Said {
             path,
             content_type,
-            body,
+            body: &post.body,
         };
-        match self.gate.admit(caller, &said) {
+        let caller = post.caller();
+        match self.gate.admit(&caller, &said) {
             Ok(pass) => (Some(pass), hear(encoding).await),
             Err(refusal) => {
-                self.gate.complain(caller, None, &refusal);
+                self.gate.complain(&caller, None, &refusal);
                 (None, Err(refusal.into()))
             }
         }
     }
 
-    async fn hear(
-        &self,
-        caller: &Caller<'_>,
-        encoding: Encoding,
-        body: &[u8],
-    ) -> Result<HeartbeatReply, Problem> {
-        let heartbeat = match report::read(encoding, body) {
-            Ok(heartbeat) => heartbeat,
-            Err(told) => return self.refuse(caller, None, Refusal(StatusCode::BAD_REQUEST, told)),
-        };
+    async fn hear(&self, post: &Post, encoding: Encoding) -> Result<HeartbeatReply, Problem> {
+        let read = report::read(encoding, &post.body);
+        let heartbeat = self.vouched(post, read, |heartbeat| &heartbeat.node)?;
         let node = heartbeat.node.clone();
-        if let Err(refusal) = self.gate.may_be(caller, &node) {
-            return self.refuse(caller, Some(&node), refusal);
-        }
         match self.desk.heartbeat(heartbeat).await? {
             Ok(mut reply) => {
                 reply.visits = self.keeper.is_some() && !reply.standby;
@@ -212,69 +181,59 @@ impl Hearing {
             }
             Err(refused) => {
                 let told = format!("{node}: {refused}");
-                self.refuse(caller, Some(&node), Refusal(StatusCode::CONFLICT, told))
+                let refusal = Refusal(StatusCode::CONFLICT, told);
+                Err(self.refuse(post, Some(&node), refusal))
             }
         }
     }
 
-    async fn note(
-        &self,
-        caller: &Caller<'_>,
-        encoding: Encoding,
-        body: &[u8],
-    ) -> Result<(), Problem> {
-        let read: Result<Answer, Unreadable> = encoding.read(body);
-        let answer = match read {
-            Ok(answer) => answer,
-            Err(why) => {
-                let refusal = Refusal(StatusCode::BAD_REQUEST, why.to_string());
-                return self.refuse(caller, None, refusal);
-            }
-        };
-        if let Err(refusal) = self.gate.may_be(caller, &answer.node) {
-            return self.refuse(caller, Some(&answer.node), refusal);
-        }
+    async fn note(&self, post: &Post, encoding: Encoding) -> Result<(), Problem> {
+        let read: Result<Answer, Unreadable> = encoding.read(&post.body);
+        let read = read.map_err(|why| why.to_string());
+        let answer = self.vouched(post, read, |answer| &answer.node)?;
         Ok(self.desk.note(answer).await?)
     }
 
     /// What is told of viewers; it is there for good once this returns.
-    async fn keep(
-        &self,
-        caller: &Caller<'_>,
-        encoding: Encoding,
-        body: &[u8],
-    ) -> Result<(), Problem> {
+    async fn keep(&self, post: &Post, encoding: Encoding) -> Result<(), Problem> {
         let Some(keeper) = &self.keeper else {
             let told = "this manager keeps no analytics (--analytics)";
-            return Err(Problem(StatusCode::NOT_FOUND, told.to_owned()));
+            return Err(Problem::not_found(told));
         };
         if encoding != Encoding::Json {
             let told = format!("visits are sent as {}", Encoding::Json.content_type());
             return Err(Problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, told));
         }
-        let visits = match report::visits(body) {
-            Ok(visits) => visits,
-            Err(told) => return self.refuse(caller, None, Refusal(StatusCode::BAD_REQUEST, told)),
-        };
-        let node = visits.node.clone();
-        if let Err(refusal) = self.gate.may_be(caller, &node) {
-            return self.refuse(caller, Some(&node), refusal);
-        }
-        if !matches!(self.desk.routing().borrow().tenure, Tenure::Active { .. }) {
+        let read = report::visits(&post.body);
+        let visits = self.vouched(post, read, |visits| &visits.node)?;
+        if !self.desk.routing().borrow().tenure.is_active() {
             return Err(undecided());
         }
         let kept = keeper.take(Arc::new(visits)).await;
         Ok(kept?)
     }
 
-    fn refuse<T>(
+    /// What was read, if it could be, and if whoever said it may be the node that it names.
+    fn vouched<M>(
         &self,
-        caller: &Caller<'_>,
-        node: Option<&str>,
-        refusal: Refusal,
-    ) -> Result<T, Problem> {
-        self.gate.complain(caller, node, &refusal);
-        Err(refusal.into())
+        post: &Post,
+        read: Result<M, String>,
+        node: fn(&M) -> &str,
+    ) -> Result<M, Problem> {
+        let message = read.map_err(|told| {
+            let refusal = Refusal(StatusCode::BAD_REQUEST, told);
+            self.refuse(post, None, refusal)
+        })?;
+        let node = node(&message);
+        match self.gate.may_be(&post.caller(), node) {
+            Ok(()) => Ok(message),
+            Err(refusal) => Err(self.refuse(post, Some(node), refusal)),
+        }
+    }
+
+    fn refuse(&self, post: &Post, node: Option<&str>, refusal: Refusal) -> Problem {
+        self.gate.complain(&post.caller(), node, &refusal);
+        refusal.into()
     }
 }
 

@@ -1,15 +1,19 @@
 //! What operators may say: drain this node, hold that region to so many relays; and what they may ask: what would become
 //! of that, and after viewers. Only with the token that the manager was started with; without one, nobody may.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+mod words;
 
-use adaptation::region::{Override, Pin, Premise, Refused, Region};
+use std::{sync::Arc, time::Duration};
+
+use adaptation::region::{Override, Refused};
 use axum::{
     Json,
-    extract::{DefaultBodyLimit, State, rejection::JsonRejection},
+    extract::{DefaultBodyLimit, Request, State, rejection::JsonRejection},
     http::{HeaderMap, StatusCode, header::AUTHORIZATION},
+    middleware::{self, Next},
+    response::Response,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use utoipa::{
     IntoResponses, Modify, ToSchema,
@@ -20,6 +24,7 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use self::words::{Held, Supposed, Weight, named, read};
 use super::{
     desk::{Desk, Look},
     view::{Decision, Lookup},
@@ -84,6 +89,8 @@ struct Counter {
 }
 
 pub(super) fn router(desk: Desk, operator: Arc<Operator>) -> OpenApiRouter {
+    let counter = Counter { desk, operator };
+    let allowed = middleware::from_fn_with_state(counter.clone(), allowed);
     OpenApiRouter::new()
         .routes(routes!(known))
         .routes(routes!(foresee))
@@ -93,7 +100,18 @@ pub(super) fn router(desk: Desk, operator: Arc<Operator>) -> OpenApiRouter {
         .routes(routes!(weigh))
         .routes(routes!(pin, unpin))
         .layer(DefaultBodyLimit::max(4096))
-        .with_state(Counter { desk, operator })
+        .route_layer(allowed)
+        .with_state(counter)
+}
+
+/// Before anything else is looked at.
+async fn allowed(
+    State(counter): State<Counter>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    counter.operator.check(request.headers())?;
+    Ok(next.run(request).await)
 }
 
 /// How the token is asked for, in the description.
@@ -118,33 +136,9 @@ struct Done {
 }
 
 /// Whether the token is right
-#[utoipa::path(get, path = "/v1/operator", tag = "operator", security(("operator" = [])), responses(Taken))]
-async fn known(State(counter): State<Counter>, headers: HeaderMap) -> Answer {
-    counter.operator.check(&headers)?;
-    Ok(Json(Done { done: true }))
-}
-
-/// What would be otherwise.
-#[derive(Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
-struct Supposed {
-    /// What operators would say, as the log of decisions has it: `{"drain": {"node": "relay-1"}}`, for example.
-    #[schema(value_type = Vec<serde_json::Value>)]
-    overrides: Vec<Override>,
-    /// Viewers of regions, on whatever node.
-    viewers: BTreeMap<String, u32>,
-    /// How far ahead; less than 1 is taken as 1, and more than 600 as 600.
-    seconds: u64,
-}
-
-impl Default for Supposed {
-    fn default() -> Self {
-        Self {
-            overrides: Vec::new(),
-            viewers: BTreeMap::new(),
-            seconds: 60,
-        }
-    }
+#[utoipa::path(get, path = "/v1/operator", tag = "operator", security(("operator" = [])), responses(Taken, Refusals))]
+async fn known() -> Json<Done> {
+    Json(Done { done: true })
 }
 
 /// What would be decided, in the order of time.
@@ -165,21 +159,12 @@ struct Ahead {
     responses((status = 200, description = "In the order of time.", body = Foreseen), (status = 500, description = "It could not be foreseen.", body = Told), Refusals))]
 async fn foresee(
     State(counter): State<Counter>,
-    headers: HeaderMap,
     body: Result<Json<Supposed>, JsonRejection>,
 ) -> Result<Json<Foreseen>, Problem> {
-    counter.operator.check(&headers)?;
     let supposed = read(body)?;
-    let viewers = supposed.viewers.iter();
-    let viewers: Result<_, Problem> = viewers
-        .map(|(region, viewers)| Ok((named(region)?, *viewers)))
-        .collect();
-    let premise = Premise {
-        overrides: supposed.overrides,
-        viewers: viewers?,
-    };
+    let span = Duration::from_secs(u64::from(supposed.seconds).clamp(1, 600));
+    let premise = supposed.into();
     let present = counter.desk.present().await?.map_err(refused)?;
-    let span = Duration::from_secs(supposed.seconds.clamp(1, 600));
     let foreseen = tokio::task::spawn_blocking(move || {
         present
             .balancer
@@ -207,14 +192,13 @@ async fn foresee(
 
 /// One viewer, as the nodes know it that have viewers
 #[utoipa::path(get, path = "/v1/viewers/{viewer}", tag = "operator", security(("operator" = [])),
-    params(("viewer" = String, Path, description = "An id, which is in the URLs of the viewer's playlists, or its first 16 digits")),
+    params(("viewer" = String, Path, pattern = "^[0-9A-Fa-f]{16}([.][A-Za-z0-9._-]*)?$", max_length = 200,
+        description = "An id, which is in the URLs of the viewer's playlists, or its first 16 digits")),
     responses((status = 200, description = "What nodes say.", body = Lookup), Refusals))]
 async fn viewer(
     State(counter): State<Counter>,
     Path(viewer): Path<String>,
-    headers: HeaderMap,
 ) -> Result<Json<Lookup>, Problem> {
-    counter.operator.check(&headers)?;
     let digits = viewer.split('.').next().unwrap_or_default();
     if viewer.len() > 200 || digits.len() != 16 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
         let told =
@@ -243,9 +227,7 @@ async fn viewer(
 async fn viewers(
     State(counter): State<Counter>,
     Path(node): Path<String>,
-    headers: HeaderMap,
 ) -> Result<Json<Lookup>, Problem> {
-    counter.operator.check(&headers)?;
     let lookup = counter.look(Look::Node(node.clone())).await?;
     if lookup.asked == 0 {
         return Err(refused(Refused::Unknown { node }));
@@ -255,119 +237,57 @@ async fn viewers(
 
 /// No more joins for this node, and its viewers are moved elsewhere
 #[utoipa::path(post, path = "/v1/nodes/{node}/drain", tag = "operator", security(("operator" = [])),
-    params(("node" = String, Path, description = "As `/v1/nodes` calls it")), responses(Taken))]
-async fn drain(
-    State(counter): State<Counter>,
-    Path(node): Path<String>,
-    headers: HeaderMap,
-) -> Answer {
-    counter.obey(&headers, Override::Drain { node }).await
+    params(("node" = String, Path, description = "As `/v1/nodes` calls it")), responses(Taken, Refusals))]
+async fn drain(State(counter): State<Counter>, Path(node): Path<String>) -> Answer {
+    counter.obey(Override::Drain { node }).await
 }
 
 /// Takes it back
 #[utoipa::path(delete, path = "/v1/nodes/{node}/drain", tag = "operator", security(("operator" = [])),
-    params(("node" = String, Path, description = "As `/v1/nodes` calls it")), responses(Taken))]
-async fn undrain(
-    State(counter): State<Counter>,
-    Path(node): Path<String>,
-    headers: HeaderMap,
-) -> Answer {
-    counter.obey(&headers, Override::Undrain { node }).await
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct Weight {
-    /// 1 is usual.
-    #[schema(minimum = 0, maximum = 1000)]
-    weight: f64,
+    params(("node" = String, Path, description = "As `/v1/nodes` calls it")), responses(Taken, Refusals))]
+async fn undrain(State(counter): State<Counter>, Path(node): Path<String>) -> Answer {
+    counter.obey(Override::Undrain { node }).await
 }
 
 /// How many of the joins a node has, beside others of its region
 #[utoipa::path(put, path = "/v1/nodes/{node}/weight", tag = "operator", security(("operator" = [])), request_body = Weight,
-    params(("node" = String, Path, description = "As `/v1/nodes` calls it")), responses(Taken))]
+    params(("node" = String, Path, description = "As `/v1/nodes` calls it")), responses(Taken, Refusals))]
 async fn weigh(
     State(counter): State<Counter>,
     Path(node): Path<String>,
-    headers: HeaderMap,
     body: Result<Json<Weight>, JsonRejection>,
 ) -> Answer {
-    counter.operator.check(&headers)?;
     let weight = read(body)?.weight;
-    counter
-        .obey(&headers, Override::Weigh { node, weight })
-        .await
-}
-
-/// At least one of the two.
-#[derive(Default, Deserialize, ToSchema)]
-#[schema(min_properties = 1)]
-#[serde(default, deny_unknown_fields)]
-struct Held {
-    /// No fewer relays and no more.
-    #[schema(nullable = false)]
-    relays: Option<usize>,
-    /// Joins go to this node while it serves, whatever its region.
-    #[schema(nullable = false)]
-    node: Option<String>,
+    counter.obey(Override::Weigh { node, weight }).await
 }
 
 /// Holds a region to so many relays, or to one node
 #[utoipa::path(put, path = "/v1/regions/{region}/pin", tag = "operator", security(("operator" = [])), request_body = Held,
-    params(("region" = String, Path, pattern = "^[A-Za-z0-9-]{1,32}$")), responses(Taken))]
+    params(("region" = String, Path, pattern = "^[A-Za-z0-9-]{1,32}$")), responses(Taken, Refusals))]
 async fn pin(
     State(counter): State<Counter>,
     Path(region): Path<String>,
-    headers: HeaderMap,
     body: Result<Json<Held>, JsonRejection>,
 ) -> Answer {
-    counter.operator.check(&headers)?;
-    let (region, Held { relays, node }) = (named(&region)?, read(body)?);
-    let pin = Pin { relays, node };
-    counter.obey(&headers, Override::Pin { region, pin }).await
+    let (region, pin) = (named(region)?, read(body)?.into());
+    counter.obey(Override::Pin { region, pin }).await
 }
 
 /// Lets it go as it goes
 #[utoipa::path(delete, path = "/v1/regions/{region}/pin", tag = "operator", security(("operator" = [])),
-    params(("region" = String, Path, pattern = "^[A-Za-z0-9-]{1,32}$")), responses(Taken))]
-async fn unpin(
-    State(counter): State<Counter>,
-    Path(region): Path<String>,
-    headers: HeaderMap,
-) -> Answer {
-    counter.operator.check(&headers)?;
-    let region = named(&region)?;
-    counter.obey(&headers, Override::Unpin { region }).await
+    params(("region" = String, Path, pattern = "^[A-Za-z0-9-]{1,32}$")), responses(Taken, Refusals))]
+async fn unpin(State(counter): State<Counter>, Path(region): Path<String>) -> Answer {
+    let region = named(region)?;
+    counter.obey(Override::Unpin { region }).await
 }
 
 /// What comes of an operator's word, for the description.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only described")]
-enum Taken {
-    /// Taken.
-    #[response(status = 200)]
-    Done(#[to_schema] Done),
-    /// It makes no sense, and why.
-    #[response(status = 400)]
-    Wrong(#[to_schema] Told),
-    /// Without the token.
-    #[response(status = 401)]
-    Unknown(#[to_schema] Told),
-    /// This manager has no token, so that nobody may.
-    #[response(status = 403)]
-    Never(#[to_schema] Told),
-    /// There is no such node.
-    #[response(status = 404)]
-    Nobody(#[to_schema] Told),
-    /// It cannot be done to this one.
-    #[response(status = 409)]
-    Refused(#[to_schema] Told),
-    /// The manager is stopping.
-    #[response(status = 503)]
-    Closing(#[to_schema] Told),
-}
+#[response(status = 200, description = "Taken.")]
+struct Taken(#[to_schema] Done);
 
-/// Why an operator is not told, for the description.
+/// Why nothing comes of it, for the description.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only described")]
 enum Refusals {
@@ -392,8 +312,7 @@ enum Refusals {
 }
 
 impl Counter {
-    async fn obey(&self, headers: &HeaderMap, wanted: Override) -> Answer {
-        self.operator.check(headers)?;
+    async fn obey(&self, wanted: Override) -> Answer {
         self.desk.obey(wanted).await?.map_err(refused)?;
         Ok(Json(Done { done: true }))
     }
@@ -413,23 +332,6 @@ fn refused(refused: Refused) -> Problem {
         _ => StatusCode::CONFLICT,
     };
     Problem(status, refused.to_string())
-}
-
-/// An operator is told of a name that is none, where a viewer gets the default.
-fn named(text: &str) -> Result<Region, Problem> {
-    let region = Region::new(text);
-    if region.as_str() == text.to_ascii_lowercase() {
-        return Ok(region);
-    }
-    let told = format!("{text:?} is no region: 1 to 32 letters, digits and '-'");
-    Err(Problem(StatusCode::BAD_REQUEST, told))
-}
-
-fn read<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
-    match body {
-        Ok(Json(value)) => Ok(value),
-        Err(error) => Err(Problem(StatusCode::BAD_REQUEST, error.body_text())),
-    }
 }
 
 fn digest(token: &str) -> [u8; 32] {

@@ -5,10 +5,11 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use serde::{Deserialize, Serialize};
+use tokio::time::{Interval, MissedTickBehavior, interval_at};
 use utoipa::ToSchema;
 
 use super::view::{self, Overview};
@@ -91,14 +92,19 @@ struct AllTold {
 }
 
 impl Past {
-    /// How often it wants to be told.
-    pub(super) const STEP: Duration = Duration::from_secs(2);
-
     pub(super) fn new() -> Self {
         Self {
-            quarter: Tables::new(Self::STEP, 450),
+            quarter: Tables::new(STEP, 450),
             day: Tables::new(Duration::from_secs(60), 1440),
         }
+    }
+
+    /// When it wants to be told, by a manager that was started then: as each step begins. Who comes late to one comes to the
+    /// next in time, so that none is left out.
+    pub(super) fn steps(started: Instant) -> Interval {
+        let mut steps = interval_at(started.into(), STEP);
+        steps.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        steps
     }
 
     /// As it is `now`, which is the time since this manager was started.
@@ -259,6 +265,9 @@ impl Table {
     }
 }
 
+/// The finest there is.
+const STEP: Duration = Duration::from_secs(2);
+
 const NOTHING: Step = [f32::NAN; 3];
 
 /// Regions, and nodes, whose past is kept: six megabytes of it.
@@ -302,6 +311,20 @@ mod tests {
         );
         table.advance(Duration::from_secs(100));
         assert!(table.columns.is_empty(), "{table:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_late_to_a_step_leaves_none_out() {
+        let (mut table, started) = (table(100), tokio::time::Instant::now());
+        let mut clock = Past::steps(started.into_std());
+        let late = [0, 1, 700, 0, 1999, 1500, 999, 3, 1998, 0, 1];
+        for late in late.map(Duration::from_millis) {
+            clock.tick().await;
+            tokio::time::advance(late).await;
+            table.advance(started.elapsed());
+            table.put("paris", [1.0; 3]);
+        }
+        assert_eq!(steps(&table, "paris"), [Some(1.0); 11]);
     }
 
     #[test]

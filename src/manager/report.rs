@@ -1,4 +1,4 @@
-//! A heartbeat as it comes in: checked, and turned into what the balancer understands.
+//! A heartbeat as it comes in: checked, and turned into what the balancer understands. So what is told of viewers: checked.
 
 use adaptation::region::{Kind, Load, Region, Report, State};
 
@@ -8,12 +8,7 @@ use crate::control::{Encoding, Heartbeat, NodeKind, NodeState, visits::Visits};
 /// The heartbeat in `body`, or in one line what is wrong with it.
 pub(super) fn read(encoding: Encoding, body: &[u8]) -> Result<Heartbeat, String> {
     let mut heartbeat: Heartbeat = encoding.read(body).map_err(|error| error.to_string())?;
-    if !address::is_node(&heartbeat.node) {
-        return Err(format!(
-            "{:?} is no name for a node: 1 to 64 letters, digits, '-', '_' and '.'",
-            heartbeat.node
-        ));
-    }
+    named(&heartbeat.node)?;
     heartbeat.url = address::base_url(&heartbeat.url)
         .map_err(|error| format!("{}: {error}", heartbeat.node))?;
     Ok(heartbeat)
@@ -22,13 +17,17 @@ pub(super) fn read(encoding: Encoding, body: &[u8]) -> Result<Heartbeat, String>
 /// What is told of viewers in `body`, or in one line what is wrong with it.
 pub(super) fn visits(body: &[u8]) -> Result<Visits, String> {
     let visits = Encoding::read_visits(body).map_err(|error| error.to_string())?;
-    if !address::is_node(&visits.node) {
-        return Err(format!(
-            "{:?} is no name for a node: 1 to 64 letters, digits, '-', '_' and '.'",
-            visits.node
-        ));
-    }
+    named(&visits.node)?;
     Ok(visits)
+}
+
+fn named(node: &str) -> Result<(), String> {
+    match address::is_node(node) {
+        true => Ok(()),
+        false => Err(format!(
+            "{node:?} is no name for a node: 1 to 64 letters, digits, '-', '_' and '.'"
+        )),
+    }
 }
 
 /// What of it matters for decisions.

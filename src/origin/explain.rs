@@ -11,14 +11,16 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use adaptation::{Choice, Decision, Offer, Rule, Situation, Sizes, Standing};
 use serde::{Deserialize, Serialize};
 
 use super::{arms::Arms, journal::Journal, seat::ViewerId};
-use crate::store::{StreamName, Table};
+use crate::{
+    clock::unix_ms,
+    store::{StreamName, Table},
+};
 
 /// By what rules rungs are chosen, and who is told why.
 #[derive(Debug)]
@@ -80,9 +82,8 @@ impl Kept {
         choice: Choice,
         table: &Arc<Table>,
     ) -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
-            at_ms: since.map_or(0, |since| since.as_millis() as u64),
+            at_ms: unix_ms(),
             arm,
             rule,
             choice,

@@ -35,11 +35,7 @@ pub(super) fn answer(origin: &Origin, viewer: Option<&str>) -> Option<Value> {
 
 /// Names and rates of the rungs that decisions speak of by their numbers.
 fn ladder(origin: &Origin, stream: &StreamName) -> Vec<Value> {
-    let known = origin.store.streams().into_iter();
-    let window = known
-        .filter(|(name, _)| name == stream)
-        .find_map(|(_, stream)| stream.now());
-    let Some(window) = window else {
+    let Some((_, window)) = origin.store.published(stream.as_str()) else {
         return Vec::new();
     };
     let rungs = window.format().ladder.rungs().iter();

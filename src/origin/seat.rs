@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use adaptation::region::Region;
 
 use super::profile::Profile;
-use crate::store::StreamName;
+use crate::{clock::since_1970, store::StreamName};
 
 /// Who a viewer is, as its URLs say it: `{16 hex digits}.{region}`, and `.{profile}` if it asked
 /// for anything. It carries all that another node needs to go on with a viewer that it never saw.
@@ -19,10 +19,7 @@ pub struct ViewerId {
 impl ViewerId {
     pub fn mint(region: Region, profile: Profile) -> Self {
         // Without randomness from the system a time in nanoseconds still tells viewers apart.
-        let key = getrandom::u64().unwrap_or_else(|_| {
-            let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-            since.map_or(0, |since| since.as_nanos() as u64)
-        });
+        let key = getrandom::u64().unwrap_or_else(|_| since_1970().as_nanos() as u64);
         Self {
             key,
             region,

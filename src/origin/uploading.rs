@@ -60,7 +60,7 @@ struct Untaken {
     for_good: bool,
 }
 
-/// Sweeps and tells until `stop`, and then once more.
+/// Sweeps and tells until `stop`, and then once more; of a node that has no manager nobody ever wants to hear.
 pub async fn run(
     mut sweeper: Sweeper,
     mut way: Way,
@@ -68,6 +68,11 @@ pub async fn run(
     every: Duration,
     stop: CancellationToken,
 ) {
+    if let Way::Managers { lines, .. } = &way
+        && lines.is_empty()
+    {
+        return;
+    }
     let mut outbox = Outbox::new(MOST);
     let mut ticks = interval_at(Instant::now() + every, every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

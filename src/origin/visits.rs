@@ -9,11 +9,12 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::Instant,
 };
 
 use super::{Origin, seated::Seated};
 use crate::{
+    clock::unix_ms,
     control::{
         VERSION,
         visits::{AT_ONCE, End, Visit, Visits},
@@ -190,11 +191,6 @@ impl Pages {
         self.full.push(self.open);
         self.full
     }
-}
-
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
 }
 
 /// Who went between two looks. A crowd that goes at once is that of a stream that ends.

@@ -42,6 +42,12 @@ impl List {
         self.complete().find(|segment| segment.number == number)
     }
 
+    /// Segment `number`, be it complete or not.
+    pub(super) fn listed(&self, number: u64) -> Option<&ListedSegment> {
+        let mut segments = self.playlist.segments.iter();
+        segments.find(|segment| segment.number == number)
+    }
+
     pub(super) fn first(&self) -> Option<u64> {
         self.complete().next().map(|first| first.number)
     }
@@ -91,13 +97,13 @@ impl List {
     /// `url` with the wish to be answered once there is the next segment, or the next part (section 6.2.5.2).
     pub(super) fn reload_url(&self, url: &Url, by_parts: bool) -> Url {
         let mut url = url.clone();
+        let Some(last) = self.last().filter(|_| self.playlist.can_block_reload) else {
+            return url;
+        };
         let next = match self.following().filter(|_| by_parts) {
             Some(next) => format!("_HLS_msn={}&_HLS_part={}", next.number, next.part),
-            None => format!("_HLS_msn={}", self.last().map_or(0, |last| last + 1)),
+            None => format!("_HLS_msn={}", last + 1),
         };
-        if self.last().is_none() || !self.playlist.can_block_reload {
-            return url;
-        }
         let kept = url.query().unwrap_or_default().split('&');
         let mut query: Vec<_> = kept
             .filter(|pair| !pair.is_empty() && !pair.starts_with("_HLS_"))

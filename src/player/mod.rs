@@ -20,10 +20,9 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
-use playlists::WallTime;
 use reqwest::{StatusCode, Url};
 
 use self::session::{Action, Answer, Get, Now, Session};
@@ -33,7 +32,10 @@ pub use self::{
     sound::Fault,
     tally::Summary,
 };
-use crate::net::{FetchError, Fetched, Fetcher};
+use crate::{
+    clock,
+    net::{FetchError, Fetched, Fetcher},
+};
 
 /// How a player behaves.
 #[derive(Clone, Copy, Debug)]
@@ -196,13 +198,9 @@ fn colon(said: &str) -> &'static str {
 }
 
 fn now() -> Now {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let wall = WallTime::from_millis(since.as_millis() as i64);
     // Tokio's clock, so that a test may stop it.
     Now {
         at: tokio::time::Instant::now().into_std(),
-        wall,
+        wall: clock::wall(),
     }
 }

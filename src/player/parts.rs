@@ -63,11 +63,7 @@ impl List {
 
     /// What is at `spot`, or at the beginning of the next segment if it is at the end of one.
     pub(super) fn piece(&self, spot: Spot) -> (Spot, Piece<'_>) {
-        let find = |number| {
-            let mut segments = self.playlist.segments.iter();
-            segments.find(move |segment| segment.number == number)
-        };
-        let (mut spot, mut found) = (spot, find(spot.number));
+        let (mut spot, mut found) = (spot, self.listed(spot.number));
         // Of a segment that was begun and has lost its parts by now, the rest cannot be had alone.
         if let Some(segment) = found
             && segment.uri.is_some()
@@ -75,7 +71,7 @@ impl List {
             && spot.part >= segment.parts.len()
         {
             spot = Spot::of(spot.number + 1);
-            found = find(spot.number);
+            found = self.listed(spot.number);
         }
         let piece = match found {
             Some(segment) => match segment.parts.get(spot.part) {

@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
     process::Stdio,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -27,7 +27,10 @@ use super::{
     dates::{Dates, News},
     publication::{Publication, Waited},
 };
-use crate::store::{Intake, Producer, StreamName};
+use crate::{
+    clock,
+    store::{Intake, Producer, StreamName},
+};
 
 /// How to run the segmenter of one stream.
 #[derive(Clone, Debug)]
@@ -92,7 +95,7 @@ pub async fn run(live: Live, mut producer: Producer, stop: CancellationToken) ->
         tracing::info!(stream = %producer.name(), keep = ?live.keep_ended, "the programme has ended before this start, and is served as it is on disk");
     } else {
         programme(&live, &mut producer, &stop).await?;
-        ended = Some(now());
+        ended = Some(clock::wall());
     }
     while !stop.is_cancelled() {
         tokio::select! {
@@ -110,7 +113,7 @@ pub async fn run(live: Live, mut producer: Producer, stop: CancellationToken) ->
         }
         if live.publication.is_some() {
             programme(&live, &mut producer, &stop).await?;
-            ended = Some(now());
+            ended = Some(clock::wall());
         }
     }
     Ok(())
@@ -208,7 +211,7 @@ async fn over(live: &Live, ended: Option<WallTime>) {
     let (Some(keep), Some(since)) = (live.keep_ended, ended) else {
         return std::future::pending().await;
     };
-    let gone = Duration::from_millis((now().millis() - since.millis()).max(0) as u64);
+    let gone = Duration::from_millis((clock::wall().millis() - since.millis()).max(0) as u64);
     tokio::time::sleep(keep.saturating_sub(gone)).await;
 }
 
@@ -311,7 +314,7 @@ impl Run {
         covered: Option<WallTime>,
         dates: Dates,
     ) -> Self {
-        let now = now();
+        let now = clock::wall();
         let epoch = Epoch((now.millis().max(0) as u64).max(epoch_before.0 + 1));
         let before = producer.window();
         let last = before.and_then(Window::last_complete).cloned();
@@ -458,7 +461,7 @@ impl Run {
         if part.index == 0 {
             let length = hello.shortest;
             let (number, live_at) = *self.base.get_or_insert_with(|| {
-                let live_at = now().later(MediaTime::ZERO - part.duration);
+                let live_at = clock::wall().later(MediaTime::ZERO - part.duration);
                 let number = first_number(self.last.as_deref(), length, live_at);
                 (number.max(self.anew.unwrap_or(0)), live_at)
             });
@@ -564,13 +567,6 @@ fn first_number(last: Option<&Segment>, length: MediaTime, live_at: WallTime) ->
     last.map_or((live_at.millis() / length).max(1) as u64, |last| {
         last.number() + 1
     })
-}
-
-fn now() -> WallTime {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    WallTime::from_millis(since.as_millis() as i64)
 }
 
 /// Media time 0 is the start of 2026: small enough for every player's arithmetic, for decades.

@@ -8,20 +8,17 @@ mod assembly;
 mod bringing;
 mod describe;
 mod lanes;
+mod pieces;
 mod place;
 mod plain;
 mod rung;
 mod transport;
 mod turns;
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use playlists::{
-    DateRange, Ladder, LadderError, Renditions, WallTime, Window, WindowError,
+    DateRange, Ladder, LadderError, Renditions, Window, WindowError,
     parse::{self, MediaPlaylist, ParseError},
 };
 use reqwest::Url;
@@ -460,7 +457,7 @@ fn earlier(list: &MediaPlaylist, from: u64) -> Vec<DateRange> {
 #[derive(Clone, Copy, Debug)]
 struct Start {
     from: u64,
-    /// Segments before this one are fetched whole, from it on part by part.
+    /// Segments before this one are fetched whole, and taken apart here; from it on part by part.
     parts_from: u64,
 }
 
@@ -496,12 +493,6 @@ fn join(base: &Url, reference: &str) -> Result<Url, Lost> {
         what: "URI",
         text: reference.to_owned(),
     })
-}
-
-fn now() -> WallTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let millis = since.map_or(0, |since| since.as_millis());
-    WallTime::from_millis(i64::try_from(millis).unwrap_or(0))
 }
 
 const LOOK_AGAIN: Duration = Duration::from_secs(5);

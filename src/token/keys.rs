@@ -7,7 +7,7 @@ use std::{
     fs::Metadata,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
 use anyhow::Context as _;
@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{Ring, Token, is_id};
+use crate::clock;
 
 /// The ring of a file as it is now, and for how long who has joined may play.
 #[derive(Debug)]
@@ -101,8 +102,7 @@ impl Keys {
 
 /// Seconds since 1970.
 pub fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
+    clock::since_1970().as_secs()
 }
 
 /// A line for a file of keys: a new key called `id`.

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use reqwest::{StatusCode, Url, header::RETRY_AFTER};
@@ -10,7 +10,7 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Counts, Message, signing::Secrets};
-use crate::net::Caller;
+use crate::{clock::since_1970, net::Caller};
 
 /// How long is waited for what.
 #[derive(Clone, Copy, Debug)]
@@ -190,8 +190,7 @@ impl Delivery {
 
     /// Signed anew at each try: who takes it may insist on the time being now.
     async fn attempt(&self, message: &Message) -> Result<(), Fault> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let seconds = now.map_or(0, |since| since.as_secs());
+        let seconds = since_1970().as_secs();
         let signature = self.secrets.sign(&message.id, seconds, &message.body);
         let seconds = seconds.to_string();
         let headers = [

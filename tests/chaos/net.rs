@@ -3,8 +3,7 @@
 
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-use anyhow::{Context as _, bail};
-use tokio::process::Command;
+use tools::link::{ip, remove_device, remove_namespace};
 
 use super::site::Part;
 
@@ -84,24 +83,9 @@ impl Net {
 impl Drop for Net {
     fn drop(&mut self) {
         for part in Self::MACHINES {
-            let machine = self.machine(part);
-            // A program that is left there would keep it, without its name.
-            let left = std::process::Command::new("ip")
-                .args(["netns", "pids", &machine])
-                .output();
-            let left = left.map(|output| output.stdout).unwrap_or_default();
-            for pid in String::from_utf8_lossy(&left).lines() {
-                if let Ok(pid) = pid.parse() {
-                    tools::program::signal(pid, "KILL");
-                }
-            }
-            let _ = std::process::Command::new("ip")
-                .args(["netns", "del", &machine])
-                .output();
+            remove_namespace(&self.machine(part));
         }
-        let _ = std::process::Command::new("ip")
-            .args(["link", "del", &self.name])
-            .output();
+        remove_device(&self.name);
     }
 }
 
@@ -111,17 +95,6 @@ fn place(part: Part) -> u8 {
         Part::Manager => 3,
         Part::Relay => 4,
     }
-}
-
-async fn ip(arguments: &[&str]) -> anyhow::Result<()> {
-    let said = || format!("ip {}", arguments.join(" "));
-    let output = Command::new("ip").args(arguments).output().await;
-    let output = output.with_context(said)?;
-    if !output.status.success() {
-        let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        bail!("{}: {why}", said());
-    }
-    Ok(())
 }
 
 const INSIDE: &str = "eth0";

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tools::program::{Program, children, signal};
 
 use super::{
-    common::{Viewer, free, json},
+    common::{Viewer, free},
     crowd::Crowd,
     setting::Setting,
 };
@@ -95,7 +95,7 @@ impl Site {
 
     /// Relays of this manager, and of those before it, whoever their parent is now.
     pub(crate) fn relays(&self) -> Vec<u32> {
-        let mine = format!("http://{}", self.manager_at);
+        let mine = self.url();
         let processes = std::fs::read_dir("/proc").unwrap().flatten();
         let relay = |entry: std::fs::DirEntry| {
             let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
@@ -136,7 +136,7 @@ impl Site {
 
     async fn overview(&self) -> Value {
         match reqwest::get(format!("{}/v1/overview", self.url())).await {
-            Ok(_) => json(&format!("{}/v1/overview", self.url())).await,
+            Ok(answer) => answer.json().await.unwrap(),
             Err(_) => Value::Null,
         }
     }

@@ -3,15 +3,13 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, http::Request};
 use serde_json::Value;
 use spillway::{
     analytics::{self, Export, Form, Keeper, Retention, What, Where},
+    clock::unix_ms,
     control::{
         VERSION,
         visits::{End, OfStream, Session, Visit, Visits},
@@ -79,14 +77,9 @@ impl Kept {
 
     /// Sums over all that is kept of the last days.
     pub(crate) async fn totals(&self) -> Value {
-        let from = now_ms() / 1000 - 86_400 * 60;
+        let from = unix_ms() / 1000 - 86_400 * 60;
         self.ask(&format!("totals?from={from}")).await
     }
-}
-
-pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    u64::try_from(since.as_millis()).unwrap()
 }
 
 /// One viewer at a node, who came `ago` seconds before `at_ms` and has watched since, in two rungs.
@@ -119,7 +112,7 @@ pub(crate) fn told(node: &str, at_ms: u64, sent: u64, visits: Vec<Visit>) -> Vis
 /// The whole of it, in a database of its own.
 pub(crate) async fn story(place: &Where) {
     let kept = Kept::open(place, 30).await;
-    let now = now_ms();
+    let now = unix_ms();
     let (before, at) = (now - 20_000, now - 10_000);
 
     // Said once, twice, and once more from before.
@@ -266,7 +259,7 @@ async fn wrong(kept: &Kept) {
         let answer = kept.text(path).await;
         assert!(answer.contains(told), "{path}: {answer}");
     }
-    let named = told("no\nnode", now_ms(), 0, Vec::new());
+    let named = told("no\nnode", unix_ms(), 0, Vec::new());
     let error = kept.keeper.take(Arc::new(named)).await.unwrap_err();
     assert!(error.to_string().contains("is no name"), "{error}");
 }
@@ -287,7 +280,7 @@ async fn direct(place: &Where, from: u64) {
 
 /// What is old is forgotten, and not counted again.
 async fn retained(place: &Where) {
-    let old = now_ms() - 50 * 86_400_000;
+    let old = unix_ms() - 50 * 86_400_000;
     let long_ago = told("primary", old, 6_000, vec![visit(9, old, 60, [400, 400])]);
     let kept = Kept::open(place, 60).await;
     kept.take(&long_ago).await;

@@ -145,11 +145,16 @@ impl Manager {
 
 /// A primary and a manager that know of each other.
 pub(crate) async fn system(threshold: u32) -> (Primary, Manager) {
+    system_with(threshold, &[]).await
+}
+
+/// The same with more arguments for the manager.
+pub(crate) async fn system_with(threshold: u32, more: &[&str]) -> (Primary, Manager) {
     let listen = free();
     let reports = format!("http://{listen}/");
     let arguments = [&SMALL[..], &["--manager", &reports]].concat();
     let primary = Primary::start("127.0.0.1", "test", &arguments).await;
-    let manager = Manager::start(&listen, &primary.url, threshold).await;
+    let manager = Manager::with(&listen, &primary.url, threshold, more).await;
     manager
         .until("heard of the primary", |seen| {
             seen["ready"] == true

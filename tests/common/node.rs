@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 use playlists::{Bitrate, Epoch, Format, Head, Init, MediaTime, Part, WallTime};
 use segmenter::{Synthetic, wire::Frame};
 use spillway::{
+    clock,
     net::{self, Limits},
     origin::{self, Origin, Terms},
     store::{Producer, Store},
@@ -106,7 +107,7 @@ impl Feed {
             producer,
             media,
             init: None,
-            zero: WallTime::from_millis(now()),
+            zero: clock::wall(),
         }
     }
 
@@ -192,13 +193,6 @@ pub(crate) fn parts(media: &[u8]) -> Vec<Vec<u8>> {
         rest = after;
     }
     parts
-}
-
-fn now() -> i64 {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap();
-    i64::try_from(since.as_millis()).unwrap()
 }
 
 /// Segments of 0.8 s in two parts: short, so that tests are; rungs of 200, 800 and 2000 kbit/s.

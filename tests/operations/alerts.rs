@@ -1,8 +1,31 @@
-//! The runbook: each alert has its entry in docs/operations.md, and says where it is.
+//! The alert rules: that they are of what there is and alert when they should; and the runbook, where each alert has its entry in
+//! docs/operations.md, and says where it is.
 
 use segmenter::wire::Alert;
 
-use super::{text, yaml};
+use super::{metrics, promtool, text, yaml};
+
+#[test]
+fn the_alert_rules_tell_their_stories() {
+    for words in [
+        ["check", "rules", "deploy/prometheus/alerts.yml"],
+        ["test", "rules", "deploy/prometheus/alerts.test.yml"],
+    ] {
+        promtool(&words, "the alert rules are not looked at");
+    }
+}
+
+#[test]
+fn the_alert_rules_name_metrics_and_alerts_that_there_are() {
+    let (rules, known) = (text("deploy/prometheus/alerts.yml"), metrics());
+    let words = rules.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    for metric in words.filter(|word| word.starts_with("spillway_")) {
+        assert!(known.contains(metric), "{metric}");
+    }
+    for alert in Alert::ALL {
+        assert!(rules.contains(alert.name()), "{} has no rule", alert.name());
+    }
+}
 
 #[test]
 fn every_alert_has_its_entry_in_the_runbook_and_leads_there() {

@@ -1,11 +1,10 @@
 //! Dashboards: that Grafana can read them, and that they ask for what `/metrics` has.
 
-use std::{collections::BTreeSet, path::Path, process::Command};
+use std::{collections::BTreeSet, path::Path};
 
 use serde_json::{Value, json};
-use tools::program::is_installed;
 
-use super::{files, text};
+use super::{files, metrics, promtool, text};
 
 #[test]
 fn dashboards_ask_for_metrics_that_there_are() {
@@ -84,12 +83,6 @@ fn dashboards_can_be_loaded() {
 
 #[test]
 fn prometheus_understands_what_dashboards_ask() {
-    if !is_installed("promtool") {
-        eprintln!(
-            "SKIPPED: promtool is not installed (Debian: prometheus); expressions are only looked through"
-        );
-        return;
-    }
     let all = dashboards()
         .into_iter()
         .flat_map(|(_, board)| expressions(&board));
@@ -102,13 +95,10 @@ fn prometheus_understands_what_dashboards_ask() {
     let rules = json!({ "groups": [{ "name": "asked", "rules": rules.collect::<Vec<_>>() }] });
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dashboards.yml");
     std::fs::write(&file, rules.to_string()).unwrap();
-    let said = Command::new("promtool")
-        .args(["check", "rules"])
-        .arg(&file)
-        .output()
-        .unwrap();
-    let [out, err] = [&said.stdout, &said.stderr].map(|said| String::from_utf8_lossy(said));
-    assert!(said.status.success(), "{out}{err}");
+    promtool(
+        &["check", "rules", file.to_str().unwrap()],
+        "expressions are only looked through",
+    );
 }
 
 fn dashboards() -> Vec<(String, Value)> {
@@ -145,16 +135,4 @@ fn expressions(board: &Value) -> Vec<String> {
         Value::Array(items) => items.iter().flat_map(expressions).collect(),
         _ => Vec::new(),
     }
-}
-
-/// All names in the two places that tell metrics, as tests/metrics.rs has them.
-fn metrics() -> BTreeSet<String> {
-    let sources = [
-        include_str!("../../src/origin/exposed.rs"),
-        include_str!("../../src/manager/exposed.rs"),
-    ];
-    let quoted = sources.iter().flat_map(|source| source.split('"'));
-    let named = quoted.filter(|text| text.starts_with("spillway_"));
-    let named = named.filter(|text| text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
-    named.map(str::to_owned).collect()
 }

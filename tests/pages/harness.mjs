@@ -13,7 +13,7 @@
 //! request to an origin that it was not given. What a story is about is its script's business; which processes it
 //! meets is that of tests/pages.rs.
 //!
-//! The browser is CHROMIUM or /usr/bin/chromium; playwright-core and axe-core are web/'s own (`npm ci` there).
+//! The browser is chromium.mjs'; axe-core is web/'s own (`npm ci` there).
 //! SPILLWAY_SCREENSHOTS names a folder for pictures; without it none are made.
 
 import assert from "node:assert/strict";
@@ -21,34 +21,20 @@ import { mkdir, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { launch } from "./chromium.mjs";
 
 const require = createRequire(new URL("../../web/package.json", import.meta.url));
-const { chromium } = require("playwright-core");
 const axe = await readFile(require.resolve("axe-core/axe.min.js"), "utf8");
 
 /** How long anything may take that a story waits for, in milliseconds. */
 const PATIENCE = 20_000;
-const FLAGS = [
-  "--no-sandbox",
-  "--disable-quic",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-  "--no-first-run",
-  "--autoplay-policy=no-user-gesture-required",
-  "--mute-audio",
-];
 
 /**
  * Tells one story with one browser, prints what it returns, and sets the exit code. `urls` are those whose origins may
  * be asked. `options`: width, height, dark, still (the viewer wants no motion), touch (a phone).
  */
 export async function story(urls, options, tell) {
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    headless: true,
-    args: FLAGS,
-  });
+  const browser = await launch();
   try {
     const context = await browser.newContext({
       viewport: { width: options.width ?? 1280, height: options.height ?? 800 },
@@ -165,13 +151,5 @@ export class Visitor {
     if (!folder) return;
     await mkdir(folder, { recursive: true });
     await this.page.screenshot({ path: join(folder, `${name}.png`), ...options });
-  }
-
-  /** Limits what the browser takes, in kbit/s; 0 lifts the limit. It does so behind its sockets: TCP sees it late. */
-  async throttle(kbps) {
-    const session = await this.page.context().newCDPSession(this.page);
-    await session.send("Network.enable");
-    const downloadThroughput = kbps > 0 ? (kbps * 1000) / 8 : -1;
-    await session.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput, uploadThroughput: -1 });
   }
 }

@@ -6,9 +6,9 @@ use tokio::process::Command;
 use tools::program::Program;
 
 use crate::{
-    PATIENCE,
+    PATIENCE, begin,
     common::{Manager, Primary, SMALL, Viewer, free, skip},
-    no_browser, tell,
+    end, no_browser, says, tell,
 };
 
 const TOKEN: &str = "a-token-of-some-length";
@@ -32,33 +32,6 @@ async fn manager(listen: &str, primary: &Primary, token: &str) -> Manager {
     manager
 }
 
-/// A story that says in between how far it is.
-struct Told(Program);
-
-impl Told {
-    fn begin(arguments: &[&str]) -> Self {
-        let mut node = Command::new("node");
-        node.arg("tests/pages/ops.mjs").args(arguments);
-        Self(Program::start("ops.mjs", node).unwrap())
-    }
-
-    async fn says(&mut self, what: &str) {
-        let said = self
-            .0
-            .says(PATIENCE, |line| (line == what).then_some(()))
-            .await;
-        if let Err(error) = said {
-            panic!("{error:#}\n{}", self.0.said_in_full().await.join("\n"));
-        }
-    }
-
-    async fn ends(mut self) {
-        let ended = self.0.ended(PATIENCE).await.unwrap();
-        let said = self.0.said_in_full().await.join("\n");
-        assert!(ended.success(), "{said}");
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_is_seen_coming_up_and_is_drained_from_the_page() {
     let name = "a_relay_is_seen_coming_up_and_is_drained_from_the_page";
@@ -66,15 +39,16 @@ async fn a_relay_is_seen_coming_up_and_is_drained_from_the_page() {
         return skip(name, &obstacle);
     }
     let (_primary, manager, _) = site(name).await;
-    let mut page = Told::begin(&["spilling", &manager.url, TOKEN]);
-    page.says("looking").await;
+    let arguments = ["spilling", &*manager.url, TOKEN];
+    let mut story = begin(Command::new("node"), "ops.mjs", &arguments);
+    says(&mut story, "looking").await;
     let join = |region| Viewer::join(&manager.url, region, 120);
     let mut crowd = [join("paris"), join("rome")];
     for viewer in &mut crowd {
         viewer.plays().await;
     }
     let _peak = [join("paris"), join("paris")];
-    page.ends().await;
+    end(story, "ops.mjs", &arguments).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,12 +62,13 @@ async fn the_page_outlives_its_manager() {
     // Its second run has to be shorter than its first, which the page knows it by.
     let aged = |seen: &Value| seen["uptime_s"].as_u64() >= Some(3);
     first.until("old enough", aged).await;
-    let mut page = Told::begin(&["again", &url]);
-    page.says("may go").await;
+    let arguments = ["again", &*url];
+    let mut story = begin(Command::new("node"), "ops.mjs", &arguments);
+    says(&mut story, "may go").await;
     drop(first);
-    page.says("may come").await;
+    says(&mut story, "may come").await;
     let _second = manager(url.trim_start_matches("http://"), &primary, &token).await;
-    page.ends().await;
+    end(story, "ops.mjs", &arguments).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

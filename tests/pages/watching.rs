@@ -5,9 +5,9 @@ use std::{path::PathBuf, process::Command};
 use tools::link::Link;
 
 use crate::{
-    PATIENCE, begin, captioned,
+    begin, captioned,
     common::{Primary, SMALL, free, skip},
-    end, no_browser, tell,
+    end, no_browser, says, tell,
 };
 
 /// On a page and in a frame, on a desk and on a phone, live and in the past.
@@ -40,8 +40,7 @@ async fn a_link_that_falls_is_seen_and_explained() {
     let primary = Primary::start(&link.host(), "test", &SMALL).await;
     let arguments = [&*primary.url, "180p"];
     let mut story = begin(link.command("node"), "throttled.mjs", &arguments);
-    let at_the_top = |line: &str| line.starts_with("at the top").then_some(());
-    story.says(PATIENCE, at_the_top).await.unwrap();
+    says(&mut story, "at the top").await;
     // The middle rung with its sound is about what fits.
     link.set(320).await.unwrap();
     end(story, "throttled.mjs", &arguments).await;

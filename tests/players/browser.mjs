@@ -1,19 +1,14 @@
-//! Opens the two pages in a real headless Chromium and says, as one line of JSON, what happened.
+//! Plays on the player page in a real headless Chromium and says, as one line of JSON, what happened.
 //!
-//!     node browser.mjs play URL --seconds N [--throttle "t:kbps,t:kbps"] [--screenshot FILE]
-//!     node browser.mjs ops  URL [--screenshot FILE] [--wait-for 'js expression']
-//!     both: [--width W] [--height H] [--dark]
+//!     node browser.mjs URL [--seconds N] [--throttle "t:kbps,t:kbps"] [--screenshot FILE] [--width W] [--height H] [--dark]
 //!
 //! `--throttle "0:0,10:800,25:0"` limits the download from that many seconds after the page opened,
 //! in kbit/s; 0 lifts the limit. Chromium throttles behind its sockets, so a server that measures
 //! TCP sees it late and softened: shape a real link where that matters.
-//! Judging the numbers is the caller's business. It fails only when a page never came to life.
-//! The browser is CHROMIUM or /usr/bin/chromium; playwright-core is web/'s own (`npm ci` there).
+//! Judging the numbers is the caller's business. It fails only when the page never came to life.
 
-import { createRequire } from "node:module";
 import { parseArgs } from "node:util";
-
-const { chromium } = createRequire(new URL("../../web/package.json", import.meta.url))("playwright-core");
+import { launch } from "../pages/chromium.mjs";
 
 /** What the player made of captions and of metadata. A track that is disabled does not show its cues. */
 const TEXTS = `[...window.spillway.texts(), ...[...document.querySelector("video").textTracks].map((track) => {
@@ -22,18 +17,8 @@ const TEXTS = `[...window.spillway.texts(), ...[...document.querySelector("video
   return { kind: track.kind, label: track.label, cues: [...(track.cues ?? [])].map(cue) };
 })]`;
 
-/** How long a page may take to play or to show data, in milliseconds. */
+/** How long the page may take to play, in milliseconds. */
 const PATIENCE = 20_000;
-const FLAGS = [
-  "--no-sandbox",
-  "--disable-quic",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-  "--no-first-run",
-  "--autoplay-policy=no-user-gesture-required",
-  "--mute-audio",
-];
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -41,31 +26,27 @@ const { values: options, positionals } = parseArgs({
     seconds: { type: "string", default: "10" },
     throttle: { type: "string" },
     screenshot: { type: "string" },
-    "wait-for": { type: "string" },
     width: { type: "string", default: "1280" },
     height: { type: "string", default: "800" },
     dark: { type: "boolean", default: false },
   },
 });
-const [command, target] = positionals;
-const run = { play, ops }[command];
-if (!run || !target) fail("usage: browser.mjs play|ops URL [options]; see the head of the file", 2);
+const [target] = positionals;
+if (!target) fail("usage: browser.mjs URL [options]; see the head of the file", 2);
 
-const browser = await chromium
-  .launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true, args: FLAGS })
-  .catch((error) => fail(`chromium did not start: ${error.message}`));
+const browser = await launch().catch((error) => fail(`chromium did not start: ${error.message}`));
 try {
   const page = await browser.newPage({
     viewport: { width: Number(options.width), height: Number(options.height) },
     colorScheme: options.dark ? "dark" : "light",
   });
   const seen = observe(page, target);
-  const result = await run(page, seen);
+  const result = await play(page, seen);
   if (options.screenshot) await page.screenshot({ path: options.screenshot, fullPage: true });
   console.log(JSON.stringify({ ...result, ...seen }));
 } catch (error) {
   process.exitCode = 1;
-  console.error(`${command} ${target}: ${error.message}`);
+  console.error(`${target}: ${error.message}`);
 } finally {
   await browser.close();
 }
@@ -98,15 +79,6 @@ async function watch(page, seconds) {
     await page.waitForTimeout(Math.max(0, Math.min(1_000, until - Date.now())));
   }
   return { ...(await read()), timeline, texts: await page.evaluate(TEXTS) };
-}
-
-async function ops(page, seen) {
-  await page.goto(target, { waitUntil: "domcontentloaded" });
-  const expression = options["wait-for"] ?? "window.spillwayOps?.overview() !== null";
-  await until(page, expression, async () => JSON.stringify(seen));
-  // One more second, so that charts hold a line and not a point.
-  await page.waitForTimeout(1_200);
-  return { link: await page.evaluate("window.spillwayOps.link()"), overview: await page.evaluate("window.spillwayOps.overview()") };
 }
 
 /** Looked at from outside: the page's policy forbids to compile text in it. */

@@ -15,7 +15,9 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::DropGuard;
+
+use crate::others::serve;
 
 pub(crate) struct Multiplexed {
     pub(crate) url: String,
@@ -121,16 +123,11 @@ impl Multiplexed {
             .status();
         assert!(made.ok()?.success(), "ffmpeg makes an HLS stream");
         let app = Router::new().fallback(answer).with_state(shared.clone());
-        let local = ([127, 0, 0, 1], 0).into();
-        let listener = spillway::net::bind(local).await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let stop = CancellationToken::new();
-        let limits = spillway::net::Limits::default();
-        tokio::spawn(spillway::net::serve(listener, app, limits, stop.clone()));
+        let (url, guard) = serve(app).await;
         Some(Self {
             url,
             shared,
-            _guard: stop.drop_guard(),
+            _guard: guard,
         })
     }
 

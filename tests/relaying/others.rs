@@ -39,17 +39,11 @@ impl Others {
         let shared = Arc::new(Shared::default());
         *shared.there.lock().unwrap() = 4;
         let app = Router::new().fallback(answer).with_state(shared.clone());
-        let listener = spillway::net::bind(([127, 0, 0, 1], 0).into())
-            .await
-            .unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let stop = CancellationToken::new();
-        let limits = spillway::net::Limits::default();
-        tokio::spawn(spillway::net::serve(listener, app, limits, stop.clone()));
+        let (url, guard) = serve(app).await;
         Self {
             url,
             shared,
-            _guard: stop.drop_guard(),
+            _guard: guard,
         }
     }
 
@@ -68,6 +62,17 @@ impl Others {
     pub(crate) fn most(&self) -> u32 {
         self.seen().values().copied().max().unwrap_or(0)
     }
+}
+
+/// Serves at a port of its own until the guard is dropped.
+pub(crate) async fn serve(app: Router) -> (String, DropGuard) {
+    let local = ([127, 0, 0, 1], 0).into();
+    let listener = spillway::net::bind(local).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let stop = CancellationToken::new();
+    let limits = spillway::net::Limits::default();
+    tokio::spawn(spillway::net::serve(listener, app, limits, stop.clone()));
+    (url, stop.drop_guard())
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {

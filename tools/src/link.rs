@@ -13,6 +13,8 @@ use std::{
 use anyhow::{Context as _, bail};
 use tokio::{process::Command, time::Instant};
 
+use crate::program::signal;
+
 /// A namespace with one link to the host. Dropping it takes both away.
 #[derive(Debug)]
 pub struct Link {
@@ -115,24 +117,33 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        // Whoever still runs at the far end would keep the namespace, without its name.
-        let left = std::process::Command::new("ip")
-            .args(["netns", "pids", &self.namespace])
-            .output();
-        let left = left.map(|output| output.stdout).unwrap_or_default();
-        for pid in String::from_utf8_lossy(&left).lines() {
-            let _ = std::process::Command::new("kill")
-                .args(["-s", "KILL", pid])
-                .output();
-        }
-        // Takes the link with it. Nothing can be done about a failure here, nor is it worth a panic.
-        let _ = std::process::Command::new("ip")
-            .args(["netns", "del", &self.namespace])
-            .output();
-        let _ = std::process::Command::new("ip")
-            .args(["link", "del", &self.device])
-            .output();
+        // Takes the link with it.
+        remove_namespace(&self.namespace);
+        remove_device(&self.device);
     }
+}
+
+/// With whoever still runs there, who would keep it, without its name. Nothing can be done about a failure here and below, nor is
+/// it worth a panic.
+pub fn remove_namespace(name: &str) {
+    let left = std::process::Command::new("ip")
+        .args(["netns", "pids", name])
+        .output();
+    let left = left.map(|output| output.stdout).unwrap_or_default();
+    for pid in String::from_utf8_lossy(&left).lines() {
+        if let Ok(pid) = pid.parse() {
+            signal(pid, "KILL");
+        }
+    }
+    let _ = std::process::Command::new("ip")
+        .args(["netns", "del", name])
+        .output();
+}
+
+pub fn remove_device(name: &str) {
+    let _ = std::process::Command::new("ip")
+        .args(["link", "del", name])
+        .output();
 }
 
 /// A subnet that no link has; other programs may have some.
@@ -150,7 +161,8 @@ fn device(subnet: u32) -> String {
     format!("spill{subnet}")
 }
 
-async fn ip(arguments: &[&str]) -> anyhow::Result<()> {
+/// iproute2 does this; an error is what it said.
+pub async fn ip(arguments: &[&str]) -> anyhow::Result<()> {
     run("ip", arguments).await.map(|_| ())
 }
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 use ratatui::{
     Frame, Terminal,
     backend::TestBackend,
+    buffer::Buffer,
     layout::{Constraint, Layout, Rect},
     style::{Color, Modifier, Style, Stylize as _},
     text::{Line, Span},
@@ -77,18 +78,22 @@ pub(crate) fn text(state: &State, now: Instant) -> String {
     let height = u16::try_from(rows * 3 + 40).unwrap_or(2000).min(2000);
     let Ok(mut terminal) = Terminal::new(TestBackend::new(110, height));
     let Ok(_) = terminal.draw(|frame| draw(frame, state, now));
-    let buffer = terminal.backend().buffer();
+    let mut told = lines(terminal.backend().buffer());
+    // Without the line of the keys, and one empty line where there were many.
+    told.pop();
+    told.dedup_by(|a, b| a.is_empty() && b.is_empty());
+    told.join("\n").trim_end().to_owned() + "\n"
+}
+
+/// What is on the screen, line by line, without its colours.
+fn lines(buffer: &Buffer) -> Vec<String> {
     let rows = buffer.content().chunks(buffer.area.width.into());
     let lines = rows.map(|row| {
         row.iter()
             .map(ratatui::buffer::Cell::symbol)
             .collect::<String>()
     });
-    let lines: Vec<_> = lines.map(|line| line.trim_end().to_owned()).collect();
-    // Without the line of the keys, and one empty line where there were many.
-    let mut told = lines[..lines.len() - 1].to_vec();
-    told.dedup_by(|a, b| a.is_empty() && b.is_empty());
-    told.join("\n").trim_end().to_owned() + "\n"
+    lines.map(|line| line.trim_end().to_owned()).collect()
 }
 
 fn heading(state: &State, now: Instant) -> Vec<Line<'static>> {

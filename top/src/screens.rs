@@ -71,16 +71,7 @@ fn seen(regions: u32) -> (State, Instant) {
 fn screen(state: &State, now: Instant, width: u16, height: u16) -> String {
     let Ok(mut terminal) = Terminal::new(TestBackend::new(width, height));
     let Ok(_) = terminal.draw(|frame| draw(frame, state, now));
-    let buffer = terminal.backend().buffer();
-    let rows = buffer.content().chunks(width.into());
-    let lines = rows.map(|row| {
-        row.iter()
-            .map(ratatui::buffer::Cell::symbol)
-            .collect::<String>()
-    });
-    lines
-        .map(|line| line.trim_end().to_owned() + "\n")
-        .collect()
+    lines(terminal.backend().buffer()).join("\n") + "\n"
 }
 
 fn is(name: &str, found: &str) {

@@ -1,7 +1,10 @@
 //! The sound of a segment of MPEG-TS, as samples: frames of AAC, which may lie across packets.
 
 use super::{Clock, Coded};
-use crate::{Error, aac, ts::demux::Pes};
+use crate::{
+    Error, aac,
+    ts::{TICKS, demux::Pes},
+};
 
 /// A segment's sound.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -96,7 +99,7 @@ impl Sound {
                 stamp = clock.time(*shown).or(stamp);
             }
             if let Some(stamp) = stamp {
-                time = Some(i128::from(stamp) * i128::from(known.rate) / 90_000);
+                time = Some(i128::from(stamp) * i128::from(known.rate) / i128::from(TICKS));
             }
             let frame = aac::framed(&octets[at..]).filter(|frame| octets.len() - at >= frame.whole);
             let Some(frame) = frame else {

@@ -3,8 +3,6 @@
 //! Of several programmes the first counts, of several streams of a kind the first. Damage is passed over: what is not whole
 //! is left out, and it is counted. What is in the packets is not looked at.
 
-use std::collections::BTreeMap;
-
 use super::read::{self, Packet, Stamps, kind, packets};
 use crate::Error;
 
@@ -44,8 +42,8 @@ pub fn demux(octets: &[u8]) -> Result<Multiplex, Error> {
 #[derive(Debug, Default)]
 struct Demux {
     programme: Option<u16>,
-    /// What the tables tell of, by PID.
-    kinds: BTreeMap<u16, u8>,
+    /// The tables tell of streams, be they of a kind that is taken or not.
+    described: bool,
     pictures: Option<Stream>,
     sound: Option<Stream>,
     damaged: usize,
@@ -66,11 +64,11 @@ impl Demux {
         if packet.broken {
             self.damaged += 1;
         } else if packet.pid == 0 {
-            let found = read::section(packet).and_then(|table| read::programme(&table));
+            let found = read::section(packet).and_then(read::programme);
             self.programme = self.programme.or(found);
         } else if Some(packet.pid) == self.programme {
-            if self.kinds.is_empty()
-                && let Some(found) = read::section(packet).and_then(|table| read::streams(&table))
+            if !self.described
+                && let Some(found) = read::section(packet).and_then(read::streams)
             {
                 self.streams(&found)?;
             }
@@ -95,7 +93,7 @@ impl Demux {
             first.map(|(_, pid)| Stream::new(*pid))
         };
         (self.pictures, self.sound) = (first(kind::AVC), first(kind::AAC));
-        self.kinds = found.iter().map(|(kind, pid)| (*pid, *kind)).collect();
+        self.described = !found.is_empty();
         for (number, what, instead) in FOREIGN {
             let missing = match *instead {
                 kind::AVC => self.pictures.is_none(),
@@ -109,7 +107,7 @@ impl Demux {
     }
 
     fn finish(self) -> Result<Multiplex, Error> {
-        if self.kinds.is_empty() {
+        if !self.described {
             return Err(Error::NoTables);
         }
         let mut multiplex = Multiplex {

@@ -1,5 +1,7 @@
 //! Packets of 188 octets, and how what is larger is cut into them (ISO/IEC 13818-1 section 2.4.3).
 
+use super::read::SYNC;
+
 /// Where in the multiplex something is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Pid {
@@ -128,7 +130,6 @@ fn pcr(time: u64) -> [u8; 6] {
     ]
 }
 
-const SYNC: u8 = 0x47;
 const PAYLOAD: usize = 184;
 /// Octets of an adaptation field with a clock: its length, its flags, the clock.
 const CLOCK: usize = 8;

@@ -62,14 +62,14 @@ pub fn packets(octets: &[u8]) -> impl Iterator<Item = Result<Packet<'_>, usize>>
 }
 
 /// A table's octets in the payload of the packet in which it begins. Those that do not fit a packet are not looked at.
-pub fn section(packet: &Packet<'_>) -> Option<Vec<u8>> {
+pub fn section<'a>(packet: &Packet<'a>) -> Option<&'a [u8]> {
     let payload = packet.payload.filter(|_| packet.begins)?;
     let pointer = usize::from(*payload.first()?);
     let table = payload.get(1 + pointer..)?;
     let length = usize::from(u16::from_be_bytes([table.get(1)? & 0xf, *table.get(2)?]));
     // Without the check behind it, which players do not look at either: the table comes again.
     let body = table.get(..(3 + length).checked_sub(4)?)?;
-    (body.len() >= TABLE_HEAD).then(|| body.to_vec())
+    (body.len() >= TABLE_HEAD).then_some(body)
 }
 
 /// Where the first programme's table is, by the PAT.
@@ -133,6 +133,8 @@ pub fn span(from: u64, to: u64) -> i64 {
 }
 
 pub const PACKET: usize = 188;
+/// The first octet of each packet.
+pub const SYNC: u8 = 0x47;
 /// Times begin anew after this many ticks.
 pub const WRAP: u64 = 1 << 33;
 /// The PID of packets that are there to be nothing.
@@ -144,9 +146,9 @@ pub mod kind {
     pub const AAC: u8 = 0x0f;
 }
 
-const SYNC: u8 = 0x47;
-const PAT: u8 = 0;
-const PMT: u8 = 2;
+/// The ids of tables.
+pub(super) const PAT: u8 = 0;
+pub(super) const PMT: u8 = 2;
 /// Octets of a table before its entries.
 const TABLE_HEAD: usize = 8;
 

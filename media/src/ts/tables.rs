@@ -1,6 +1,9 @@
 //! The two tables that say what is in the multiplex (ISO/IEC 13818-1 section 2.4.4). The same in every segment of a stream.
 
-use super::packet::{Packets, Pid};
+use super::{
+    packet::{Packets, Pid},
+    read::{PAT, PMT, kind},
+};
 
 /// Both, written.
 #[derive(Debug)]
@@ -16,8 +19,8 @@ impl Tables {
         let clock = Pid::Video.number().to_be_bytes();
         // Where the clock is, and no descriptors.
         let mut content = vec![RESERVED | clock[0], clock[1], 0xf0, 0];
-        let sound = with_sound.then_some((ADTS, Pid::Audio));
-        for (coding, pid) in [(H264, Pid::Video)].into_iter().chain(sound) {
+        let sound = with_sound.then_some((kind::AAC, Pid::Audio));
+        for (coding, pid) in [(kind::AVC, Pid::Video)].into_iter().chain(sound) {
             let [high, low] = pid.number().to_be_bytes();
             content.extend_from_slice(&[coding, RESERVED | high, low, 0xf0, 0]);
         }
@@ -57,15 +60,10 @@ fn crc(octets: &[u8]) -> u32 {
     })
 }
 
-const PAT: u8 = 0;
-const PMT: u8 = 2;
 /// The one programme, and the number of the multiplex.
 const PROGRAMME: u8 = 1;
 /// Reserved bits before a PID.
 const RESERVED: u8 = 0xe0;
-/// Types of elementary streams (table 2-34).
-const H264: u8 = 0x1b;
-const ADTS: u8 = 0x0f;
 
 #[cfg(test)]
 mod tests {

@@ -1,10 +1,7 @@
 //! What operators ask of nodes. A question goes out with the answer to a node's heartbeat, again and again until that node
 //! has answered; who has not by the deadline is named as silent. Nodes need no door for it.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, time::Instant};
 
 use tokio::sync::oneshot;
 
@@ -30,13 +27,14 @@ struct Open {
 }
 
 impl Lookups {
-    /// Asks `nodes`; gives `reply` back if too much is asked already.
+    /// Asks `nodes`, which have until `deadline`; gives `reply` back if too much is asked already.
     pub(super) fn ask(
         &mut self,
         viewer: Option<String>,
         nodes: BTreeSet<String>,
         reply: oneshot::Sender<Lookup>,
         now: Instant,
+        deadline: Instant,
     ) -> Result<(), oneshot::Sender<Lookup>> {
         if self.open.len() >= MOST {
             return Err(reply);
@@ -51,7 +49,7 @@ impl Lookups {
             asked: nodes.len(),
             awaited: nodes,
             found: Vec::new(),
-            deadline: now + PATIENCE,
+            deadline,
             reply,
         });
         self.settle(now);
@@ -102,16 +100,17 @@ impl Lookups {
     }
 }
 
-/// Three heartbeats.
-const PATIENCE: Duration = Duration::from_secs(6);
-
 /// Questions at a time, which is what a node answers between two heartbeats.
 const MOST: usize = 16;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::control::VERSION;
+
+    const PATIENCE: Duration = Duration::from_secs(6);
 
     fn answer(node: &str, number: u64, found: Option<&str>) -> Answer {
         Answer {
@@ -128,7 +127,13 @@ mod tests {
         let (reply, mut told) = oneshot::channel();
         let nodes = ["primary", "relay-1", "relay-2"].map(String::from);
         lookups
-            .ask(Some("00000000000a11ce".into()), nodes.into(), reply, t0)
+            .ask(
+                Some("00000000000a11ce".into()),
+                nodes.into(),
+                reply,
+                t0,
+                t0 + PATIENCE,
+            )
             .unwrap();
         assert_eq!(lookups.questions("primary"), lookups.questions("primary"));
         assert_eq!(lookups.questions("primary").len(), 1);
@@ -153,14 +158,18 @@ mod tests {
         let waiting: Vec<_> = (0..MOST)
             .map(|_| {
                 let (reply, told) = oneshot::channel();
-                lookups.ask(None, nodes(), reply, t0).unwrap();
+                lookups
+                    .ask(None, nodes(), reply, t0, t0 + PATIENCE)
+                    .unwrap();
                 told
             })
             .collect();
         let (reply, _told) = oneshot::channel();
-        let reply = lookups.ask(None, nodes(), reply, t0).unwrap_err();
+        let reply = lookups
+            .ask(None, nodes(), reply, t0, t0 + PATIENCE)
+            .unwrap_err();
         drop(waiting);
         lookups.settle(t0);
-        assert!(lookups.ask(None, nodes(), reply, t0).is_ok());
+        assert!(lookups.ask(None, nodes(), reply, t0, t0 + PATIENCE).is_ok());
     }
 }

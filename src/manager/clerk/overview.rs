@@ -23,7 +23,8 @@ impl Clerk {
             .collect();
         let streams = self.nodes.iter();
         let streams = streams.map(|(name, (heartbeat, _))| (name.as_str(), &heartbeat.load.alerts));
-        let alerts = self.alerts.look(&nodes, streams, crowded(&regions), now);
+        let (crowded, patience) = (crowded(&regions), self.patience());
+        let alerts = self.alerts.look(&nodes, streams, crowded, patience, now);
         Overview {
             ready: self.tenure.is_active() && self.balancer.ready(now),
             active: self.tenure.is_active(),

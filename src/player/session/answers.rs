@@ -221,8 +221,7 @@ impl Session {
             return;
         };
         let at = unlisted.at;
-        let mut segments = list.playlist.segments.iter();
-        let Some(segment) = segments.find(|segment| segment.number == at.number) else {
+        let Some(segment) = list.listed(at.number) else {
             return;
         };
         let taken = Taken::part(segment, at.part);

@@ -73,4 +73,4 @@ impl Session {
 }
 
 /// Answers come before; this is only so long that nobody turns in circles.
-pub(super) const ANSWERS: Duration = Duration::from_secs(1);
+const ANSWERS: Duration = Duration::from_secs(1);

@@ -15,11 +15,11 @@ use super::{
     describe::{epoch_in, exact},
     join,
     lanes::{Followers, Lane, is_watched},
-    now,
+    pieces::{Shares, pieces},
     plain::Mold,
     rung::{Item, Share},
 };
-use crate::{net::Fetcher, store::Producer};
+use crate::{clock::wall, net::Fetcher, store::Producer};
 
 pub(super) struct Assembly<'a> {
     producer: &'a mut Producer,
@@ -101,7 +101,9 @@ impl<'a> Assembly<'a> {
             match shares(items)? {
                 Joined::Part(shares, sounds) => {
                     let number = shares[0].as_ref().map_or(0, |lead| lead.segment.number);
-                    self.publish(shares, sounds).await?;
+                    for (shares, sounds) in self.pieces((shares, sounds)).await? {
+                        self.publish(shares, sounds).await?;
+                    }
                     self.attend(number);
                 }
                 Joined::Complete(number) => {
@@ -200,6 +202,17 @@ impl<'a> Assembly<'a> {
                 tracing::debug!(stream = %self.producer.name(), rung = place, "a rung is not followed any more");
             }
         }
+    }
+
+    /// The parts of what was fetched whole, as far as it has any; what came as a part is one.
+    async fn pieces(&mut self, shares: Shares) -> Result<Vec<Shares>, Lost> {
+        let (rungs, sounds) = &shares;
+        let lead = rungs.first().and_then(Option::as_ref);
+        let Some(lead) = lead.filter(|lead| lead.whole && self.inits.mold.is_none()) else {
+            return Ok(vec![shares]);
+        };
+        let init = self.init(&lead.segment, sounds).await?;
+        Ok(pieces(&shares, &init, self.format.part).unwrap_or_else(|| vec![shares]))
     }
 
     async fn publish(
@@ -320,7 +333,7 @@ impl<'a> Assembly<'a> {
             // but players that come from another node must find the same.
             discontinuity: segment.discontinuity,
             timeline,
-            date_time: segment.date_time.or(follows_on).unwrap_or_else(now),
+            date_time: segment.date_time.or(follows_on).unwrap_or_else(wall),
         })
     }
 

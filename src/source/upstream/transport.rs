@@ -12,13 +12,14 @@ use bytes::{Bytes, BytesMut};
 use media::{
     Error,
     remux::{self, Programme, Remuxed, Wanted},
+    ts::{TICKS, read::SYNC},
 };
 use playlists::{Ladder, parse::ListedSegment};
 use reqwest::Url;
 use tokio::sync::watch;
 
-use super::{Lost, PATIENCE, join, now};
-use crate::net::Fetcher;
+use super::{Lost, PATIENCE, join};
+use crate::{clock::wall, net::Fetcher};
 
 /// One rung, or one rendition of sound.
 #[derive(Debug)]
@@ -56,10 +57,10 @@ impl Clock {
         let near = self.near.lock().unwrap_or_else(PoisonError::into_inner);
         let known = near.get(&segment.timeline).copied();
         known.unwrap_or_else(|| {
-            let date = segment.date_time.unwrap_or_else(now).millis();
+            let date = segment.date_time.unwrap_or_else(wall).millis();
             u64::try_from(date)
                 .unwrap_or(0)
-                .saturating_mul(TICKS / 1000)
+                .saturating_mul(u64::from(TICKS) / 1000)
         })
     }
 
@@ -217,7 +218,7 @@ impl Transport {
     ) -> Result<Remuxed, Lost> {
         let (number, programme) = (segment.number, self.programme.clone());
         let near = self.clock.near(segment);
-        let length = u64::try_from(segment.duration.to_ticks(TICKS as u32)).unwrap_or(0);
+        let length = u64::try_from(segment.duration.to_ticks(TICKS)).unwrap_or(0);
         let remuxed = tokio::task::spawn_blocking(move || {
             // Of a rendition there is nothing that could stand for what it lacks.
             let lead = lead.filter(|_| programme.has_pictures);
@@ -273,9 +274,6 @@ async fn beginning(fetcher: &Fetcher, url: Url) -> Result<Bytes, Lost> {
 const NEITHER: &str =
     "it is neither MPEG-TS, nor is there an EXT-X-MAP as CMAF has it; a relay takes these two";
 
-/// The first octet of each packet.
-pub(super) const SYNC: u8 = 0x47;
-const TICKS: u64 = 90_000;
 /// Times are rounded to that.
 const ROUNDING: u64 = 2;
 const LOOK: usize = 64 * 1024;

@@ -1,7 +1,11 @@
 //! What the octets of a segment say of themselves: tracks, times, formats. Fragmented MP4 is read by `media`,
 //! MPEG-TS by `ts`. Whether it is what the playlist says is `tracks`' business.
 
-use media::{Coding, Error, Init, Run, avc, avc::unit};
+use media::{
+    Coding, Error, Init, Run, avc,
+    avc::unit,
+    ts::read::{PACKET, SYNC},
+};
 
 use super::ts;
 
@@ -92,7 +96,7 @@ pub fn container(octets: &[u8]) -> Option<Container> {
     if octets.get(4..8).is_some_and(|kind| boxes.contains(&kind)) {
         return Some(Container::Mp4);
     }
-    if octets.first() == Some(&0x47) && octets.get(188).is_none_or(|octet| *octet == 0x47) {
+    if octets.first() == Some(&SYNC) && octets.get(PACKET).is_none_or(|octet| *octet == SYNC) {
         return Some(Container::Ts);
     }
     if octets.starts_with(b"WEBVTT") || octets.starts_with(b"\xef\xbb\xbfWEBVTT") {

@@ -78,10 +78,10 @@ impl Reader {
         };
         self.count(pid, packet.counter, packet.announced);
         if pid == 0 {
-            let found = read::section(packet).and_then(|table| read::programme(&table));
+            let found = read::section(packet).and_then(read::programme);
             self.programme = self.programme.or(found);
         } else if Some(pid) == self.programme {
-            let found = read::section(packet).and_then(|table| read::streams(&table));
+            let found = read::section(packet).and_then(read::streams);
             self.streams_of(found);
         } else if self.streams.contains_key(&pid) {
             self.payload(pid, packet.begins, payload);

@@ -1,10 +1,9 @@
-//! One chart of a few lines over the time that was asked for. uPlot is named only here.
-//!
-//! Colours are the Okabe-Ito set and every line has its own dash as well, so that lines stay apart without colour.
+//! One chart of a few lines over the time that was asked for. How lines and axes look is `shared/plot`'s business.
 
 import uPlot from "uplot";
 import { make, say } from "../shared/dom";
-import { LINES, type Columns } from "./columns";
+import { CURSOR, LINES, axis, line, size } from "../shared/plot";
+import type { Columns } from "./columns";
 
 /** A tick of the time axis: the time, or the day at midnight and where ticks are days apart. */
 function when(at: number, step: number): string {
@@ -14,9 +13,6 @@ function when(at: number, step: number): string {
     ? date.toLocaleDateString("en-GB", { day: "numeric", month: "short" })
     : date.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
 }
-
-const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [5, 2], [14, 5]];
-const HEIGHT = 220;
 
 export class Chart {
   private plot: uPlot | null = null;
@@ -48,33 +44,23 @@ export class Chart {
   }
 
   private options(): uPlot.Options {
-    const style = getComputedStyle(this.host);
-    const of = (name: string) => style.getPropertyValue(name).trim();
-    const axis: uPlot.Axis = {
-      stroke: of("--muted"),
-      font: `12px ${of("--sans")}`,
-      grid: { stroke: of("--line"), width: 1 },
-      ticks: { show: false },
-    };
+    const both = axis(this.host);
     return {
-      width: this.host.clientWidth,
-      height: HEIGHT,
-      cursor: { points: { size: 7 }, drag: { x: false, y: false } },
+      ...size(this.host),
+      cursor: CURSOR,
       scales: {
         x: { time: true },
         y: { range: (_, __, max) => [0, this.most ?? Math.max(max ?? 0, this.least) * 1.12] },
       },
       axes: [
-        { ...axis, space: 70, values: (_, ticks, __, ___, step) => ticks.map((tick) => when(tick, step)) },
-        { ...axis, size: 72, values: (_, ticks) => ticks.map((tick) => this.label(tick)) },
+        { ...both, space: 70, values: (_, ticks, __, ___, step) => ticks.map((tick) => when(tick, step)) },
+        { ...both, size: 72, values: (_, ticks) => ticks.map((tick) => this.label(tick)) },
       ],
       series: [
         { label: "time", value: (_, at) => (at === null ? "–" : new Date(at * 1000).toLocaleString("en-GB")) },
         ...this.shown.names.map((name, at) => ({
           label: name || "all",
-          stroke: of(`--line-${at + 1}`),
-          width: 2,
-          dash: DASHES[at] ?? [],
+          ...line(this.host, at),
           points: { show: this.shown.times.length < 2 },
           value: (_: uPlot, value: number | null) => (value == null ? "–" : this.label(value)),
         })),
@@ -84,6 +70,6 @@ export class Chart {
 
   private fit(): void {
     if (!this.plot) this.show(this.shown);
-    else if (this.host.clientWidth > 0) this.plot.setSize({ width: this.host.clientWidth, height: HEIGHT });
+    else if (this.host.clientWidth > 0) this.plot.setSize(size(this.host));
   }
 }

@@ -1,7 +1,6 @@
 //! Points as a chart wants them: one time axis, one column for each name, the largest first. Pure.
 
-/** More lines than this cannot be told apart. */
-export const LINES = 6;
+import { LINES } from "../shared/plot";
 
 export interface Columns {
   times: number[];

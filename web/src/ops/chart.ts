@@ -1,18 +1,12 @@
 //! One live chart of the largest few lines, and a word on how many there are beside them.
 //!
-//! uPlot is named only here. Colours are the Okabe-Ito set and every line has its own dash as
-//! well, so that lines stay apart without colour.
+//! The rest is in the table: as one sum it would dwarf the lines, and the scale would serve nobody. How lines and axes look
+//! is `shared/plot`'s business.
 
 import uPlot from "uplot";
 import { say } from "../shared/dom";
+import { CURSOR, LINES, axis, line, size } from "../shared/plot";
 import type { Series } from "./past";
-
-/**
- * More lines than this cannot be told apart. The rest is in the table: as one sum it would dwarf
- * the lines, and the scale would serve nobody.
- */
-const LINES = 6;
-const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [5, 2], [14, 5]];
 
 const MARKS = ["solid", "dashed", "dotted"];
 
@@ -76,18 +70,10 @@ export class Chart {
   }
 
   private options(): uPlot.Options {
-    const style = getComputedStyle(this.host);
-    const of = (name: string) => style.getPropertyValue(name).trim();
-    const axis: uPlot.Axis = {
-      stroke: of("--muted"),
-      font: `12px ${of("--sans")}`,
-      grid: { stroke: of("--line"), width: 1 },
-      ticks: { show: false },
-    };
+    const both = axis(this.host);
     return {
-      width: this.host.clientWidth,
-      height: 220,
-      cursor: { points: { size: 7 }, drag: { x: false, y: false } },
+      ...size(this.host),
+      cursor: CURSOR,
       legend: { live: true, markers: { dash: (_, i) => MARKS[(i - 1) % MARKS.length] ?? "solid" } },
       scales: {
         x: { time: true, range: () => this.window() },
@@ -95,9 +81,9 @@ export class Chart {
         y: { range: (_, __, max) => [0, Math.max(max ?? 0, this.least) * 1.12] },
       },
       axes: [
-        { ...axis, space: 70, size: 32, values: (_, ticks) => ticks.map((tick) => clockLabel(tick)) },
+        { ...both, space: 70, size: 32, values: (_, ticks) => ticks.map((tick) => clockLabel(tick)) },
         {
-          ...axis,
+          ...both,
           size: 82,
           values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : this.label(tick))),
         },
@@ -106,9 +92,7 @@ export class Chart {
         { label: "time", value: (_, at) => (at === null ? "now" : clockLabel(at, true)) },
         ...this.names.map((name, i) => ({
           label: name,
-          stroke: of(`--line-${i + 1}`),
-          width: 2,
-          dash: DASHES[i] ?? [],
+          ...line(this.host, i),
           points: { show: false },
           // Without a cursor the legend says what is now.
           value: (u: uPlot, value: number | null) => {
@@ -130,7 +114,7 @@ export class Chart {
 
   private fit(): void {
     if (!this.plot) this.draw();
-    else if (this.host.clientWidth > 0) this.plot.setSize({ width: this.host.clientWidth, height: 220 });
+    else if (this.host.clientWidth > 0) this.plot.setSize(size(this.host));
   }
 }
 

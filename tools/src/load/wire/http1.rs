@@ -13,10 +13,9 @@ use reqwest::{
     StatusCode, Url,
     header::{HeaderMap, HeaderName, HeaderValue},
 };
-use spillway::player::session::Body;
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 
-use super::{Broken, Kept, MOST, Said, Stream};
+use super::{Broken, Kept, Said, Stream, Taken};
 
 /// The answer, and whether the connection stays.
 pub(super) async fn exchange(
@@ -46,7 +45,7 @@ pub(super) async fn exchange(
         }
     };
     come.read.advance(head.octets);
-    let mut taken = Taken::new(kept.keeps(head.status));
+    let mut taken = kept.of(head.status);
     match head.body {
         Length::Known(length) => come.take(length, &mut taken).await?,
         Length::Chunked => come.chunks(&mut taken).await?,
@@ -58,35 +57,6 @@ pub(super) async fn exchange(
         body: taken.done(),
     };
     Ok((said, head.stays))
-}
-
-/// What has come of a body.
-struct Taken {
-    octets: usize,
-    kept: Option<BytesMut>,
-}
-
-impl Taken {
-    fn new(keeps: bool) -> Self {
-        Self {
-            octets: 0,
-            kept: keeps.then(BytesMut::new),
-        }
-    }
-
-    fn add(&mut self, octets: &[u8]) {
-        self.octets += octets.len();
-        if let Some(kept) = &mut self.kept {
-            kept.extend_from_slice(octets);
-        }
-    }
-
-    fn done(self) -> Body {
-        match self.kept {
-            Some(kept) => Body::Whole(kept.freeze()),
-            None => Body::Counted(self.octets as u64),
-        }
-    }
 }
 
 /// A connection, and what was read of it beyond what was wanted.
@@ -105,9 +75,7 @@ impl Come<'_> {
 
     /// `length` octets of the body.
     async fn take(&mut self, length: usize, taken: &mut Taken) -> Result<(), Broken> {
-        if taken.octets + length > MOST {
-            return Err(Broken::TooLong);
-        }
+        taken.room_for(length)?;
         let here = length.min(self.read.len());
         taken.add(&self.read.split_to(here));
         let mut left = length - here;
@@ -225,6 +193,7 @@ thread_local! {
 
 #[cfg(test)]
 mod tests {
+    use spillway::player::session::Body;
     use tokio::io::duplex;
 
     use super::*;

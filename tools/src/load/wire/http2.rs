@@ -1,11 +1,10 @@
 //! Requests and answers in HTTP/2, any number at a time on one connection, as browsers have it over TLS.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{Request, header};
 use reqwest::Url;
-use spillway::player::session::Body;
 
-use super::{Broken, Kept, MOST, Said, Stream};
+use super::{Broken, Kept, Said, Stream};
 
 pub(super) type Sender = h2::client::SendRequest<Bytes>;
 
@@ -37,26 +36,17 @@ pub(super) async fn exchange(
     let mut sender = sender.ready().await?;
     let (response, _) = sender.send_request(request, true)?;
     let (head, mut body) = response.await?.into_parts();
-    let mut whole = kept.keeps(head.status).then(BytesMut::new);
-    let mut octets = 0;
+    let mut taken = kept.of(head.status);
     while let Some(data) = body.data().await {
         let data = data?;
-        octets += data.len();
-        if octets > MOST {
-            return Err(Broken::TooLong);
-        }
+        taken.room_for(data.len())?;
         body.flow_control().release_capacity(data.len())?;
-        if let Some(whole) = &mut whole {
-            whole.extend_from_slice(&data);
-        }
+        taken.add(&data);
     }
     Ok(Said {
         status: head.status,
         headers: head.headers,
-        body: match whole {
-            Some(whole) => Body::Whole(whole.freeze()),
-            None => Body::Counted(octets as u64),
-        },
+        body: taken.done(),
     })
 }
 

@@ -18,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::BytesMut;
 use reqwest::{StatusCode, Url, header::HeaderMap};
 use spillway::{
     net::FetchError,
@@ -251,9 +252,43 @@ impl Inner {
 }
 
 impl Kept {
-    /// Whether this body is kept.
-    fn keeps(self, status: StatusCode) -> bool {
-        self == Self::Whole || !status.is_success()
+    /// The body of an answer of this status, of which nothing has come yet.
+    fn of(self, status: StatusCode) -> Taken {
+        let keeps = self == Self::Whole || !status.is_success();
+        Taken {
+            octets: 0,
+            kept: keeps.then(BytesMut::new),
+        }
+    }
+}
+
+/// What has come of a body.
+struct Taken {
+    octets: usize,
+    kept: Option<BytesMut>,
+}
+
+impl Taken {
+    /// An error if it is too long with so many octets more.
+    fn room_for(&self, octets: usize) -> Result<(), Broken> {
+        match self.octets + octets > MOST {
+            true => Err(Broken::TooLong),
+            false => Ok(()),
+        }
+    }
+
+    fn add(&mut self, octets: &[u8]) {
+        self.octets += octets.len();
+        if let Some(kept) = &mut self.kept {
+            kept.extend_from_slice(octets);
+        }
+    }
+
+    fn done(self) -> Body {
+        match self.kept {
+            Some(kept) => Body::Whole(kept.freeze()),
+            None => Body::Counted(self.octets as u64),
+        }
     }
 }
 

@@ -47,21 +47,26 @@ impl Tls {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone());
         let builder = builder.with_safe_default_protocol_versions()?;
-        let mut config = match trust {
-            Trust::System => builder.with_platform_verifier()?.with_no_client_auth(),
+        let believing = |whom| {
+            Arc::new(Believing {
+                whom,
+                provider: provider.clone(),
+            })
+        };
+        let builder = match trust {
+            Trust::System => builder.with_platform_verifier()?,
             Trust::File(path) => {
-                let listed = Listed::read(path, provider);
+                let listed = Whom::listed(path, provider.clone());
                 let listed = listed.with_context(|| path.display().to_string())?;
                 builder
                     .dangerous()
-                    .with_custom_certificate_verifier(Arc::new(listed))
-                    .with_no_client_auth()
+                    .with_custom_certificate_verifier(believing(listed))
             }
             Trust::Anybody => builder
                 .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
-                .with_no_client_auth(),
+                .with_custom_certificate_verifier(believing(Whom::Anybody)),
         };
+        let mut config = builder.with_no_client_auth();
         config.resumption = Resumption::disabled();
         let speaking = |protocols: &[&[u8]]| {
             let mut config = config.clone();
@@ -102,16 +107,26 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// Believes what is in a file: its authorities about others, and each of its certificates about itself. A server's
-/// self-made certificate often says that it is an authority, and no authority may be a server.
+/// Believes others than this system's authorities; what is signed has to be signed with the certificate all the same.
 #[derive(Debug)]
-struct Listed {
-    certificates: Vec<CertificateDer<'static>>,
-    authorities: Arc<WebPkiServerVerifier>,
+struct Believing {
+    whom: Whom,
+    provider: Arc<CryptoProvider>,
 }
 
-impl Listed {
-    fn read(path: &Path, provider: Arc<CryptoProvider>) -> anyhow::Result<Self> {
+#[derive(Debug)]
+enum Whom {
+    Anybody,
+    /// What is in a file: its authorities about others, and each of its certificates about itself. A server's
+    /// self-made certificate often says that it is an authority, and no authority may be a server.
+    Listed {
+        certificates: Vec<CertificateDer<'static>>,
+        authorities: Arc<WebPkiServerVerifier>,
+    },
+}
+
+impl Whom {
+    fn listed(path: &Path, provider: Arc<CryptoProvider>) -> anyhow::Result<Self> {
         let (mut certificates, mut roots) = (Vec::new(), RootCertStore::empty());
         for certificate in CertificateDer::pem_file_iter(path)? {
             let certificate = certificate?;
@@ -120,14 +135,14 @@ impl Listed {
         }
         anyhow::ensure!(!roots.is_empty(), "there is no certificate in it");
         let authorities = WebPkiServerVerifier::builder_with_provider(roots.into(), provider);
-        Ok(Self {
+        Ok(Self::Listed {
             certificates,
             authorities: authorities.build()?,
         })
     }
 }
 
-impl ServerCertVerifier for Listed {
+impl ServerCertVerifier for Believing {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -136,11 +151,15 @@ impl ServerCertVerifier for Listed {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if self.certificates.iter().any(|known| known == certificate) {
-            return Ok(ServerCertVerified::assertion());
+        match &self.whom {
+            Whom::Listed {
+                certificates,
+                authorities,
+            } if !certificates.iter().any(|known| known == certificate) => {
+                authorities.verify_server_cert(certificate, chain, name, ocsp, now)
+            }
+            Whom::Listed { .. } | Whom::Anybody => Ok(ServerCertVerified::assertion()),
         }
-        let authorities = &self.authorities;
-        authorities.verify_server_cert(certificate, chain, name, ocsp, now)
     }
 
     fn verify_tls12_signature(
@@ -149,48 +168,7 @@ impl ServerCertVerifier for Listed {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.authorities
-            .verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.authorities
-            .verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.authorities.supported_verify_schemes()
-    }
-}
-
-/// Believes every certificate; what is signed has to be signed with it all the same.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
     }
 
@@ -200,11 +178,13 @@ impl ServerCertVerifier for Anybody {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

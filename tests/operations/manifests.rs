@@ -1,11 +1,7 @@
 //! The manifests in deploy/kubernetes: read with the API's own types, which know every field, and true to
 //! what the programs take.
 
-#![cfg(feature = "kubernetes")]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(clippy::print_stderr, reason = "who skips a check says so")]
-
-use std::{collections::BTreeMap, path::Path, process::Command};
+use std::{collections::BTreeMap, process::Command};
 
 use k8s_openapi::{
     api::{
@@ -20,29 +16,23 @@ use k8s_openapi::{
 };
 use serde_json::Value;
 
-fn folder() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes")
-}
+use super::{files, takes, text};
+
+const FOLDER: &str = "deploy/kubernetes";
 
 /// All objects of all files, by kind and name.
 fn objects() -> BTreeMap<(String, String), Value> {
     let mut all = BTreeMap::new();
-    for entry in std::fs::read_dir(folder()).unwrap() {
-        let path = entry.unwrap().path();
-        let text = std::fs::read_to_string(&path).unwrap();
-        for document in text.split("\n---\n") {
-            let object: Value = serde_saphyr::from_str(document)
-                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    for file in files(FOLDER) {
+        for document in text(&format!("{FOLDER}/{file}")).split("\n---\n") {
+            let object: Value =
+                serde_saphyr::from_str(document).unwrap_or_else(|error| panic!("{file}: {error}"));
             let kind = object["kind"].as_str().unwrap().to_owned();
             let name = object["metadata"]["name"]
                 .as_str()
                 .unwrap_or_default()
                 .to_owned();
-            assert!(
-                all.insert((kind, name), object).is_none(),
-                "{}",
-                path.display()
-            );
+            assert!(all.insert((kind, name), object).is_none(), "{file}");
         }
     }
     all
@@ -139,12 +129,7 @@ fn the_kustomization_names_all_files_but_the_one_to_choose() {
         .collect();
     named.extend(["autoscaling.yaml", "kustomization.yaml"].map(str::to_owned));
     named.sort();
-    let there = std::fs::read_dir(folder()).unwrap();
-    let mut there: Vec<_> = there
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    there.sort();
-    assert_eq!(named, there);
+    assert_eq!(named, files(FOLDER));
 }
 
 #[test]
@@ -235,7 +220,7 @@ fn policies_are_of_pods_and_ports_that_there_are() {
 #[test]
 fn kubectl_puts_them_together() {
     let said = Command::new("kubectl")
-        .args(["kustomize", "deploy/kubernetes"])
+        .args(["kustomize", FOLDER])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output();
     let Ok(said) = said else {
@@ -252,34 +237,11 @@ fn programs_take_what_they_are_given() {
     for (name, pod) in pods() {
         let container = &pod.containers[0];
         let program = container.command.clone().unwrap().remove(0);
-        let path = match program.as_str() {
-            "primary" => env!("CARGO_BIN_EXE_primary"),
-            "traffic-manager" => env!("CARGO_BIN_EXE_traffic-manager"),
-            "local-server" => env!("CARGO_BIN_EXE_local-server"),
-            _ => panic!("{program}"),
-        };
-        let help = Command::new(path).arg("--help").output().unwrap();
-        let help = String::from_utf8(help.stdout).unwrap();
         let flags = container.args.clone().unwrap_or_default();
-        for flag in flags.iter().filter(|flag| flag.starts_with("--")) {
-            assert!(
-                help.contains(flag.as_str()),
-                "{name}: {program} knows no {flag}"
-            );
-        }
-        for variable in container
-            .env
-            .clone()
-            .unwrap()
-            .iter()
-            .filter(|variable| variable.name.starts_with("SPILLWAY_"))
-        {
-            assert!(
-                help.contains(&format!("[env: {}", variable.name)),
-                "{name}: {program} knows no {}",
-                variable.name
-            );
-        }
+        let variables = container.env.clone().unwrap();
+        let own = variables.iter().map(|variable| variable.name.as_str());
+        let own = own.filter(|name| name.starts_with("SPILLWAY_"));
+        takes(&name, &program, flags.iter().map(String::as_str), own);
         assert!(container.liveness_probe.is_some(), "{name}");
         let confined = container.security_context.clone().unwrap();
         assert_eq!(confined.run_as_non_root, Some(true), "{name}");
