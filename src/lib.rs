@@ -27,4 +27,5 @@ pub mod store;
 pub mod telemetry;
 pub mod text;
 pub mod token;
+pub mod traces;
 pub mod webhook;

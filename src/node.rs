@@ -37,7 +37,9 @@ use crate::{
         visits::Sweeper,
     },
     store::Store,
+    telemetry::TracesConfig,
     token::keys::Keys,
+    traces::Tracer,
     webhook::{Hooks, Pace, WebhookConfig},
 };
 
@@ -134,6 +136,8 @@ pub struct NodeConfig {
     #[command(flatten)]
     pub webhooks: WebhookConfig,
     #[command(flatten)]
+    pub traces: TracesConfig,
+    #[command(flatten)]
     pub control: ControlConfig,
     #[command(flatten)]
     pub front: FrontConfig,
@@ -166,6 +170,7 @@ impl NodeConfig {
             behind_cdn: self.behind_cdn.unwrap_or(usual.behind_cdn),
             overflow: self.overflow()?,
             keys: self.keys()?.map(Arc::new),
+            tracer: usual.tracer,
         })
     }
 
@@ -246,6 +251,7 @@ pub struct Node {
     /// What the node tells the manager that it does.
     pub standing: watch::Sender<Standing>,
     tasks: JoinSet<()>,
+    tracer: Tracer,
 }
 
 /// Who this node is in its region.
@@ -317,12 +323,17 @@ impl Node {
         };
         let (hooks, deliveries) = Hooks::open(&config.webhooks, &name, &trust, Pace::default())?;
         let (rules, journal) = config.rules().await?;
-        let origin = Origin::ruled_by(rules, name, store, config.terms()?);
+        let tracer = config.traces.open(program(role.kind), &name, trust)?;
+        let terms = Terms {
+            tracer: tracer.clone(),
+            ..config.terms()?
+        };
+        let origin = Origin::ruled_by(rules, name, store, terms);
         // It is set once, here.
         let _ = origin
             .address
             .set(url.as_str().trim_end_matches('/').to_owned());
-        let mut fetcher = Fetcher::trusting(config.ca_file.as_deref())?;
+        let mut fetcher = Fetcher::trusting(config.ca_file.as_deref())?.traced(tracer.clone());
         let (standing, standings) = watch::channel(role.standing);
 
         let operators = ops::private_with(origin.clone(), routes).layer(Extension(hooks.clone()));
@@ -379,12 +390,22 @@ impl Node {
             directives,
             standing,
             tasks,
+            tracer,
         })
     }
 
     /// Waits until everything has stopped; the caller has cancelled `stop`.
     pub async fn stopped(mut self) {
         while self.tasks.join_next().await.is_some() {}
+        self.tracer.close().await;
+    }
+}
+
+/// What a node of this kind runs as.
+fn program(kind: NodeKind) -> &'static str {
+    match kind {
+        NodeKind::Primary => "primary",
+        NodeKind::Relay => "local-server",
     }
 }
 

@@ -1,9 +1,16 @@
-//! Logs: to stderr, `RUST_LOG` over the default of INFO, plain where nobody watches; as text for people or as JSON for programs.
+//! What a program tells of itself while it runs. Logs: to stderr, `RUST_LOG` over the default of INFO, plain where nobody
+//! watches; as text for people or as JSON for programs. And to whom its traces go (`exporting`).
+
+#[cfg(feature = "otel")]
+mod exporting;
+mod options;
 
 use std::io::IsTerminal as _;
 
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::{EnvFilter, fmt};
+
+pub use options::TracesConfig;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum, Deserialize, Serialize)]

@@ -14,7 +14,8 @@ use code::{File, files, names};
 /// origin does not know where media comes from, a source does not know who watches, and the manager never touches
 /// media. Whoever assembles them (`node`, the programs) is above them.
 const MODULES: &[(&str, &[&str], &[&str])] = &[
-    ("telemetry", &[], &[]),
+    ("traces", &[], &[]),
+    ("telemetry", &["net", "traces"], &[]),
     ("runtime", &[], &[]),
     ("shutdown", &[], &[]),
     ("pages", &[], &[]),
@@ -26,12 +27,12 @@ const MODULES: &[(&str, &[&str], &[&str])] = &[
     ("text", &[], &[]),
     ("token", &["clock"], &[]),
     ("assets", &["text"], &[]),
-    ("net", &["pages", "text"], &["playlists"]),
+    ("net", &["pages", "text", "traces"], &["playlists"]),
     ("webhook", &["clock", "metrics", "net"], &[]),
     ("archive", &["clock"], &["playlists"]),
     (
         "store",
-        &["archive", "pages", "text"],
+        &["archive", "pages", "text", "traces"],
         &["playlists", "segmenter"],
     ),
     ("control", &[], &["playlists"]),
@@ -47,7 +48,7 @@ const MODULES: &[(&str, &[&str], &[&str])] = &[
         "origin",
         &[
             "api", "clock", "control", "logfile", "metrics", "net", "store", "text", "token",
-            "webhook",
+            "traces", "webhook",
         ],
         &["playlists", "adaptation", "media"],
     ),
@@ -68,7 +69,16 @@ const MODULES: &[(&str, &[&str], &[&str])] = &[
     (
         "node",
         &[
-            "assets", "clock", "control", "net", "origin", "store", "token", "webhook",
+            "assets",
+            "clock",
+            "control",
+            "net",
+            "origin",
+            "store",
+            "telemetry",
+            "token",
+            "traces",
+            "webhook",
         ],
         &["playlists", "adaptation"],
     ),
@@ -126,6 +136,16 @@ const FENCES: &[(&str, &[&str], &str)] = &[
     (
         "prost",
         &["src/control/encoding.rs", "src/control/protobuf.rs"],
+        "others see our own types",
+    ),
+    (
+        "opentelemetry",
+        &["src/traces/on.rs", "src/telemetry/exporting.rs"],
+        "others see our own types",
+    ),
+    (
+        "opentelemetry_sdk",
+        &["src/traces/on.rs", "src/telemetry/exporting.rs"],
         "others see our own types",
     ),
     (

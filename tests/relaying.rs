@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[cfg(feature = "otel")]
+#[path = "relaying/collector.rs"]
+mod collector;
 #[path = "relaying/counting.rs"]
 mod counting;
 #[path = "relaying/multiplexed.rs"]
@@ -10,6 +13,9 @@ mod multiplexed;
 mod node;
 #[path = "relaying/others.rs"]
 mod others;
+#[cfg(feature = "otel")]
+#[path = "relaying/traced.rs"]
+mod traced;
 
 use std::{
     sync::{LazyLock, atomic::Ordering::Relaxed},
@@ -24,6 +30,7 @@ use playlists::Window;
 use reqwest::{Response, StatusCode};
 use spillway::{
     net::{Fetcher, Limits},
+    origin::Terms,
     source::upstream::{self, Place, Upstream},
     store::Published,
 };
@@ -47,9 +54,15 @@ async fn followed() -> (TestNode, Counting, Relay, Feed) {
 
 impl Relay {
     async fn of(name: &str, places: &[&str]) -> Self {
-        let node = TestNode::start(name, None, Limits::default()).await;
+        Self::on(name, places, Terms::default()).await
+    }
+
+    /// One on these terms.
+    async fn on(name: &str, places: &[&str], terms: Terms) -> Self {
+        let fetcher = Fetcher::new().unwrap().traced(terms.tracer.clone());
+        let node = TestNode::on(name, terms, Limits::default()).await;
         let places = places.iter().map(|place| place.parse::<Place>().unwrap());
-        let upstream = Upstream::new(places.collect(), Fetcher::new().unwrap(), 6);
+        let upstream = Upstream::new(places.collect(), fetcher, 6);
         let stop = CancellationToken::new();
         let store = node.origin.store.clone();
         tokio::spawn(upstream::run(upstream, store, stop.clone()));

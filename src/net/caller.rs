@@ -14,7 +14,7 @@ use std::{
 use anyhow::Context as _;
 use bytes::{Bytes, BytesMut};
 use reqwest::{
-    Certificate, Client, Identity, StatusCode, Url,
+    Certificate, Client, Identity, RequestBuilder, StatusCode, Url,
     header::{HeaderMap, HeaderName, HeaderValue},
     redirect,
 };
@@ -66,11 +66,29 @@ impl Caller {
             })?;
             request = request.header(HeaderName::from_static(name), value);
         }
+        self.sent(url, request).await
+    }
+
+    async fn sent(&self, url: &Url, request: RequestBuilder) -> Result<Answer, FetchError> {
         read(request).await.map_err(|why| {
             self.renew();
             let url = Box::new(url.clone());
             FetchError::Transport { url, why }
         })
+    }
+
+    /// Posts what somebody else has written, with all its headers.
+    #[cfg(feature = "otel")]
+    pub async fn post_written(
+        &self,
+        written: axum::http::Request<Bytes>,
+        patience: Duration,
+    ) -> Result<Answer, FetchError> {
+        let client = |error: reqwest::Error| FetchError::Client { why: cause(&error) };
+        let request = reqwest::Request::try_from(written).map_err(client)?;
+        let url = request.url().clone();
+        let request = RequestBuilder::from_parts(self.lock().clone(), request);
+        self.sent(&url, request.timeout(patience)).await
     }
 
     /// What failed may have failed for a certificate that ran out, and there may be another by now.
@@ -155,7 +173,7 @@ fn identity(certificate: &Path, key: &Path) -> anyhow::Result<Identity> {
     Ok(Identity::from_pem(&pem)?)
 }
 
-async fn read(request: reqwest::RequestBuilder) -> Result<Answer, String> {
+async fn read(request: RequestBuilder) -> Result<Answer, String> {
     let told = |error: reqwest::Error| cause(&error);
     let mut answer = request.send().await.map_err(told)?;
     let (status, headers) = (answer.status(), std::mem::take(answer.headers_mut()));

@@ -11,7 +11,9 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::{Bytes, BytesMut};
-use reqwest::{Certificate, Client, StatusCode, Url};
+use reqwest::{Certificate, Client, StatusCode, Url, header::HeaderMap};
+
+use crate::traces::{self, Span, Tracer};
 
 /// A client; clones share its connections.
 #[derive(Clone)]
@@ -20,6 +22,7 @@ pub struct Fetcher {
     bearer: Option<Bearer>,
     header: Option<(&'static str, &'static str)>,
     counts: Arc<Counts>,
+    tracer: Tracer,
 }
 
 /// Of a client and all its clones.
@@ -35,12 +38,22 @@ struct Counts {
 struct Tally {
     counts: Arc<Counts>,
     over: bool,
+    octets: u64,
+    span: Option<Span>,
 }
 
 impl Tally {
-    fn came(&self, octets: u64) {
+    fn came(&mut self, octets: u64) {
         if !self.over {
             self.counts.octets.fetch_add(octets, Relaxed);
+            self.octets += octets;
+        }
+    }
+
+    /// Why it is about to fail.
+    fn fails(&self, kind: &str, why: &str) {
+        if let Some(span) = &self.span {
+            span.fails(kind, why);
         }
     }
 
@@ -51,6 +64,12 @@ impl Tally {
                 false => &self.counts.failed,
             };
             count.fetch_add(1, Relaxed);
+            if !well {
+                self.fails("broken_off", "not all of it came");
+            }
+            if let Some(span) = self.span.take() {
+                span.counts("http.response.body.size", self.octets);
+            }
         }
     }
 }
@@ -92,7 +111,7 @@ pub enum FetchError {
 #[derive(Clone, Debug)]
 pub struct Fetched {
     pub url: Url,
-    pub headers: reqwest::header::HeaderMap,
+    pub headers: HeaderMap,
     pub body: Bytes,
 }
 
@@ -135,6 +154,7 @@ impl Fetcher {
                 bearer: None,
                 header: None,
                 counts: Arc::default(),
+                tracer: Tracer::default(),
             })
             .map_err(|error| FetchError::Client { why: cause(&error) })
     }
@@ -153,6 +173,11 @@ impl Fetcher {
             header: Some((name, value)),
             ..self
         }
+    }
+
+    /// The same, with spans of this one for its GETs.
+    pub fn traced(self, tracer: Tracer) -> Self {
+        Self { tracer, ..self }
     }
 
     /// The body of `url`, in full, within `patience`.
@@ -228,11 +253,17 @@ impl Fetcher {
 
     /// The answer to a GET, as it comes. The caller sets the deadline.
     pub async fn open(&self, url: Url) -> Result<Incoming, FetchError> {
+        let mut headers = HeaderMap::new();
         let tally = Tally {
             counts: self.counts.clone(),
             over: false,
+            octets: 0,
+            span: self.tracer.asking(&mut headers),
         };
-        let mut request = self.client.get(url.clone());
+        if let Some(span) = &tally.span {
+            asks(span, &url);
+        }
+        let mut request = self.client.get(url.clone()).headers(headers);
         if let Some(bearer) = &self.bearer {
             request = request.bearer_auth(bearer());
         }
@@ -240,11 +271,16 @@ impl Fetcher {
             request = request.header(name, value);
         }
         let sent = request.send().await;
-        let answer = sent.map_err(|error| FetchError::Transport {
-            url: name(error.url().unwrap_or(&url)),
-            why: cause(&error),
+        let answer = sent.map_err(|error| {
+            let why = cause(&error);
+            tally.fails("transport", &why);
+            let url = name(error.url().unwrap_or(&url));
+            FetchError::Transport { url, why }
         })?;
         let status = answer.status();
+        if let Some(span) = &tally.span {
+            answered(span, status);
+        }
         let mut incoming = Incoming {
             url: answer.url().clone(),
             headers: answer.headers().clone(),
@@ -284,7 +320,7 @@ impl Fetcher {
 #[derive(Debug)]
 pub struct Incoming {
     pub url: Url,
-    pub headers: reqwest::header::HeaderMap,
+    pub headers: HeaderMap,
     /// As it was announced.
     pub length: Option<u64>,
     taken: u64,
@@ -329,6 +365,29 @@ impl std::fmt::Debug for Fetcher {
         let mut shown = f.debug_struct("Fetcher");
         shown.field("bears", &self.bearer.is_some());
         shown.finish_non_exhaustive()
+    }
+}
+
+/// What is asked for, without what only the two of them may know.
+fn asks(span: &Span, url: &Url) {
+    let (host, path) = (url.host_str().unwrap_or_default(), traces::told(url.path()));
+    let port = url.port_or_known_default().unwrap_or_default();
+    span.says("http.request.method", "GET");
+    span.says(
+        "url.full",
+        format!("{}://{host}:{port}{path}", url.scheme()),
+    );
+    span.says("server.address", host);
+    span.counts("server.port", port.into());
+}
+
+fn answered(span: &Span, status: StatusCode) {
+    span.counts("http.response.status_code", status.as_u16().into());
+    if !status.is_success() {
+        span.fails(
+            status.as_str(),
+            status.canonical_reason().unwrap_or_default(),
+        );
     }
 }
 

@@ -135,7 +135,16 @@ pub(super) fn is_plain(header: &str) -> bool {
 
 /// Headers begin so that bear on an answer, or may come to: conditions and ranges, what says who
 /// asks, what players tell of themselves or want to be told.
-const BEARING: &[&str] = &["if-", "range", "authorization", "cmcd-", "spillway-"];
+const BEARING: &[&str] = &[
+    "if-",
+    "range",
+    "authorization",
+    "cmcd-",
+    "spillway-",
+    // Of a trace, where there are traces.
+    #[cfg(feature = "otel")]
+    "traceparent",
+];
 
 /// Octets that a head has room for at once.
 const USUAL: usize = 1024;

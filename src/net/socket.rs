@@ -29,6 +29,7 @@ use super::{
     stretch::Answers,
     tcp_info::{self, TcpInfo},
 };
+use crate::traces::Lot;
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +55,8 @@ pub struct Connection {
     answers: Answers,
     observers: Mutex<Vec<Weak<dyn Observer>>>,
     observed: AtomicBool,
+    /// Whether what is asked for next is traced.
+    pub lot: Lot,
 }
 
 /// Whoever wants to know at once that an answer is over.
@@ -201,6 +204,7 @@ impl Stream {
             answers: Answers::default(),
             observers: Mutex::default(),
             observed: AtomicBool::new(false),
+            lot: Lot::default(),
         });
         Self {
             inner,

@@ -50,6 +50,7 @@ mod stills;
 pub mod strain;
 mod streams;
 mod telling;
+mod traced;
 pub mod uploading;
 pub mod viewers;
 pub mod visits;
@@ -86,7 +87,7 @@ use self::{
     viewers::{Rules, Viewers},
     weights::Weights,
 };
-use crate::{net::App, store::Store, token::keys::Keys};
+use crate::{net::App, store::Store, token::keys::Keys, traces::Tracer};
 
 /// What a node does with viewers.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -132,6 +133,8 @@ pub struct Terms {
     pub overflow: Option<Overflow>,
     /// What playback tokens are signed with; `None` lets everybody in.
     pub keys: Option<Arc<Keys>>,
+    /// Who is told what becomes of requests.
+    pub tracer: Tracer,
 }
 
 impl Default for Terms {
@@ -147,6 +150,7 @@ impl Default for Terms {
             behind_cdn: false,
             overflow: None,
             keys: None,
+            tracer: Tracer::default(),
         }
     }
 }
@@ -258,7 +262,14 @@ pub fn public(origin: Arc<Origin>) -> App {
     };
     // Outermost, so that a page may read why it was refused, and asks before without a token.
     let requests = middleware::from_fn_with_state(origin.requests.clone(), counted::counting);
-    let router = router.layer(cors).layer(requests);
+    let mut router = router.layer(cors).layer(requests);
+    let tracer = &origin.terms.tracer;
+    if tracer.is_on() {
+        router = router.layer(middleware::from_fn_with_state(
+            tracer.clone(),
+            traced::tracing,
+        ));
+    }
     match Sooner::of(&origin) {
         Some(sooner) => App::new(router, Arc::new(sooner)),
         None => router.into(),

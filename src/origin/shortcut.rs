@@ -3,7 +3,7 @@
 //!
 //! Nothing is decided here. What is said comes from the functions that the handlers call; whatever would need
 //! more than they do at once (to wait, to read from disk, to send elsewhere, to refuse) is left to the handlers,
-//! and so is all that comes through something else first: tokens, a CDN. That both ways give the same answer is
+//! and so is all that comes through something else first (tokens, a CDN), or is traced. That both ways give the same answer is
 //! held by `tests/http1.rs`, which asks each for everything.
 
 use std::{sync::Arc, time::Instant};
@@ -129,10 +129,20 @@ impl Shortcut for Sooner {
         if v != "v" || names.next().is_some() || !self.origin.keeps_all() {
             return None;
         }
+        let lot = &asked.connection.lot;
+        if self.origin.terms.tracer.draws() {
+            lot.put(true);
+            return None;
+        }
         let short = match file {
             "index.m3u8" => self.playlist(stream, viewer, asked.gzip),
             file => self.media(stream, viewer, file, asked),
-        }?;
+        };
+        if short.is_none() {
+            // Or it would draw another.
+            lot.put(false);
+        }
+        let short = short?;
         let requests = &self.origin.requests;
         requests.count(Kind::of(asked.path), StatusCode::OK);
         Some(short)

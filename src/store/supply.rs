@@ -20,6 +20,8 @@ use bytes::{Bytes, BytesMut};
 use playlists::{Epoch, ladder::MAX_RUNGS};
 use tokio::sync::watch;
 
+use crate::traces::{self, Mark, Span};
+
 /// One object: a part, or a whole segment.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Wanted {
@@ -27,6 +29,22 @@ pub struct Wanted {
     pub epoch: Epoch,
     pub rung: usize,
     pub part: Option<usize>,
+}
+
+impl Wanted {
+    /// It is brought, or not.
+    fn ends(&self, span: &Span, well: bool) {
+        span.counts("spillway.segment", self.number);
+        span.counts("spillway.rung_index", self.rung as u64);
+        if let Some(part) = self.part {
+            span.counts("spillway.part", part as u64);
+        }
+        if !well {
+            // It names the upstream, maybe with a secret of the two.
+            span.fails("not_brought", "the log says why");
+        }
+        span.ends();
+    }
 }
 
 /// Whoever can bring what is not here.
@@ -51,10 +69,18 @@ pub struct Supply {
 
 #[derive(Debug, Default)]
 struct Fills {
-    by: HashMap<Wanted, watch::Receiver<State>>,
+    by: HashMap<Wanted, Fill>,
     /// What is here, oldest first, and its octets.
     kept: VecDeque<(Wanted, u64)>,
     octets: u64,
+}
+
+/// An object that is here, or on its way.
+#[derive(Debug)]
+struct Fill {
+    state: watch::Receiver<State>,
+    /// What it was brought in, if that is traced.
+    traced: Option<Mark>,
 }
 
 /// How far an object has come.
@@ -119,20 +145,29 @@ impl Supply {
 
     /// Reads an object, which is fetched if it is neither here nor on its way.
     pub fn bring(self: &Arc<Self>, wanted: Wanted) -> Result<Reader, NotBrought> {
+        let asking = traces::current();
         let mut fills = self.fills();
         if let Some(known) = fills.by.get(&wanted) {
-            return Ok(Reader::of(known.clone()));
+            if let (Some(asking), Some(brought)) = (&asking, &known.traced) {
+                asking.follows(brought);
+            }
+            return Ok(Reader::of(known.state.clone()));
         }
         let bringer = self.bringer.load_full().ok_or(NotBrought::Nowhere)?;
         if fills.by.len() - fills.kept.len() >= MOST_AT_ONCE {
             return Err(NotBrought::Busy);
         }
         let (sender, receiver) = watch::channel(State::default());
-        fills.by.insert(wanted, receiver.clone());
+        let span = asking.and_then(|asking| asking.child("bring"));
+        let fill = Fill {
+            state: receiver.clone(),
+            traced: span.as_ref().map(Span::mark),
+        };
+        fills.by.insert(wanted, fill);
         drop(fills);
         let supply = Arc::clone(self);
         // A task of its own: whoever asked first may leave.
-        tokio::spawn(async move {
+        let bringing = async move {
             let (since, filling) = (Instant::now(), Filling(Arc::new(sender)));
             let brought = bringer.bring(wanted, filling.clone());
             let result = match tokio::time::timeout(PATIENCE, brought).await {
@@ -140,8 +175,12 @@ impl Supply {
                 Err(_) => Err(format!("not here within {PATIENCE:?}")),
             };
             tracing::debug!(?wanted, ?result, took = ?since.elapsed(), "brought");
+            if let Some(span) = traces::current() {
+                wanted.ends(&span, result.is_ok());
+            }
             supply.settled(wanted, &filling, result, since.elapsed());
-        });
+        };
+        tokio::spawn(traces::within(span, bringing));
         Ok(Reader::of(receiver))
     }
 

@@ -137,8 +137,13 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     if *mood.wait_for(through).await.unwrap() == Mood::Cut {
         return StatusCode::BAD_GATEWAY.into_response();
     }
+    let traced = request.headers().get("traceparent").cloned();
     let answered = async {
-        let answer = reqwest::get(format!("{}{path}", shared.to)).await.unwrap();
+        let mut asking = reqwest::Client::new().get(format!("{}{path}", shared.to));
+        if let Some(trace) = traced {
+            asking = asking.header("traceparent", trace);
+        }
+        let answer = asking.send().await.unwrap();
         let (status, kind) = (
             answer.status(),
             answer.headers().get(header::CONTENT_TYPE).cloned(),
