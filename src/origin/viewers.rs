@@ -158,14 +158,16 @@ impl Viewers {
         let keep = keep?;
         // One after another, so that no more go than should.
         let _giving = self.giving.lock().unwrap_or_else(PoisonError::into_inner);
-        (self.watching() > keep && seated.is_watching()).then(|| seated.moved())
+        // Where nobody is kept there may be nothing to watch.
+        let goes = keep == 0 || (self.watching() > keep && seated.is_watching());
+        goes.then(|| seated.moved())
     }
 
     /// Nobody was sent away, and nobody is to be.
     pub(super) fn keeps_all(&self, keep: Option<u32>) -> bool {
         let rooms = self.rooms.load();
         rooms.values().all(|room| room.moved.load(Relaxed) == 0)
-            && keep.is_none_or(|keep| self.watching() <= keep)
+            && keep.is_none_or(|keep| keep > 0 && self.watching() <= keep)
     }
 
     fn watching(&self) -> u32 {

@@ -113,9 +113,7 @@ impl Balancer {
             .filter(|node| !std::ptr::eq(**node, *emptiest));
         let mut left = None;
         for other in others {
-            let report = other.report.as_ref();
-            let ill = report.is_none_or(|report| report.trouble.is_some());
-            if ill || other.doubted || self.spare(other, now) == 0 {
+            if other.report.is_none() || other.is_ill() || other.doubted || self.spare(other, now) == 0 {
                 return false;
             }
             let takes = self.capacity(other).unwrap_or(u32::MAX);

@@ -63,6 +63,9 @@ pub(super) struct Node {
     pub(super) doubted: bool,
     /// Its egress has been short since then.
     pub(super) short_since: Option<Moment>,
+    /// Whether it says that something is the matter with it, and since when that is so, or not.
+    #[serde(default)]
+    ill: (bool, Moment),
     /// Where its viewers go while it drains.
     #[serde(default)]
     pub(super) refuge: Option<Refuge>,
@@ -81,6 +84,7 @@ impl Node {
         let mut node = Self::new(Some(report), phase, now);
         node.note_activity(now);
         node.note_rate();
+        node.note_health(now);
         node
     }
 
@@ -94,6 +98,7 @@ impl Node {
             silent: false,
             doubted: false,
             short_since: None,
+            ill: (false, now),
             refuge: None,
             rate: None,
             expected: BTreeMap::new(),
@@ -127,6 +132,7 @@ impl Node {
         (self.silent, self.doubted) = (false, false);
         self.note_activity(now);
         self.note_rate();
+        self.note_health(now);
     }
 
     pub(super) fn turn(&mut self, phase: Phase, now: Moment) {
@@ -300,6 +306,23 @@ impl Node {
             Some(known) => known + (rate - known) / SMOOTH,
             None => rate,
         });
+    }
+
+    fn note_health(&mut self, now: Moment) {
+        let report = self.report.as_ref();
+        let ill = report.is_some_and(|report| report.trouble.is_some());
+        if ill != self.ill.0 {
+            self.ill = (ill, now);
+        }
+    }
+
+    pub(super) fn is_ill(&self) -> bool {
+        self.ill.0
+    }
+
+    /// Whether it has been so, well or ill, for that long.
+    pub(super) fn has_been(&self, ill: bool, span: Duration, now: Moment) -> bool {
+        self.ill.0 == ill && now.saturating_sub(self.ill.1) >= span
     }
 
     fn note_activity(&mut self, now: Moment) {

@@ -17,14 +17,10 @@ impl Balancer {
         let members = self.fleet.members(region);
         let open = members.filter(|(name, node)| Some(*name) != but && self.takes(name, node, now));
         let worst = |(name, node): &(&str, &Node)| {
-            let ill = node
-                .report
-                .as_ref()
-                .is_some_and(|report| report.trouble.is_some());
             let late = now.saturating_sub(node.heard) >= self.config.heartbeat * 2;
             let has = stream.is_some_and(|stream| node.has(stream));
             let fullness = self.fullness(name, node) - if has { AFFINITY } else { 0.0 };
-            (ill, late, fullness)
+            (node.is_ill(), late, fullness)
         };
         let better = |one: &(bool, bool, f64), other: &(bool, bool, f64)| -> Ordering {
             let by_health = (one.0, one.1).cmp(&(other.0, other.1));

@@ -133,9 +133,12 @@ impl Balancer {
         }
     }
 
-    /// How many viewers a relay may keep, since there is room for the others on the primary, and nobody has
-    /// taken it for a while. The emptiest relay gives first, so that it can go.
+    /// How many viewers a relay may keep: none while it is cut off; else, if there is room for some on the primary, and nobody
+    /// has taken it for a while, the others. The emptiest relay gives first, so that it can go.
     fn keep(&self, region: &Region, name: &str, node: &Node) -> Option<u32> {
+        if self.is_cut_off(node, self.seen()) {
+            return Some(0);
+        }
         let area = self.areas.get(region)?;
         let rested = area.free_since? + self.config.cooldown <= self.seen();
         let pinned = self
@@ -152,6 +155,27 @@ impl Balancer {
         let free = free.saturating_sub(1);
         (emptiest.0 == name && free > 0 && node.total() > 0)
             .then(|| node.total().saturating_sub(free))
+    }
+
+    /// A relay gets nothing new where the primary does: its viewers are better off there. Both have been so for a while, as the
+    /// one hears of what happens to the other a little later. It goes on serving its region, so that there is nothing to take
+    /// back but this when it is well again.
+    fn is_cut_off(&self, node: &Node, now: Moment) -> bool {
+        let Some(primary) = self.primary().filter(|primary| !primary.silent) else {
+            return false;
+        };
+        // What it has from elsewhere cannot be watched on the primary.
+        let (here, there) = (node.report.as_ref(), primary.report.as_ref());
+        let same = here.zip(there).is_some_and(|(here, there)| {
+            let mut streams = here.streams.keys();
+            streams.all(|stream| there.streams.contains_key(stream))
+        });
+        let awhile = self.config.heartbeat * 2;
+        same && self.ready(now)
+            && node.ready()
+            && now.saturating_sub(primary.heard) < awhile
+            && node.has_been(true, awhile, now)
+            && primary.has_been(false, awhile, now)
     }
 
     /// Viewers of the region from which on the primary takes no more of it: the threshold, be it of

@@ -382,6 +382,50 @@ fn a_relay_that_is_found_again_after_another_took_its_place_is_one_too_many() {
 }
 
 #[test]
+fn a_relay_that_gets_nothing_new_while_the_primary_does_keeps_nobody_until_it_does_again() {
+    let mut world = World::ready(threshold_3());
+    world.set("primary", "paris", 3);
+    world.pass(8);
+    world.set("relay-paris-1", "paris", 2);
+    let trouble = |world: &mut World, node: &str, ill: bool| {
+        let report = &mut world.nodes.get_mut(node).unwrap().report;
+        report.trouble = ill.then(|| "stream live has had nothing new for 7 s".into());
+    };
+    let serves = |keep| Order::Activate {
+        region: Region::new("paris"),
+        keep,
+    };
+    // The source stands still, and comes back, of which one hears before the other: nobody is better off elsewhere.
+    for (ill, first, second) in [
+        (true, "relay-paris-1", "primary"),
+        (false, "primary", "relay-paris-1"),
+    ] {
+        trouble(&mut world, first, ill);
+        world.beat(first);
+        world.pass(1);
+        trouble(&mut world, second, ill);
+        for _ in 0..20 {
+            world.pass(1);
+            assert_eq!(world.balancer.order("relay-paris-1"), serves(None));
+        }
+    }
+    trouble(&mut world, "relay-paris-1", true);
+    world.pass(8);
+    assert_eq!(world.balancer.order("relay-paris-1"), serves(Some(0)));
+    // They are beyond the threshold on the primary then; one relay is there all the same.
+    world.set("relay-paris-1", "paris", 0);
+    world.set("primary", "paris", 5);
+    world.pass(60);
+    assert_eq!(world.balancer.order("relay-paris-1"), serves(Some(0)));
+    trouble(&mut world, "relay-paris-1", false);
+    world.pass(8);
+    assert_eq!(world.balancer.order("relay-paris-1"), serves(None));
+    assert_eq!(world.join("paris"), relay("relay-paris-1"));
+    assert_eq!(world.heard(What::Launch).len(), 1);
+    assert!(world.heard(What::Drain).is_empty());
+}
+
+#[test]
 fn whoever_was_sent_on_by_a_draining_relay_stays_there_as_long_as_that_serves() {
     let mut world = World::ready(threshold_3());
     for relay in ["a", "b", "c"] {
