@@ -137,7 +137,7 @@ impl Config {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
-    let (leave, stop) = (shutdown::on_signal()?, CancellationToken::new());
+    let (leave, stop) = (shutdown::of_server()?, CancellationToken::new());
     let state = if config.waits() {
         NodeState::Standby
     } else {

@@ -221,7 +221,7 @@ impl Config {
 const KEY: &str = "SPILLWAY_PUBLISH_KEY";
 
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
-    let stop = shutdown::on_signal().context("waiting for signals")?;
+    let stop = shutdown::of_server().context("waiting for signals")?;
     let segmenter = beside(config.segmenter.as_ref(), "segmenter")?;
     let listed = config.node.listed()?;
     let archives = config

@@ -93,7 +93,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let here = door::here(&listener)?;
     let own = front.url(here, here.ip())?;
     let url = public.unwrap_or_else(|| own.as_str().trim_end_matches('/').to_owned());
-    let stop = shutdown::on_signal()?;
+    let stop = shutdown::of_server()?;
     let reports_to = match &door {
         Some(door) => door.url.to_string(),
         // With a certificate this manager is reached by the name in it, and so are relays beside it.
