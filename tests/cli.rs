@@ -280,6 +280,18 @@ async fn servers_that_have_nothing_to_read_anew_outlive_the_word_to_do_so() {
     }
 }
 
+#[tokio::test]
+async fn a_check_misses_the_files_that_a_start_would_miss() {
+    let key = ["127.0.0.1", "publish", "--publish-key-file", "/nowhere/key"];
+    let key = [&key[..], &["--check"]].concat();
+    refused(PRIMARY, &key, 2, &["stream live", "/nowhere/key"]).await;
+    let secret = ["--control-secret-file", "/nowhere/secret", "--check"];
+    let relay = [&["127.0.0.1", "127.0.0.1", "1"], &secret[..]].concat();
+    refused(RELAY, &relay, 2, &["/nowhere/secret"]).await;
+    let manager = [&["http://127.0.0.1:1", "1"], &secret[..]].concat();
+    refused(MANAGER, &manager, 2, &["/nowhere/secret"]).await;
+}
+
 /// A folder of a test's own, gone with it.
 struct Folder(PathBuf);
 

@@ -39,10 +39,7 @@ fn main() -> ExitCode {
         Err(error) => return config::refuse(NAME, &error),
     };
     if check {
-        return match settings.would_do() {
-            Ok(()) => config::fine(NAME),
-            Err(error) => config::refuse(NAME, &error),
-        };
+        return config::told(NAME, settings.would_do());
     }
     if let Some(log) = &settings.replay {
         return match again(log, settings.json) {
