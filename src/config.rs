@@ -33,12 +33,15 @@ pub fn refuse(program: &str, error: &anyhow::Error) -> ExitCode {
     ExitCode::from(MISCONFIGURED)
 }
 
-/// Says that `program` could start with these settings, as far as can be told without starting.
+/// Says whether `program` could start with its settings, as far as could be told without starting.
 #[expect(
     clippy::print_stdout,
     reason = "what was asked for on the command line"
 )]
-pub fn fine(program: &str) -> ExitCode {
+pub fn told(program: &str, would_do: anyhow::Result<()>) -> ExitCode {
+    if let Err(error) = would_do {
+        return refuse(program, &error);
+    }
     println!("{program}: these settings can work");
     ExitCode::SUCCESS
 }

@@ -144,6 +144,16 @@ pub struct NodeConfig {
 }
 
 impl NodeConfig {
+    /// Whether a node could work so, as far as can be told without listening: certificates and logs are not looked at.
+    pub fn would_do(&self) -> anyhow::Result<()> {
+        self.listed()?;
+        self.terms()?;
+        self.rule.clone().unwrap_or_default().arms()?;
+        self.control.secret()?;
+        self.control.papers()?;
+        Ok(())
+    }
+
     /// To each traffic manager.
     fn lines(&self) -> anyhow::Result<Vec<Line>> {
         let line = |manager: &Url| {

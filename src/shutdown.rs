@@ -1,4 +1,5 @@
-//! The word to stop: SIGINT or SIGTERM, as a token that every task can wait for.
+//! The word to stop: SIGINT or SIGTERM, as a token that every task can wait for. SIGHUP is the word to read anew, and each who
+//! has something to read waits for it by itself.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,13 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
         std::process::exit(130);
     });
     Ok(stop)
+}
+
+/// The same for a server, which SIGHUP does not end: be there anything that it reads anew or not.
+pub fn of_server() -> std::io::Result<CancellationToken> {
+    // Once somebody has asked for it, it ends nobody any more.
+    let _ = signal(SignalKind::hangup())?;
+    on_signal()
 }
 
 async fn next(interrupt: &mut Signal, terminate: &mut Signal) -> &'static str {

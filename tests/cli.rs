@@ -255,6 +255,43 @@ async fn a_program_whose_log_nobody_reads_still_stops_when_told() {
     assert!(ended.expect("it stops").unwrap().success());
 }
 
+/// Units of systemd send it at `reload`, be there a certificate, a key or a log or not.
+#[tokio::test]
+async fn servers_that_have_nothing_to_read_anew_outlive_the_word_to_do_so() {
+    let relay = [&["127.0.0.1", "127.0.0.1", "1"], &ANY[..]].concat();
+    let manager = ["http://127.0.0.1:1", "1", "--listen", "127.0.0.1:0"];
+    let publish = ["127.0.0.1", "publish", "--rtmp-listen", "127.0.0.1:0"];
+    let primary = [&publish, &ANY[..]].concat();
+    for (name, arguments) in [
+        (RELAY, &relay[..]),
+        (MANAGER, &manager[..]),
+        (PRIMARY, &primary[..]),
+    ] {
+        let mut command = Command::new(name);
+        command
+            .args(arguments)
+            .env("SPILLWAY_PUBLISH_KEY", "a-key-of-some-length");
+        let mut server = Program::start(name, command).unwrap();
+        server.ready().await.unwrap();
+        signal(server.pid().unwrap(), "HUP");
+        // It comes after the other, which would have ended it.
+        let ended = server.stop().await.unwrap();
+        assert!(ended.success(), "{name}: {ended}");
+    }
+}
+
+#[tokio::test]
+async fn a_check_misses_the_files_that_a_start_would_miss() {
+    let key = ["127.0.0.1", "publish", "--publish-key-file", "/nowhere/key"];
+    let key = [&key[..], &["--check"]].concat();
+    refused(PRIMARY, &key, 2, &["stream live", "/nowhere/key"]).await;
+    let secret = ["--control-secret-file", "/nowhere/secret", "--check"];
+    let relay = [&["127.0.0.1", "127.0.0.1", "1"], &secret[..]].concat();
+    refused(RELAY, &relay, 2, &["/nowhere/secret"]).await;
+    let manager = [&["http://127.0.0.1:1", "1"], &secret[..]].concat();
+    refused(MANAGER, &manager, 2, &["/nowhere/secret"]).await;
+}
+
 /// A folder of a test's own, gone with it.
 struct Folder(PathBuf);
 

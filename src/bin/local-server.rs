@@ -84,7 +84,7 @@ fn main() -> ExitCode {
     let (file, launched) = (given.config.take(), std::mem::take(&mut given.launched));
     let check = given.check;
     match config::layered(given, file.as_deref()).and_then(|config| config.checked(launched)) {
-        Ok(_) if check => config::fine("local-server"),
+        Ok(config) if check => config::told("local-server", config.node.would_do()),
         Ok(config) => run(config),
         Err(error) => config::refuse("local-server", &error),
     }
@@ -137,7 +137,7 @@ impl Config {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
-    let (leave, stop) = (shutdown::on_signal()?, CancellationToken::new());
+    let (leave, stop) = (shutdown::of_server()?, CancellationToken::new());
     let state = if config.waits() {
         NodeState::Standby
     } else {

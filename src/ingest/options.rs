@@ -77,6 +77,14 @@ impl PublishConfig {
         Ok(channel)
     }
 
+    /// Whether publishers could be told from others, and waited for.
+    pub fn would_do(&self) -> anyhow::Result<()> {
+        self.secret()?;
+        self.passphrase.as_deref().map(passphrase).transpose()?;
+        self.grace()?;
+        Ok(())
+    }
+
     fn secret(&self) -> anyhow::Result<Key> {
         match (&self.key, &self.key_file) {
             (Some(key), None) => Ok(Key::new(key)?),

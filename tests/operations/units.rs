@@ -26,10 +26,8 @@ fn units_start_what_there_is_and_wait_until_it_has_ended() {
             said("ExecStart"),
             format!("/usr/bin/spillway-{program} --config /etc/spillway/{program}.toml")
         );
-        assert_eq!(
-            said("ExecStartPre"),
-            format!("/usr/bin/spillway-{program} --check --config /etc/spillway/{program}.toml")
-        );
+        // Its exit code would not count below, and a unit that cannot work would be started over and over.
+        assert!(!unit.contains("ExecStartPre"), "{file}");
         assert!(
             path(&format!("deploy/config/{program}.toml")).exists(),
             "{file}"

@@ -129,7 +129,7 @@ fn main() -> ExitCode {
     }
     let (file, check) = (given.config.clone(), given.check);
     match config::layered(given, file.as_deref()).and_then(Config::checked) {
-        Ok(_) if check => config::fine("primary"),
+        Ok(config) if check => config::told("primary", config.would_do()),
         Ok(config) => run(config),
         Err(error) => config::refuse("primary", &error),
     }
@@ -192,6 +192,19 @@ impl Config {
         Ok(self)
     }
 
+    /// Whether all of it can work, as far as can be told without listening.
+    fn would_do(&self) -> anyhow::Result<()> {
+        for (name, stream) in &self.streams {
+            if stream.is_published() {
+                let publish = stream.publish(&self.publish);
+                publish
+                    .would_do()
+                    .with_context(|| format!("stream {name}"))?;
+            }
+        }
+        self.node.would_do()
+    }
+
     /// Makes of an rtmp:// address of this machine the stream that is published there.
     fn unfold(&mut self) -> anyhow::Result<()> {
         for (name, stream) in &mut self.streams {
@@ -221,7 +234,7 @@ impl Config {
 const KEY: &str = "SPILLWAY_PUBLISH_KEY";
 
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
-    let stop = shutdown::on_signal().context("waiting for signals")?;
+    let stop = shutdown::of_server().context("waiting for signals")?;
     let segmenter = beside(config.segmenter.as_ref(), "segmenter")?;
     let listed = config.node.listed()?;
     let archives = config

@@ -39,10 +39,7 @@ fn main() -> ExitCode {
         Err(error) => return config::refuse(NAME, &error),
     };
     if check {
-        return match settings.would_do() {
-            Ok(()) => config::fine(NAME),
-            Err(error) => config::refuse(NAME, &error),
-        };
+        return config::told(NAME, settings.would_do());
     }
     if let Some(log) = &settings.replay {
         return match again(log, settings.json) {
@@ -93,7 +90,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let here = door::here(&listener)?;
     let own = front.url(here, here.ip())?;
     let url = public.unwrap_or_else(|| own.as_str().trim_end_matches('/').to_owned());
-    let stop = shutdown::on_signal()?;
+    let stop = shutdown::of_server()?;
     let reports_to = match &door {
         Some(door) => door.url.to_string(),
         // With a certificate this manager is reached by the name in it, and so are relays beside it.
