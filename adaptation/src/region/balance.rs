@@ -113,7 +113,11 @@ impl Balancer {
             .filter(|node| !std::ptr::eq(**node, *emptiest));
         let mut left = None;
         for other in others {
-            if other.report.is_none() || other.is_ill() || other.doubted || self.spare(other, now) == 0 {
+            if other.report.is_none()
+                || other.is_ill()
+                || other.doubted
+                || self.spare(other, now) == 0
+            {
                 return false;
             }
             let takes = self.capacity(other).unwrap_or(u32::MAX);
