@@ -15,6 +15,7 @@ mod book;
 mod database;
 mod described;
 mod export;
+mod moment;
 mod postgres;
 mod reckoning;
 mod retention;
@@ -44,7 +45,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::{ask::Question, book::Book, database::Database, export::Page};
 pub use self::{
-    export::{Export, Form, What, moment},
+    export::{Export, Form, What},
+    moment::Moment,
     routes::{Guard, router},
 };
 use crate::control::visits::Visits;

@@ -237,23 +237,6 @@ fn session(value: i64) -> String {
     format!("{value:016x}")
 }
 
-/// Unix time in seconds, from a number of them, a day (`2026-11-29`) or a time of it (`2026-11-29T20:00:00Z`), in UTC.
-pub fn moment(text: &str) -> Result<i64, String> {
-    let wrong =
-        || format!("{text:?} is no time: seconds since 1970, 2026-11-29 or 2026-11-29T20:00:00Z");
-    if let Ok(seconds) = text.parse() {
-        return Ok(seconds);
-    }
-    let (day, time) = text.split_once('T').unwrap_or((text, "00:00:00"));
-    let day = chrono::NaiveDate::parse_from_str(day, "%Y-%m-%d").map_err(|_| wrong())?;
-    let time = time.strip_suffix('Z').unwrap_or(time);
-    let time = ["%H:%M:%S", "%H:%M"]
-        .iter()
-        .find_map(|form| chrono::NaiveTime::parse_from_str(time, form).ok())
-        .ok_or_else(wrong)?;
-    Ok(day.and_time(time).and_utc().timestamp())
-}
-
 const SESSION: &str = "session";
 
 const VISITS_HEAD: [&str; 13] = [
@@ -320,17 +303,6 @@ const LINES: usize = 2000;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_time_is_said_as_people_say_it() {
-        assert_eq!(moment("1764446400"), Ok(1_764_446_400));
-        assert_eq!(moment("2025-11-29"), Ok(1_764_374_400));
-        assert_eq!(moment("2025-11-29T20:00:00Z"), Ok(1_764_446_400));
-        assert_eq!(moment("2025-11-29T20:00"), Ok(1_764_446_400));
-        for wrong in ["", "now", "2025-13-01", "2025-11-29T25:00:00Z"] {
-            assert!(moment(wrong).unwrap_err().contains("is no time"), "{wrong}");
-        }
-    }
 
     #[test]
     fn a_name_cannot_pose_as_another_column_or_as_a_formula() {

@@ -16,10 +16,10 @@ use utoipa::{IntoParams, OpenApi};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Export, Form, Keeper, Unkept, What,
+    Export, Form, Keeper, Moment, Unkept, What,
     ask::{Asked, Question},
     described::{NowTold, Octets, Refusals, Series, Totals},
-    moment, now_ms,
+    now_ms,
 };
 use crate::{
     api::{Problem, Query},
@@ -101,11 +101,11 @@ async fn answer(keeper: &Keeper, question: Question) -> Answer {
 #[serde(deny_unknown_fields)]
 struct Wanted {
     /// Unix time in seconds, or as `2026-11-29T20:00:00Z`; a day before `to` if it is not said.
-    #[param(nullable = false)]
-    from: Option<String>,
+    #[param(inline, nullable = false)]
+    from: Option<Moment>,
     /// Now if it is not said.
-    #[param(nullable = false)]
-    to: Option<String>,
+    #[param(inline, nullable = false)]
+    to: Option<Moment>,
     #[serde(default)]
     #[param(inline)]
     what: What,
@@ -120,12 +120,8 @@ struct Wanted {
 #[utoipa::path(get, path = "/v1/analytics/export", tag = "analytics", params(Wanted),
     responses((status = 200, description = "A line for each.", content((String = "text/csv"), (String = "application/jsonl"))), Refusals))]
 async fn export(State(keeper): State<Keeper>, Query(wanted): Query<Wanted>) -> Answer {
-    let time = |text: &Option<String>, usual| match text.as_deref() {
-        Some(text) => moment(text).map_err(Problem::bad_request),
-        None => Ok(usual),
-    };
-    let to = time(&wanted.to, now_ms() / 1000 + 60)?;
-    let from = time(&wanted.from, to - 86_400)?;
+    let to = wanted.to.map_or(now_ms() / 1000 + 60, |to| to.0);
+    let from = wanted.from.map_or(to - 86_400, |from| from.0);
     let (kind, name) = match wanted.format {
         Form::Csv => ("text/csv; charset=utf-8", "csv"),
         Form::Jsonl => ("application/jsonl", "jsonl"),
