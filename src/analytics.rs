@@ -14,6 +14,7 @@ mod ask;
 mod book;
 mod database;
 mod export;
+mod moment;
 mod postgres;
 mod reckoning;
 mod retention;
@@ -44,7 +45,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::{ask::Question, book::Book, database::Database, export::Page, told::Answer};
 pub use self::{
-    export::{Export, Form, What, moment},
+    export::{Export, Form, What},
+    moment::Moment,
     routes::{Guard, router},
 };
 use crate::{clock, control::visits::Visits};

@@ -249,32 +249,6 @@ fn session(value: i64) -> String {
     format!("{value:016x}")
 }
 
-/// Unix time in seconds, from a number of them, a day (`2026-11-29`) or a time of it (`2026-11-29T20:00:00Z`), in UTC.
-pub fn moment(text: &str) -> Result<i64, String> {
-    let wrong =
-        || format!("{text:?} is no time: seconds since 1970, 2026-11-29 or 2026-11-29T20:00:00Z");
-    if let Ok(seconds) = text.parse() {
-        // Of no calendar, and nothing that can be reckoned with.
-        let known = chrono::DateTime::from_timestamp(seconds, 0);
-        return known.map(|time| time.timestamp()).ok_or_else(wrong);
-    }
-    let (day, time) = text.split_once('T').unwrap_or((text, "00:00:00"));
-    let day = chrono::NaiveDate::parse_from_str(day, "%Y-%m-%d").map_err(|_| wrong())?;
-    let time = time.strip_suffix('Z').unwrap_or(time);
-    let time = ["%H:%M:%S", "%H:%M"]
-        .iter()
-        .find_map(|form| chrono::NaiveTime::parse_from_str(time, form).ok())
-        .ok_or_else(wrong)?;
-    Ok(day.and_time(time).and_utc().timestamp())
-}
-
-/// From when until when somebody asks: until now, and of a day, if nothing else is said.
-pub(super) fn span(from: Option<&str>, to: Option<&str>, now: i64) -> Result<(i64, i64), Unkept> {
-    let time = |text: Option<&str>, usual| text.map_or(Ok(usual), moment).map_err(Unkept::Wrong);
-    let to = time(to, now + 60)?;
-    Ok((time(from, to - 86_400)?, to))
-}
-
 const SESSION: &str = "session";
 
 const VISITS_HEAD: [&str; 13] = [
@@ -329,18 +303,6 @@ const LINES: usize = 2000;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_time_is_said_as_people_say_it() {
-        assert_eq!(moment("1764446400"), Ok(1_764_446_400));
-        assert_eq!(moment("2025-11-29"), Ok(1_764_374_400));
-        assert_eq!(moment("2025-11-29T20:00:00Z"), Ok(1_764_446_400));
-        assert_eq!(moment("2025-11-29T20:00"), Ok(1_764_446_400));
-        let never = i64::MAX.to_string();
-        for wrong in ["", "now", "2025-13-01", "2025-11-29T25:00:00Z", &never] {
-            assert!(moment(wrong).unwrap_err().contains("is no time"), "{wrong}");
-        }
-    }
 
     #[test]
     fn a_name_cannot_pose_as_another_column_or_as_a_formula() {

@@ -16,9 +16,8 @@ use utoipa::{IntoParams, OpenApi};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Export, Form, Keeper, Unkept, What,
+    Export, Form, Keeper, Moment, Unkept, What,
     ask::{Asked, Question},
-    export::span,
     now_ms,
     told::{NowTold, Octets, Refusals, Series, Totals},
 };
@@ -102,11 +101,11 @@ async fn answer(keeper: &Keeper, question: Question) -> Answer {
 #[serde(deny_unknown_fields)]
 struct Wanted {
     /// Unix time in seconds, or as `2026-11-29T20:00:00Z`; a day before `to` if it is not said.
-    #[param(nullable = false)]
-    from: Option<String>,
+    #[param(inline, nullable = false)]
+    from: Option<Moment>,
     /// Now if it is not said.
-    #[param(nullable = false)]
-    to: Option<String>,
+    #[param(inline, nullable = false)]
+    to: Option<Moment>,
     #[serde(default)]
     #[param(inline)]
     what: What,
@@ -121,8 +120,7 @@ struct Wanted {
 #[utoipa::path(get, path = "/v1/analytics/export", tag = "analytics", params(Wanted),
     responses((status = 200, description = "A line for each.", content((String = "text/csv"), (String = "application/jsonl"))), Refusals))]
 async fn export(State(keeper): State<Keeper>, Query(wanted): Query<Wanted>) -> Answer {
-    let (from, to) = (wanted.from.as_deref(), wanted.to.as_deref());
-    let (from, to) = span(from, to, now_ms() / 1000)?;
+    let (from, to) = Moment::span(wanted.from, wanted.to, now_ms() / 1000);
     let (kind, name) = match wanted.format {
         Form::Csv => ("text/csv; charset=utf-8", "csv"),
         Form::Jsonl => ("application/jsonl", "jsonl"),

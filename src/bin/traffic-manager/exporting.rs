@@ -8,7 +8,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 use spillway::{
-    analytics::{Export, Form, What, Where, moment},
+    analytics::{Export, Form, Moment, What, Where},
     config, runtime,
 };
 
@@ -30,12 +30,12 @@ pub(crate) struct Wanted {
     analytics: Where,
 
     /// Seconds since 1970, 2026-11-29, or 2026-11-29T20:00:00Z [default: the beginning]
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    from: Option<i64>,
+    #[arg(long, value_name = "TIME")]
+    from: Option<Moment>,
 
     /// The first moment that is not wanted any more [default: now]
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    to: Option<i64>,
+    #[arg(long, value_name = "TIME")]
+    to: Option<Moment>,
 
     /// What of it
     #[arg(long, value_enum, default_value_t)]
@@ -49,8 +49,9 @@ pub(crate) struct Wanted {
 pub(crate) fn run(Kept::Export(wanted): Kept) -> ExitCode {
     let exported = || -> anyhow::Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-        let to = wanted.to.unwrap_or(i64::try_from(now)? + 60);
-        let export = Export::new(wanted.what, wanted.format, wanted.from.unwrap_or(0), to);
+        let to = wanted.to.unwrap_or(Moment(i64::try_from(now)? + 60));
+        let from = wanted.from.unwrap_or(Moment(0));
+        let export = Export::new(wanted.what, wanted.format, from.0, to.0);
         let mut out = io::stdout().lock();
         let written = export.run(&wanted.analytics, |text| out.write_all(text.as_bytes()));
         runtime::build(None)?.block_on(written)
