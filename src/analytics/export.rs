@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::{
-    Unkept, Where,
+    Where,
     database::{Database, Row, Value},
 };
 
