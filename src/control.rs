@@ -128,6 +128,9 @@ pub struct HeartbeatReply {
     /// It keeps what becomes of viewers, and wants to be told; see [`visits`].
     #[serde(default)]
     pub visits: bool,
+    /// Of a primary: regions whose viewers are to be at another node, by its base URL, those in mid-play too.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub elsewhere: BTreeMap<String, String>,
     /// What an operator wants to know; said again until it is answered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub questions: Vec<Question>,

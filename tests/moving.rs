@@ -7,6 +7,7 @@ mod node;
 
 use std::sync::Arc;
 
+use adaptation::region::Region;
 use node::{TestNode, patient, short};
 use playlists::parse;
 use reqwest::{Client, Response, redirect::Policy};
@@ -94,6 +95,49 @@ async fn whoever_is_beyond_what_may_stay_is_sent_back_and_is_not_taken_again() {
     node.origin.stance.store(Arc::new(Stance::Serving));
     assert_eq!(watch(&node, ALICE, 1003).await, 200);
     assert_eq!(census(&node), (2, 0));
+}
+
+/// On a primary.
+#[tokio::test]
+async fn viewers_of_a_region_that_is_wanted_elsewhere_go_there_and_who_is_sent_back_stays() {
+    const OTHER: &str = "0000000000000b0b.lyon";
+    const NEW: &str = "0000000000000111.paris";
+    let (node, _feed) = node().await;
+    for viewer in [ALICE, OTHER] {
+        assert_eq!(watch(&node, viewer, 1001).await, 200);
+    }
+    let to = [(Region::new("paris"), HOME.to_owned())].into();
+    let stance = Stance::Sending { to };
+    node.origin.stance.store(Arc::new(stance));
+    for path in ["index.m3u8", "1002.m4s", "1002.0.m4s"] {
+        let sent = get(&node, &format!("v/{ALICE}/{path}")).await;
+        assert_eq!(sent.status(), 307, "{path}");
+        let to = sent.headers()["location"].to_str().unwrap();
+        let there = format!("{HOME}/live/demo/v/{ALICE}/{path}?");
+        assert!(to.starts_with(&there) && to.contains("seen="), "{to}");
+        assert_eq!(
+            get(&node, &format!("v/{OTHER}/{path}")).await.status(),
+            200,
+            "{path}"
+        );
+    }
+    assert_eq!(census(&node), (0, 1));
+    // The relay drains, of which the primary has not heard yet: nobody is sent to and fro, whatever is known of it.
+    for mark in ["seen=900", "sent=1"] {
+        for path in ["index.m3u8", "1003.m4s"] {
+            let back = get(&node, &format!("v/{ALICE}/{path}?{mark}")).await;
+            assert_eq!(back.status(), 200, "{path} {mark}");
+        }
+    }
+    // Of whom nothing is known, that is told.
+    let sent = get(&node, &format!("v/{NEW}/index.m3u8?_HLS_skip=YES")).await;
+    assert_eq!(
+        sent.headers()["location"],
+        format!("{HOME}/live/demo/v/{NEW}/index.m3u8?_HLS_skip=YES&sent=1")
+    );
+    node.origin.stance.store(Arc::new(Stance::Serving));
+    assert_eq!(watch(&node, ALICE, 1004).await, 200);
+    assert_eq!(census(&node), (1, 0));
 }
 
 #[tokio::test]

@@ -109,6 +109,8 @@ pub struct WireReply {
     visits: bool,
     #[prost(message, repeated, tag = "10")]
     questions: Vec<WireQuestion>,
+    #[prost(btree_map = "string, string", tag = "11")]
+    elsewhere: BTreeMap<String, String>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -325,6 +327,7 @@ impl From<HeartbeatReply> for WireReply {
             epoch,
             standby,
             visits,
+            elsewhere,
             questions,
         } = reply;
         let questions = questions.into_iter().map(|question| {
@@ -354,6 +357,7 @@ impl From<HeartbeatReply> for WireReply {
             epoch,
             standby,
             visits,
+            elsewhere,
             questions: questions.collect(),
         }
     }
@@ -389,6 +393,7 @@ impl TryFrom<WireReply> for HeartbeatReply {
             epoch: wire.epoch,
             standby: wire.standby,
             visits: wire.visits,
+            elsewhere: wire.elsewhere,
             questions: wire
                 .questions
                 .into_iter()

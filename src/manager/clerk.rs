@@ -274,6 +274,10 @@ impl Clerk {
             standby,
             // It is known to who hears it.
             visits: false,
+            elsewhere: match standby || Some(&*name) != self.balancer.primary_name() {
+                true => BTreeMap::new(),
+                false => self.elsewhere(),
+            },
             questions: self.lookups.questions(&name),
         })
     }
@@ -335,6 +339,14 @@ impl Clerk {
             },
             region::Order::Retire => Directive::Retire,
         }
+    }
+
+    /// Regions whose viewers the primary is to send to a relay.
+    fn elsewhere(&self) -> BTreeMap<String, String> {
+        let there = self.balancer.elsewhere();
+        there
+            .map(|(region, node)| (region.to_string(), self.url(Some(node)).to_owned()))
+            .collect()
     }
 
     fn join(&mut self, join: &Join) -> Joined {

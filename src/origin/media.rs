@@ -59,8 +59,8 @@ pub(super) async fn chosen(
     let (stream, consumer) = stream_of(&origin, &stream)?;
     let viewer: ViewerId = viewer.parse().map_err(Refusal::not_found)?;
     let seat = Seat { stream, viewer };
-    if let Some(way) = origin.way(&seat, asked) {
-        return Ok(elsewhere(&way.to, &uri, way.known));
+    if let Some(way) = origin.way(&seat, &uri, asked) {
+        return Ok(way.redirect(&uri));
     }
     if let Some(rendition) = name.strip_suffix(".m3u8") {
         origin.viewers.touch(&seat, Instant::now());

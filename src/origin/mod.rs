@@ -58,11 +58,12 @@ pub mod weights;
 pub mod wheel;
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use adaptation::Rate;
+use adaptation::{Rate, region::Region};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::{
     Router,
@@ -94,6 +95,8 @@ use crate::{net::App, store::Store, token::keys::Keys, traces::Tracer};
 pub enum Stance {
     #[default]
     Serving,
+    /// Serves, but sends viewers of these regions to the nodes at these base URLs.
+    Sending { to: BTreeMap<Region, String> },
     /// Serves, but has sent some to the node at this base URL; with `keep`, whoever is beyond so many goes there.
     Giving { to: String, keep: Option<u32> },
     /// Sends everybody to the node at this base URL.
@@ -104,7 +107,7 @@ impl Stance {
     /// Where viewers would be sent, if it is known: what a manager said of it last.
     pub fn elsewhere(&self) -> Option<&str> {
         match self {
-            Self::Serving => None,
+            Self::Serving | Self::Sending { .. } => None,
             Self::Giving { to, .. } | Self::Draining { to } => Some(to),
         }
     }

@@ -24,7 +24,7 @@ use super::{
     lacking, listening,
     media::{self, File},
     meter::Span,
-    playlist::{elsewhere, playlist, stream_of},
+    playlist::{playlist, stream_of},
     profile::Container,
     seat::{Seat, ViewerId},
     signalling::Format,
@@ -105,8 +105,8 @@ pub(super) async fn taken(
         stream: stream_name,
         viewer,
     };
-    if let Some(way) = state.way(&seat, asked) {
-        return Ok(elsewhere(&way.to, &uri, way.known));
+    if let Some(way) = state.way(&seat, &uri, asked) {
+        return Ok(way.redirect(&uri));
     }
     let Some(file) = File::named(&name).ok().filter(|_| name != "init.mp4") else {
         let path = Path((stream, epoch, rung, name));

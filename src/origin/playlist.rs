@@ -19,7 +19,7 @@ use super::{
     NO_STORE, Origin, Refusal, Stance, beside, cmcd,
     edge::{self, Reload, playable},
     gate::Pass,
-    listening, own,
+    listening, moving, own,
     profile::{Asked, Container, Profile},
     rewind,
     seat::{Seat, ViewerId},
@@ -189,9 +189,9 @@ pub(super) async fn viewer(
         viewer,
     };
     let now = std::time::Instant::now();
-    if let Some(way) = origin.way(&seat, now) {
+    if let Some(way) = origin.way(&seat, &uri, now) {
         let uri = signalling::telling(uri, origin.viewers.told(&seat, now));
-        return Ok(elsewhere(&way.to, &uri, way.known));
+        return Ok(way.redirect(&uri));
     }
     origin.viewers.touch(&seat, std::time::Instant::now());
     let parts = seat.viewer.profile.lists_parts() && !seat.viewer.profile.goes_back();
@@ -251,20 +251,14 @@ pub(super) fn stream_of(origin: &Origin, name: &str) -> Result<(StreamName, Cons
     Ok((parsed, stream))
 }
 
-/// A redirect to the same place on another node, with what is known of the viewer's path; without what
+/// A redirect to the same place on another node, with what is to be known there of the viewer; without what
 /// its player said of itself, which is of this request and would stay in the names that follow.
-pub(super) fn elsewhere(
-    to: &str,
-    uri: &axum::http::Uri,
-    known: Option<playlists::Bitrate>,
-) -> Response {
+pub(super) fn elsewhere(to: &str, uri: &axum::http::Uri, mark: Option<String>) -> Response {
     let query = uri.query().into_iter().flat_map(cmcd::without);
     let query = query
-        .filter(|pair| !pair.is_empty() && !pair.starts_with("seen="))
+        .filter(|pair| !pair.is_empty() && !moving::is_mark(pair))
         .map(str::to_owned);
-    let query: Vec<_> = query
-        .chain(known.map(|rate| format!("seen={}", rate.kbps())))
-        .collect();
+    let query: Vec<_> = query.chain(mark).collect();
     let mark = if query.is_empty() { "" } else { "?" };
     let target = format!(
         "{}{}{mark}{}",

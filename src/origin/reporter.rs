@@ -12,14 +12,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adaptation::region::Allegiance;
+use adaptation::region::{Allegiance, Region};
 use reqwest::Url;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use line::{Line, LineError};
 
-use super::{Origin, inquiry};
+use super::{Origin, Stance, inquiry};
 use crate::control::{
     Answer, Directive, Heartbeat, HeartbeatReply, LONGEST, Load, NodeKind, NodeState, Question,
     VERSION,
@@ -122,14 +122,18 @@ pub async fn run(
             () = stop.cancelled() => return,
         };
         match reply {
-            Ok(reply) => {
+            Ok(mut reply) => {
                 if fault.take().is_some() {
                     tracing::info!(manager = %line.manager(), "the traffic manager answers again");
                 }
                 interval = Duration::from_millis(reply.interval_ms.clamp(100, 60_000));
                 let (standby, visits) = (reply.standby, reply.visits);
                 identity.answer(&origin, &mut line, &reply.questions).await;
+                let elsewhere = std::mem::take(&mut reply.elsewhere);
                 let now = word.hear(reply);
+                if now && identity.kind == NodeKind::Primary {
+                    send(&origin, elsewhere);
+                }
                 if now {
                     let keeper = visits.then(|| line.manager().clone());
                     word.keeper.send_if_modified(|known| {
@@ -150,6 +154,10 @@ pub async fn run(
                 fault = Some(error);
             }
             Err(_) => {}
+        }
+        if identity.kind == NodeKind::Primary && word.silence() > DOUBTFUL {
+            // Nobody would say so if there were nobody there any more.
+            send(&origin, BTreeMap::new());
         }
         let abandoned =
             identity.launched && word.silence() > ABANDONED && origin.viewers.count() == 0;
@@ -220,6 +228,25 @@ impl Identity {
     }
 }
 
+/// Viewers of these regions are to go on elsewhere, from now on.
+fn send(origin: &Origin, regions: BTreeMap<String, String>) {
+    let to: BTreeMap<_, _> = regions
+        .into_iter()
+        .map(|(region, to)| (Region::new(&region), to))
+        .collect();
+    let stance = match to.is_empty() {
+        true => Stance::Serving,
+        false => Stance::Sending { to },
+    };
+    if **origin.stance.load() != stance {
+        match &stance {
+            Stance::Sending { to } => tracing::info!(?to, "told to send regions elsewhere"),
+            _ => tracing::info!("told to keep all viewers"),
+        }
+        origin.stance.store(Arc::new(stance));
+    }
+}
+
 /// What holds, by stream.
 fn alerts(origin: &Origin) -> BTreeMap<String, Vec<String>> {
     let streams = origin.store.streams().into_iter();
@@ -271,6 +298,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// That are answered between two heartbeats.
 const QUESTIONS: usize = 16;
 
+/// After so long without its manager, a primary sends nobody anywhere.
+const DOUBTFUL: Duration = Duration::from_secs(10);
+
 /// After so long without its manager, a node that was launched is nobody's, unless it has viewers.
 const ABANDONED: Duration = Duration::from_secs(60);
 
@@ -290,6 +320,7 @@ mod tests {
                 epoch,
                 standby,
                 visits: false,
+                elsewhere: BTreeMap::new(),
                 questions: Vec::new(),
             })
         };

@@ -66,11 +66,12 @@ pub(super) async fn manifest(
     State(origin): State<Arc<Origin>>,
     Path((stream, viewer)): Path<(String, String)>,
     Query(steered): Query<Steered>,
+    uri: axum::http::Uri,
 ) -> Result<Response, Refusal> {
     let (stream, _) = stream_of(&origin, &stream)?;
     let viewer: ViewerId = viewer.parse().map_err(Refusal::not_found)?;
     let (seat, now) = (Seat { stream, viewer }, Instant::now());
-    let manifest = match origin.way(&seat, now) {
+    let manifest = match origin.way(&seat, &uri, now) {
         Some(way) => away(&origin, &seat, &way, now),
         None => {
             origin.viewers.touch(&seat, now);

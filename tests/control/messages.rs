@@ -90,22 +90,27 @@ pub(crate) fn reply() -> impl Strategy<Value = HeartbeatReply> {
     let question = (any::<u64>(), option::of(".{0,20}"));
     let question = question.prop_map(|(number, viewer)| Question { number, viewer });
     let flags = (any::<bool>(), any::<bool>());
+    let elsewhere = btree_map(".{0,10}", ".{0,20}", 0..3);
     (
         directive,
         any::<u64>(),
         any::<u64>(),
         flags,
+        elsewhere,
         vec(question, 0..3),
     )
         .prop_map(
-            |(directive, interval_ms, epoch, (standby, visits), questions)| HeartbeatReply {
-                version: VERSION,
-                directive,
-                interval_ms,
-                epoch,
-                standby,
-                visits,
-                questions,
+            |(directive, interval_ms, epoch, (standby, visits), elsewhere, questions)| {
+                HeartbeatReply {
+                    version: VERSION,
+                    directive,
+                    interval_ms,
+                    epoch,
+                    standby,
+                    visits,
+                    elsewhere,
+                    questions,
+                }
             },
         )
 }

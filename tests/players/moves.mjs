@@ -1,5 +1,6 @@
 //! Players that are moved in mid-play: from the relay on which they land to another one, which an operator's drain makes, and
-//! from there to the primary, since places have become free there. Run through tools/players --moves.
+//! from there to the primary, since places have become free there; or from the primary to a relay, since an operator wants their region
+//! there, and back. Run through tools/players --moves.
 
 import { inFolder } from "./child.mjs";
 import { Town } from "./town.mjs";
@@ -16,6 +17,8 @@ export const WAYS = {
   // Chromium's own player takes the two pathways for two variants, and goes to the other.
   steering: { query: "?steering=1", only: /^hls\.js/ },
   "low-latency steering": { query: "?steering=1&latency=low", low: true, only: /^hls\.js/ },
+  "out and back": { query: "", out: true },
+  "out and back, low latency": { query: "?latency=low", low: true, out: true, only: /^hls\.js/ },
 };
 
 /** What is lost at a change of the picture's size whatever is signalled, in pictures. */
@@ -36,16 +39,16 @@ export async function moveAll(players, ways, options) {
   return seen;
 }
 
-function trial(player, { query, low, stays }, { programs }) {
+function trial(player, { query, low, stays, out }, { programs }) {
   return inFolder(async (scratch) => {
     const town = await Town.start(programs, scratch);
     try {
-      await town.fill();
+      const relay = out ? await town.staff() : await town.fill();
       let trouble;
-      const moving = stays ? null : move(town).catch((error) => (trouble = error.message));
+      const moving = stays ? null : (out ? sendOut(town, relay) : move(town)).catch((error) => (trouble = error.message));
       const run = await player.watch(town.join(query), SPAN, { low });
       await moving;
-      return { ...(await verdict(town, run, stays)), failed: trouble, asksFor: await askers(town) };
+      return { ...(await verdict(town, run, stays)), out, failed: trouble, asksFor: await askers(town) };
     } finally {
       await town.stop();
     }
@@ -58,6 +61,16 @@ async function move(town) {
   const second = await town.served(SEGMENTS, [first]);
   await town.leave(2);
   await town.served(1, [first, second]);
+}
+
+async function sendOut(town, relay) {
+  const primary = await town.served(SEGMENTS);
+  await town.pin({ node: relay });
+  await town.served(SEGMENTS, [primary]);
+  // There are places on the primary.
+  const before = town.sentBy(primary);
+  await town.unpin();
+  await town.served(before + 1, [relay]);
 }
 
 /** Whether the player still asks a node that it has left. */
@@ -81,10 +94,11 @@ async function verdict(town, run, stays) {
 }
 
 /** Whether it was not moved as it should, or lost more at that than it is known to. */
-export function short({ player, obstacle, failed, stays, ...seen }) {
+export function short({ player, obstacle, failed, stays, out, ...seen }) {
   if (obstacle) return false;
   if (failed || seen.joins !== 1) return true;
   if (stays) return seen.path.length !== 1;
+  if (out && seen.path[0] !== "primary") return true;
   const ended = Object.keys(seen.events).some((event) => /^ended|^fatal|^error/.test(event));
   const bound = (EXPECTED[player] ?? 0) * seen.rungs;
   return ended || seen.path.length !== 3 || seen.lostAtSwitches > bound || seen.stallsAtSwitches > 0 || seen.soundBreaksAtSwitches > 0;

@@ -73,11 +73,32 @@ export class Town {
     throw new Error(`the player is not served by anybody but ${others.join(" and ") || "nobody"}`);
   }
 
+  /** How many segments the player was sent by the node. */
+  sentBy(node) {
+    return [...this.sent.values()].filter((sent) => sent.node === node).length;
+  }
+
+  /** Puts a relay to use though nobody is there; says which. */
+  async staff() {
+    await this.pin({ relays: 1 });
+    const works = ({ kind, state }) => kind === "relay" && state === "active";
+    const { nodes } = await this.until("a relay serves", ({ nodes }) => nodes.some(works));
+    this.#full = true;
+    return nodes.find(works).node;
+  }
+
   /** As an operator who wants the node empty. */
-  async drain(node) {
-    const headers = { authorization: `Bearer ${this.#token}` };
-    const answer = await fetch(`${this.manager}v1/nodes/${node}/drain`, { method: "POST", headers });
-    if (!answer.ok) throw new Error(`${node} cannot be drained: ${answer.status} ${await answer.text()}`);
+  drain(node) {
+    return this.#order("POST", `nodes/${node}/drain`);
+  }
+
+  /** As an operator who wants the region's viewers on a node, or so many relays for it. */
+  pin(pin) {
+    return this.#order("PUT", `regions/${REGION}/pin`, pin);
+  }
+
+  unpin() {
+    return this.#order("DELETE", `regions/${REGION}/pin`);
   }
 
   /** Some of the crowd go, so that there are places on the primary. */
@@ -102,6 +123,12 @@ export class Town {
   async stop() {
     await Promise.all(this.#programs.map((program) => program.stop()));
     await this.stream.stop();
+  }
+
+  async #order(method, path, order) {
+    const headers = { authorization: `Bearer ${this.#token}`, "content-type": "application/json" };
+    const answer = await fetch(`${this.manager}v1/${path}`, { method, headers, body: order && JSON.stringify(order) });
+    if (!answer.ok) throw new Error(`${method} ${path} is not obeyed: ${answer.status} ${await answer.text()}`);
   }
 
   #run(program, parameters, said) {

@@ -108,6 +108,16 @@ impl Balancer {
         Some(Route::Relay { node })
     }
 
+    /// Regions that an operator wants on a relay which is well, and which. Whoever watches on the primary goes there too.
+    pub fn elsewhere(&self) -> impl Iterator<Item = (&Region, &str)> {
+        self.pins.iter().filter_map(|(region, pin)| {
+            let name = pin.node.as_deref()?;
+            let node = self.fleet.get(name).filter(|node| !node.is_ill())?;
+            let there = !node.is_primary() && self.pinned(region).is_some();
+            there.then_some((region, name))
+        })
+    }
+
     /// What `node` is to be told, each time it reports.
     pub fn order(&self, node: &str) -> Order {
         let Some(known) = self.fleet.get(node) else {

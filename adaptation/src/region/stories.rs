@@ -1035,6 +1035,25 @@ fn the_operator_pins_a_region_to_relays_or_to_a_node() {
     );
     world.pass(20);
     assert_eq!(world.heard(What::Drain).len(), 1);
+    // Who watches on the primary is to go there too, while it is well.
+    let there = |world: &World| -> Vec<(String, String)> {
+        let there = world.balancer.elsewhere();
+        there
+            .map(|(region, node)| (region.to_string(), node.to_owned()))
+            .collect()
+    };
+    let second = [("paris".to_owned(), "relay-paris-2".to_owned())];
+    assert_eq!(there(&world), second);
+    let report = &mut world.nodes.get_mut("relay-paris-2").unwrap().report;
+    report.trouble = Some("stream live has had nothing new for 7 s".into());
+    world.pass(4);
+    assert_eq!(there(&world), []);
+    let report = &mut world.nodes.get_mut("relay-paris-2").unwrap().report;
+    report.trouble = None;
+    world.pass(4);
+    assert_eq!(there(&world), second);
+    world.tell(pin_to(pin(None, Some("primary"))));
+    assert_eq!(there(&world), []);
     world.tell(Event::Override(Override::Unpin { region: paris }));
     world.pass(30);
     assert_eq!(world.heard(What::Drain).len(), 2);
