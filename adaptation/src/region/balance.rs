@@ -321,8 +321,10 @@ impl Balancer {
         }
         let low = self.config.low(sight.limit, sight.serving);
         let doubled = sight.pinned.is_none() && sight.total > low;
+        // Whom the operator wants the region on is needed, be anybody there or not.
+        let pin = self.pins.get(region).and_then(|pin| pin.node.as_deref());
         let serving = |name: &str, node: &Node| {
-            let surplus = !doubled || node.launched();
+            let surplus = (!doubled || node.launched()) && pin != Some(name);
             node.serves(region) && node.ready() && self.is_open(name) && surplus
         };
         let Some(name) = self.pick(serving, Node::total) else {
