@@ -1054,7 +1054,11 @@ fn the_operator_pins_a_region_to_relays_or_to_a_node() {
     assert_eq!(there(&world), second);
     world.tell(pin_to(pin(None, Some("relay-paris-2"))));
     world.pass(60);
-    assert_eq!(there(&world), second, "it stays, though nobody is there yet");
+    assert_eq!(
+        there(&world),
+        second,
+        "it stays, though nobody is there yet"
+    );
     world.tell(pin_to(pin(Some(1), Some("primary"))));
     assert_eq!(there(&world), []);
     world.tell(Event::Override(Override::Unpin { region: paris }));
