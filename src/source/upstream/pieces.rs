@@ -22,32 +22,18 @@ pub(super) fn pieces(whole: &Shares, init: &Init, part: MediaTime) -> Option<Vec
     let (rungs, sounds) = whole;
     let lead = rungs.first()?.as_ref().filter(|lead| lead.whole)?;
     let init = media::Init::parse(&init.media).ok()?;
-    let cuts = |share: &Share| cuts(&share.media);
-    let rung_cuts: Vec<_> = rungs
-        .iter()
-        .map(|rung| rung.as_ref().map(cuts).unwrap_or_default())
-        .collect();
-    let sound_cuts: Vec<_> = sounds.iter().map(cuts).collect();
-    let count = rung_cuts[0].len();
-    let followed = rung_cuts
-        .iter()
-        .zip(rungs)
-        .filter(|(_, rung)| rung.is_some());
-    let mut all = followed.map(|(cuts, _)| cuts).chain(&sound_cuts);
-    if count < 2 || all.any(|cuts| cuts.len() != count) {
+    let rungs: Vec<_> = rungs.iter().map(|rung| rung.as_ref().map(cut)).collect();
+    let sounds: Vec<_> = sounds.iter().map(cut).collect();
+    let count = rungs.first()?.as_ref()?.1.len();
+    let mut all = rungs.iter().flatten().chain(&sounds);
+    if count < 2 || all.any(|(_, cuts)| cuts.len() != count) {
         return None;
     }
     let mut length = MediaTime::ZERO;
     let mut parts = Vec::with_capacity(count);
     for index in 0..count {
         let last = index + 1 == count;
-        let media = &lead.media[rung_cuts[0][index].clone()];
-        let (duration, _) = measured(media, &init)?;
-        if !may_be_listed(duration, part, last) {
-            return None;
-        }
-        length += duration;
-        let piece = |share: &Share, cuts: &[Range<usize>], independent| Share {
+        let piece = |(share, cuts): &Cut<'_>, duration, independent| Share {
             part: index,
             whole: false,
             duration,
@@ -57,21 +43,32 @@ pub(super) fn pieces(whole: &Shares, init: &Init, part: MediaTime) -> Option<Vec
             gap: share.gap,
             media: share.media.slice(cuts[index].clone()),
         };
+        // As long as it is in the first, which leads.
+        let mut duration = None;
         let mut here = Vec::with_capacity(rungs.len());
-        for (rung, cuts) in rungs.iter().zip(&rung_cuts) {
+        for rung in &rungs {
             here.push(match rung {
-                Some(share) => {
-                    let (_, independent) = measured(&share.media[cuts[index].clone()], &init)?;
-                    Some(piece(share, cuts, independent))
+                Some(rung) => {
+                    let (share, cuts) = rung;
+                    let (long, independent) = measured(&share.media[cuts[index].clone()], &init)?;
+                    Some(piece(rung, *duration.get_or_insert(long), independent))
                 }
                 None => None,
             });
         }
-        let beside = sounds.iter().zip(&sound_cuts);
-        let beside = beside.map(|(share, cuts)| piece(share, cuts, true));
+        let duration = duration.filter(|long| may_be_listed(*long, part, last))?;
+        length += duration;
+        let beside = sounds.iter().map(|sound| piece(sound, duration, true));
         parts.push((here, beside.collect()));
     }
     ((length - lead.duration).seconds().abs() < ROUNDING).then_some(parts)
+}
+
+/// What came whole, and where it is cut.
+type Cut<'a> = (&'a Share, Vec<Range<usize>>);
+
+fn cut(share: &Share) -> Cut<'_> {
+    (share, cuts(&share.media))
 }
 
 /// Where each fragment is, with what stands before it. Nothing, if these are no boxes.
