@@ -345,7 +345,7 @@ impl Clerk {
     fn elsewhere(&self) -> BTreeMap<String, String> {
         let there = self.balancer.elsewhere();
         there
-            .map(|(region, node)| (region.to_string(), self.url(Some(node)).to_owned()))
+            .map(|(region, node)| (region.to_string(), self.url(Some(&node)).to_owned()))
             .collect()
     }
 

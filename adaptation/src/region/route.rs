@@ -109,12 +109,13 @@ impl Balancer {
     }
 
     /// Regions that an operator wants on a relay which is well, and which. Whoever watches on the primary goes there too.
-    pub fn elsewhere(&self) -> impl Iterator<Item = (&Region, &str)> {
-        self.pins.iter().filter_map(|(region, pin)| {
-            let name = pin.node.as_deref()?;
-            let node = self.fleet.get(name).filter(|node| !node.is_ill())?;
-            let there = !node.is_primary() && self.pinned(region).is_some();
-            there.then_some((region, name))
+    pub fn elsewhere(&self) -> impl Iterator<Item = (&Region, String)> {
+        self.pins.keys().filter_map(|region| {
+            let Some(Route::Relay { node }) = self.pinned(region) else {
+                return None;
+            };
+            let well = !self.fleet.get(&node)?.is_ill();
+            well.then_some((region, node))
         })
     }
 

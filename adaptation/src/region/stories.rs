@@ -1039,7 +1039,7 @@ fn the_operator_pins_a_region_to_relays_or_to_a_node() {
     let there = |world: &World| -> Vec<(String, String)> {
         let there = world.balancer.elsewhere();
         there
-            .map(|(region, node)| (region.to_string(), node.to_owned()))
+            .map(|(region, node)| (region.to_string(), node))
             .collect()
     };
     let second = [("paris".to_owned(), "relay-paris-2".to_owned())];
